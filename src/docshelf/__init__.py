@@ -1,0 +1,62 @@
+"""docshelf keeps the documents of RAG applications in the database that a team already runs.
+
+from docshelf import DocShelf
+
+shelf = DocShelf("postgresql://user:password@host/db")   # or nothing at all: an SQLite file
+report = shelf.sync({"a": "first text", "b": "second text"}, source="notes.txt")
+"""
+
+from docshelf._version import __version__
+from docshelf.codec import ContentType
+from docshelf.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    AuthenticationError,
+    ClosedError,
+    ConfigurationError,
+    CorruptEntryError,
+    CorruptEntryWarning,
+    DatabaseError,
+    DocShelfError,
+    MassDeleteError,
+    MissingEngineError,
+    SchemaError,
+    TransientError,
+    UnreachableError,
+    UnsupportedValueError,
+    ValueTooLargeError,
+)
+from docshelf.fingerprints import file_fingerprint
+from docshelf.models import Change, Entry, Item, Op, Problem, Report, Source, Stats
+from docshelf.store import DocShelf
+
+__all__ = [
+    "ArgumentTypeError",
+    "ArgumentValueError",
+    "AuthenticationError",
+    "Change",
+    "ClosedError",
+    "ConfigurationError",
+    "ContentType",
+    "CorruptEntryError",
+    "CorruptEntryWarning",
+    "DatabaseError",
+    "DocShelf",
+    "DocShelfError",
+    "Entry",
+    "Item",
+    "MassDeleteError",
+    "MissingEngineError",
+    "Op",
+    "Problem",
+    "Report",
+    "SchemaError",
+    "Source",
+    "Stats",
+    "TransientError",
+    "UnreachableError",
+    "UnsupportedValueError",
+    "ValueTooLargeError",
+    "__version__",
+    "file_fingerprint",
+]

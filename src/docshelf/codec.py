@@ -1,0 +1,262 @@
+"""From a value to what its row holds, and back: content types, hashes, packing."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
+
+from docshelf.compression import UnpackError, pack, unpack
+from docshelf.errors import (
+    ConfigurationError,
+    CorruptEntryError,
+    CorruptEntryWarning,
+    UnsupportedValueError,
+    ValueTooLargeError,
+)
+from docshelf.models import Problem
+from docshelf.serialization import DecodeError, EncodeError, dumps, loads
+
+HashOn = Literal["value", "text"] | Callable[[Any], Any]
+OnCorrupt = Literal["raise", "skip"]
+
+JSON: Final = "json"
+BYTES: Final = "bytes"
+# A row's value has to fit a PostgreSQL field (1 GB) in the hexadecimal form that psycopg2 sends, with room to spare.
+DEFAULT_MAX_VALUE_BYTES: Final = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ContentType:
+    """How documents of a framework are stored and read. Adapters give these to `DocShelf(content_types=...)`.
+
+    Attributes:
+        name: what the row says, "langchain/document" for example.
+        python_types: the classes written with it; empty for a content type that is only read.
+        dump: document -> dict of storable values.
+        load: that dict -> document. It has to build the same classes whatever the dict says.
+        text_field: the key in that dict that holds the document's text, for `hash_on="text"`.
+        metadata_field: the key that holds the metadata, for `hash_exclude`.
+    """
+
+    name: str
+    python_types: tuple[type, ...]
+    dump: Callable[[Any], dict[str, Any]]
+    load: Callable[[dict[str, Any]], Any]
+    text_field: str | None = None
+    metadata_field: str | None = None
+
+
+class Encoded(NamedTuple):
+    """A value as it will be stored, before packing.
+
+    `checksum` guards the bytes where `value_hash` covers only a part of them; else it is None.
+    """
+
+    content_type: str
+    data: bytes
+    value_hash: bytes
+    checksum: bytes | None
+
+
+class Stored(NamedTuple):
+    """A row of the entries table as it was read; the values of one are what `Codec.decode` judges."""
+
+    key: str
+    source: str
+    value: bytes | memoryview | None
+    value_hash: bytes | memoryview | None
+    checksum: bytes | memoryview | None
+    content_type: str | None
+    encoding: str | None
+    version: str | None
+    created_at: Any
+    updated_at: Any
+    seq: int
+
+
+class Codec:
+    """Encodes and decodes values under the options of one store. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        *,
+        content_types: Iterable[ContentType] = (),
+        hash_on: HashOn = "value",
+        hash_exclude: Iterable[str] = (),
+        on_corrupt: OnCorrupt = "raise",
+        compression: Literal["zstd"] | None = "zstd",
+        max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
+    ) -> None:
+        if hash_on not in ("value", "text") and not callable(hash_on):
+            raise ConfigurationError(f"hash_on={hash_on!r}: give 'value', 'text' or a callable")
+        if isinstance(hash_exclude, str):
+            raise ConfigurationError(f"hash_exclude={hash_exclude!r}: give a tuple of names, ({hash_exclude!r},)")
+        if on_corrupt not in ("raise", "skip"):
+            raise ConfigurationError(f"on_corrupt={on_corrupt!r}: give 'raise' or 'skip'")
+        if compression not in ("zstd", None):
+            raise ConfigurationError(f"compression={compression!r}: give 'zstd' or None")
+        if not 0 < max_value_bytes <= DEFAULT_MAX_VALUE_BYTES:
+            raise ConfigurationError(f"max_value_bytes={max_value_bytes}: give 1 to {DEFAULT_MAX_VALUE_BYTES:,}")
+        self.content_types = tuple(content_types)
+        self.hash_on = hash_on
+        self.hash_exclude = frozenset(hash_exclude)
+        self.on_corrupt = on_corrupt
+        self.compression = compression
+        self.max_value_bytes = max_value_bytes
+        self._by_name = {content_type.name: content_type for content_type in self.content_types}
+        for reserved in (JSON, BYTES):
+            if reserved in self._by_name:
+                raise ConfigurationError(f"the content type name {reserved!r} belongs to docshelf itself")
+        self._hashes_all = hash_on == "value" and not self.hash_exclude
+
+    def derived(self, *, content_types: Iterable[ContentType] | None, on_corrupt: OnCorrupt | None) -> Codec:
+        """A codec with other content types or another policy, and this one's options otherwise."""
+        return Codec(
+            content_types=self.content_types if content_types is None else content_types,
+            hash_on=self.hash_on,
+            hash_exclude=self.hash_exclude,
+            on_corrupt=self.on_corrupt if on_corrupt is None else on_corrupt,
+            compression=self.compression,
+            max_value_bytes=self.max_value_bytes,
+        )
+
+    def encode(self, value: Any, key: str) -> Encoded:
+        """What the row of `key` would hold.
+
+        Raises:
+            UnsupportedValueError: with the key and the path to what cannot be stored.
+            ValueTooLargeError: more than `max_value_bytes` of canonical bytes.
+        """
+        handler = self._handler_of(value)
+        content_type: str
+        content: Any
+        data: bytes
+        try:
+            if type(value) is bytes:
+                content_type, content, data = BYTES, value, value
+            else:
+                content_type = handler.name if handler else JSON
+                content = handler.dump(value) if handler else value
+                data = dumps(content)
+            counted = self._counted(value, content, handler)
+        except EncodeError as exc:
+            raise UnsupportedValueError(f"key {key!r}: {exc}") from exc
+        if len(data) > self.max_value_bytes:
+            raise ValueTooLargeError(
+                f"key {key!r}: the value has {len(data):,} bytes; the limit is {self.max_value_bytes:,}; split it"
+            )
+        if counted is None:
+            return Encoded(content_type, data, _hash(content_type, data), None)
+        value_hash = _hash(content_type, counted)
+        return Encoded(content_type, data, value_hash, _checksum(value_hash, content_type, data))
+
+    def pack(self, data: bytes) -> tuple[str, bytes]:
+        """The name of the encoding and the packed bytes."""
+        return pack(data, compress=self.compression is not None)
+
+    def decode(self, row: Stored) -> Any:
+        """The value of a row; None where it has none.
+
+        Raises:
+            CorruptEntryError: for a row that `encode` and `pack` cannot have made.
+        """
+        if row.value is None and row.value_hash is None:
+            return None
+        try:
+            if row.value is None:
+                raise DecodeError("a hash without a value")
+            data = unpack(row.encoding, bytes(row.value), limit=self.max_value_bytes)
+            content_type = row.content_type or ""
+            if row.checksum is None:
+                intact = row.value_hash is not None and bytes(row.value_hash) == _hash(content_type, data)
+            else:
+                value_hash = bytes(row.value_hash or b"")
+                intact = bytes(row.checksum) == _checksum(value_hash, content_type, data)
+            if not intact:
+                raise DecodeError("its bytes do not match its hash")
+            if content_type == BYTES:
+                return data
+            if content_type == JSON:
+                return loads(data)
+            handler = self._by_name.get(content_type)
+            if handler is None:
+                raise DecodeError(f"unknown content type {content_type!r:.60}")
+            return _load(handler, loads(data))
+        except (UnpackError, DecodeError) as exc:
+            raise CorruptEntryError([Problem(row.key, row.source, str(exc))]) from exc
+
+    def decode_all(self, rows: Iterable[Stored]) -> list[tuple[Stored, Any]]:
+        """Rows with their values, under this store's `on_corrupt`.
+
+        Raises:
+            CorruptEntryError: under "raise", naming every bad row of the batch.
+        """
+        decoded: list[tuple[Stored, Any]] = []
+        problems: list[Problem] = []
+        for row in rows:
+            try:
+                decoded.append((row, self.decode(row)))
+            except CorruptEntryError as exc:
+                problems += exc.problems
+        if problems and self.on_corrupt == "raise":
+            raise CorruptEntryError(problems)
+        for problem in problems:
+            warnings.warn(
+                f"left out the entry with key {problem.key!r} and source {problem.source!r}: {problem.reason}",
+                CorruptEntryWarning,
+                stacklevel=2,
+            )
+        return decoded
+
+    def _handler_of(self, value: Any) -> ContentType | None:
+        for content_type in self.content_types:
+            if content_type.python_types and isinstance(value, content_type.python_types):
+                return content_type
+        return None
+
+    def _counted(self, value: Any, content: Any, handler: ContentType | None) -> bytes | None:
+        """The bytes of what counts as change; None where that is everything."""
+        if self._hashes_all:
+            return None
+        if callable(self.hash_on):
+            return dumps(self.hash_on(value))
+        if self.hash_on == "text":
+            text = content.get(handler.text_field) if handler and handler.text_field else content
+            if isinstance(text, str):
+                return text.encode("utf-8", "surrogatepass")
+        if not self.hash_exclude or not isinstance(content, dict):
+            return None
+        if handler is None:
+            return dumps(self._without_excluded(content))
+        metadata = content.get(handler.metadata_field) if handler.metadata_field else None
+        if not isinstance(metadata, dict):
+            return None
+        return dumps({**content, handler.metadata_field: self._without_excluded(metadata)})
+
+    def _without_excluded(self, mapping: dict[Any, Any]) -> dict[Any, Any]:
+        return {name: item for name, item in mapping.items() if name not in self.hash_exclude}
+
+
+def _hash(content_type: str, data: bytes) -> bytes:
+    # The content type is part of what is hashed: b"1" and 1 have the same bytes and are not the same value.
+    digest = hashlib.sha256(content_type.encode("utf-8", "surrogatepass") + b"\n")
+    digest.update(data)
+    return digest.digest()
+
+
+def _checksum(value_hash: bytes, content_type: str, data: bytes) -> bytes:
+    return _hash(value_hash.hex() + content_type, data)
+
+
+def _load(handler: ContentType, content: Any) -> Any:
+    if not isinstance(content, dict):
+        raise DecodeError(f"a {handler.name} that is not an object")
+    try:
+        return handler.load(content)
+    except DecodeError:
+        raise
+    except Exception as exc:  # a framework's validation may raise anything; the row is what is wrong
+        raise DecodeError(f"not a {handler.name} ({type(exc).__name__}: {exc!s:.200})") from exc

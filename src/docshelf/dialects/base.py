@@ -1,0 +1,107 @@
+"""What an operation asks of a database, whichever it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy.dialects.postgresql import Insert as PostgreSQLInsert
+    from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
+
+    from docshelf.models import Op
+    from docshelf.schema import Tables
+
+Identity = tuple[str, str]
+"""(key, source): what names an entry within its collection."""
+
+
+class Ticket(NamedTuple):
+    """What a write is given when its locks are held: the database's time, and the first of its own `seq` numbers."""
+
+    now: datetime
+    seq: int
+
+
+class PackedRow(NamedTuple):
+    """A row ready to be written. `position` is its place in the input, which `seq` keeps."""
+
+    key: str
+    source: str
+    value: bytes | None
+    value_hash: bytes | None
+    checksum: bytes | None
+    content_type: str | None
+    encoding: str | None
+    version: str | None
+    position: int
+
+
+class Dialect(ABC):
+    """Statements whose shape differs between databases, over a sync SQLAlchemy `Connection`."""
+
+    name: ClassVar[str]
+    # How many statements of `upsert` one call makes depends on these: rows, and bytes of packed values.
+    chunk_rows: ClassVar[int]
+    chunk_bytes: ClassVar[int] = 8 * 1024 * 1024
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    @abstractmethod
+    def member(self, column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
+        """`column` is one of the texts in the array bound to `parameter`, however many there are."""
+
+    @abstractmethod
+    def array(self, texts: Collection[str]) -> Any:
+        """What to bind to the parameter of `member`."""
+
+    @abstractmethod
+    def insert_source(self) -> PostgreSQLInsert | SQLiteInsert:
+        """An INSERT into the sources table that can take ON CONFLICT."""
+
+    @abstractmethod
+    def begin_write(
+        self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool
+    ) -> Ticket:
+        """Take the locks of a write, to be held until the transaction ends.
+
+        Args:
+            sources: those that will be written; None for the whole collection.
+            exclusive: shut out other writers; else only those that need to be alone. A write that deletes, or that
+                decides by what it read, is exclusive; upserts beside each other cannot deadlock: their keys are sorted.
+        """
+
+    @abstractmethod
+    def upsert(
+        self,
+        connection: Connection,
+        collection: str,
+        rows: Sequence[PackedRow],
+        ticket: Ticket,
+        standing: Collection[Identity],
+    ) -> Mapping[Identity, Op]:
+        """Write the rows, sorted by (key, source), that differ from what stands; say what each one went through.
+
+        Args:
+            standing: which of them existed when the locks were held.
+        """
+
+    @abstractmethod
+    def delete(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Identity]:
+        """Delete entries; returns those that were there."""
+
+    @abstractmethod
+    def lock_schema(self, connection: Connection) -> None:
+        """Let one process at a time change the schema, until the transaction ends."""
+
+    @abstractmethod
+    def create_namespace(self, connection: Connection) -> None:
+        """Make the schema that the tables are to live in, where it is missing."""
+
+    @abstractmethod
+    def disk_bytes(self, connection: Connection) -> int:
+        """What the entries take on disk, with indexes."""

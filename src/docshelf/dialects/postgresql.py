@@ -1,0 +1,153 @@
+"""PostgreSQL: arrays through unnest, advisory locks, a server's clock. Shapes that Citus and partitions take."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqlalchemy import BigInteger, DateTime, LargeBinary, Text, any_, bindparam, func, literal_column, select, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
+from sqlalchemy.schema import CreateSchema
+
+from docshelf.dialects.base import Dialect, Identity, PackedRow, Ticket
+from docshelf.models import INS, UPD, Op
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, TextClause
+
+    from docshelf.schema import Tables
+
+# Sources share this many locks, so that a batch of any number of sources takes a bounded number.
+_LOCK_SLOTS = 64
+# A write takes one number of the sequence and this many values of seq, so that rows keep the order of the input
+# although they are written in the order of their keys.
+_SEQ_PER_TICKET = 2**24
+
+_COLUMNS: dict[str, tuple[str, Any]] = {
+    "key": ("text", Text),
+    "source": ("text", Text),
+    "value": ("bytea", LargeBinary),
+    "value_hash": ("bytea", LargeBinary),
+    "checksum": ("bytea", LargeBinary),
+    "content_type": ("text", Text),
+    "encoding": ("text", Text),
+    "version": ("text", Text),
+    "position": ("bigint", BigInteger),
+}
+
+
+class PostgreSQL(Dialect):
+    name: ClassVar[str] = "postgresql"
+    chunk_rows: ClassVar[int] = 2_000
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__(tables)
+        quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
+        self._entries = quote(tables.entries)
+        self._upsert = self._upsert_statement()
+        self._delete_of_source = self._delete_statement("source = :source")
+        self._delete_pairs = self._delete_statement(
+            "(key, source) IN (SELECT t.key, t.source FROM unnest(CAST(:pair_keys AS text[]), "
+            "CAST(:pair_sources AS text[])) AS t(key, source))"
+        )
+
+    def member(self, column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
+        return column == any_(bindparam(parameter, type_=ARRAY(Text)))
+
+    def array(self, texts: Collection[str]) -> list[str]:
+        return list(texts)
+
+    def insert_source(self) -> Insert:
+        return insert(self.tables.sources)
+
+    def begin_write(
+        self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool
+    ) -> Ticket:
+        # Expressions of a SELECT list are evaluated in order: the clock is read when the locks are held.
+        taking = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
+        table = f"CAST(CAST('{self._entries}'::regclass AS oid) AS int)"
+        now = f"clock_timestamp(), nextval(pg_get_serial_sequence('{self._entries}', 'seq'))"
+        parameters: dict[str, Any] = {"whole": _lock_number(collection)}
+        if sources is None:
+            statement = text(f"SELECT {taking}({table}, CAST(:whole AS int)), {now}")
+        else:
+            slots = {hashlib.sha256(source.encode()).digest()[0] % _LOCK_SLOTS for source in sources}
+            parameters["slots"] = sorted(_lock_number(f"{slot}\0{collection}") for slot in slots)
+            statement = text(
+                f"SELECT pg_advisory_xact_lock_shared({table}, CAST(:whole AS int)), (SELECT "
+                f"count({taking}({table}, slot)) FROM unnest(CAST(:slots AS int[])) AS slot), {now}"
+            )
+        *_, time, number = connection.execute(statement, parameters).one()
+        return Ticket(time, number * _SEQ_PER_TICKET)
+
+    def upsert(
+        self,
+        connection: Connection,
+        collection: str,
+        rows: Sequence[PackedRow],
+        ticket: Ticket,
+        standing: Collection[Identity],
+    ) -> Mapping[Identity, Op]:
+        columns = zip(*rows, strict=True)
+        parameters: dict[str, Any] = {name: list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
+        parameters["position"] = [ticket.seq + position for position in parameters["position"]]
+        parameters |= {"collection": collection, "now": ticket.now}
+        written = connection.execute(self._upsert, parameters)
+        return {(key, source): INS if created_at == ticket.now else UPD for key, source, created_at in written}
+
+    def delete(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Identity]:
+        sources = {source for _, source in identities}
+        parameters: dict[str, Any] = {"collection": collection, "keys": [key for key, _ in identities]}
+        if len(sources) == 1:
+            result = connection.execute(self._delete_of_source, parameters | {"source": sources.pop()})
+        else:
+            pairs = {"pair_keys": parameters["keys"], "pair_sources": [source for _, source in identities]}
+            result = connection.execute(self._delete_pairs, parameters | pairs)
+        return [(key, source) for key, source in result]
+
+    def lock_schema(self, connection: Connection) -> None:
+        number = _lock_number(f"schema of {self._entries}")
+        connection.execute(text("SELECT pg_advisory_xact_lock(CAST(:number AS bigint))"), {"number": number})
+
+    def create_namespace(self, connection: Connection) -> None:
+        schema = self.tables.entries.schema
+        if schema is not None:
+            known = select(func.to_regnamespace(bindparam("name", schema, Text)).is_not(None))
+            if not connection.scalar(known):
+                connection.execute(CreateSchema(schema))
+
+    def disk_bytes(self, connection: Connection) -> int:
+        size = func.pg_total_relation_size(literal_column(f"'{self._entries}'::regclass"))
+        return int(connection.scalar(select(size)) or 0)
+
+    def _upsert_statement(self) -> TextClause:
+        columns = [name for name in _COLUMNS if name != "position"]
+        arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, (kind, _) in _COLUMNS.items())
+        updated = [*columns[2:], "updated_at"]
+        # A version that the caller does not state is no change; what is written takes the row's version as it is.
+        statement = f"""
+            INSERT INTO {self._entries} AS entries (collection, {", ".join(columns)}, seq, created_at, updated_at)
+            SELECT CAST(:collection AS text), {", ".join(f"t.{name}" for name in columns)}, t.position,
+                   CAST(:now AS timestamptz), CAST(:now AS timestamptz)
+            FROM unnest({arrays}) AS t({", ".join(_COLUMNS)})
+            ORDER BY t.key COLLATE "C", t.source COLLATE "C"
+            ON CONFLICT (collection, key, source) DO UPDATE
+            SET {", ".join(f"{name} = excluded.{name}" for name in updated)}
+            WHERE entries.value_hash IS DISTINCT FROM excluded.value_hash
+               OR (excluded.version IS NOT NULL AND entries.version IS DISTINCT FROM excluded.version)
+            RETURNING key, source, created_at
+        """
+        parameters = [bindparam(name, type_=ARRAY(kind)) for name, (_, kind) in _COLUMNS.items()]
+        return text(statement).bindparams(*parameters, bindparam("now", type_=DateTime(timezone=True)))
+
+    def _delete_statement(self, condition: str) -> TextClause:
+        return text(
+            f"DELETE FROM {self._entries} WHERE collection = :collection AND key = ANY(CAST(:keys AS text[])) "
+            f"AND {condition} RETURNING key, source"
+        )
+
+
+def _lock_number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big", signed=True)

@@ -1,0 +1,188 @@
+"""The values that go into a store and come out of it. All are immutable."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, overload
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+Op = Literal["INS", "UPD", "SKIP", "DEL"]
+INS: Final = "INS"
+UPD: Final = "UPD"
+SKIP: Final = "SKIP"
+DEL: Final = "DEL"
+OPS: Final[tuple[Op, ...]] = (INS, UPD, SKIP, DEL)
+
+
+class Item(NamedTuple):
+    """One thing to write. Any `(key, value)`, `(key, value, source)` or longer tuple is taken as one.
+
+    Args:
+        key: text, 1 to 1,024 bytes of UTF-8, no NUL.
+        value: bytes, a JSON-like object, or a document of a registered content type.
+        source: where it came from; None takes the source of the call.
+        version: the caller's own label of the value's content; None says nothing about it.
+    """
+
+    key: str
+    value: Any
+    source: str | None = None
+    version: str | None = None
+
+
+class Change(NamedTuple):
+    """What one key went through. `op` is "INS", "UPD", "SKIP" or "DEL"."""
+
+    key: str
+    op: Op
+    source: str = ""
+
+
+@dataclass(frozen=True, repr=False)
+class Report(Sequence[Change]):
+    """What a write did: one `Change` per key, in input order, deletions last.
+
+    Attributes:
+        changes: all of them.
+        dry_run: True when nothing was written.
+    """
+
+    changes: tuple[Change, ...] = ()
+    dry_run: bool = False
+    _counts: Counter[str] = field(init=False, compare=False, default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._counts.update(change.op for change in self.changes)
+
+    @overload
+    def __getitem__(self, index: int) -> Change: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Change, ...]: ...
+    def __getitem__(self, index: int | slice) -> Change | tuple[Change, ...]:
+        return self.changes[index]
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    def _of(self, op: Op) -> tuple[Change, ...]:
+        return tuple(change for change in self.changes if change.op == op)
+
+    @property
+    def inserted(self) -> tuple[Change, ...]:
+        """The changes with op "INS"."""
+        return self._of(INS)
+
+    @property
+    def updated(self) -> tuple[Change, ...]:
+        """The changes with op "UPD"."""
+        return self._of(UPD)
+
+    @property
+    def skipped(self) -> tuple[Change, ...]:
+        """The changes with op "SKIP"."""
+        return self._of(SKIP)
+
+    @property
+    def deleted(self) -> tuple[Change, ...]:
+        """The changes with op "DEL"."""
+        return self._of(DEL)
+
+    @property
+    def counts(self) -> dict[Op, int]:
+        """How many of each op, all four always there."""
+        return {op: self._counts[op] for op in OPS}
+
+    @property
+    def changed(self) -> bool:
+        """True when anything was, or in a dry run would be, written."""
+        return self._counts[SKIP] != len(self.changes)
+
+    def __repr__(self) -> str:
+        counts = " ".join(f"{op}={count}" for op, count in self.counts.items())
+        return f"<Report {counts}{' dry_run' if self.dry_run else ''}>"
+
+    def __str__(self) -> str:
+        head = "would be" if self.dry_run else "done"
+        lines = [f"{'op':<4}  {head:>8}"]
+        lines += [f"{op:<4}  {count:>8,}" for op, count in self.counts.items()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(op)}</td><td style='text-align:right'>{count:,}</td></tr>"
+            for op, count in self.counts.items()
+        )
+        head = "would be" if self.dry_run else "done"
+        return f"<table><thead><tr><th>op</th><th>{head}</th></tr></thead><tbody>{rows}</tbody></table>"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored row.
+
+    Attributes:
+        key, source: its identity within the collection.
+        value: the value, or None where the row carries only a version (then `value_hash` is None too).
+        version: the caller's label, or None.
+        value_hash: SHA-256, 32 bytes, of what counts as change.
+        content_type: what the value is: "json", "bytes", or a name that an adapter registered.
+        created_at, updated_at: aware datetimes in UTC, by the database's clock.
+    """
+
+    key: str
+    source: str
+    value: Any
+    version: str | None
+    value_hash: bytes | None
+    content_type: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or other origin of entries.
+
+    Attributes:
+        source: its name.
+        entries: how many entries came from it.
+        fingerprint: the caller's hash of the raw file at its last sync, or None.
+        metadata: what the caller keeps with it, or None.
+        synced_at: when a sync last changed its entries, fingerprint or metadata; None if it was never synced.
+    """
+
+    source: str
+    entries: int
+    fingerprint: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    synced_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Sizes of a collection, in bytes.
+
+    Attributes:
+        entries, sources: how many.
+        stored_bytes: sum of the values as packed.
+        disk_bytes: what the whole entries table takes with its indexes (PostgreSQL), or the whole file (SQLite);
+            other collections in the same table count too.
+    """
+
+    entries: int
+    sources: int
+    stored_bytes: int
+    disk_bytes: int
+
+
+class Problem(NamedTuple):
+    """A row that cannot be read, and why."""
+
+    key: str
+    source: str
+    reason: str

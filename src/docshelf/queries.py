@@ -1,0 +1,244 @@
+"""Every statement that reads, and those that write alike on all databases, over a sync SQLAlchemy `Connection`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from sqlalchemy import and_, bindparam, delete, func, select, update
+
+from docshelf.codec import Stored
+from docshelf.models import Source, Stats
+from docshelf.serialization import dumps, loads
+from docshelf.validation import prefix_end
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, Row
+
+    from docshelf.dialects.base import Dialect, Identity
+
+T = TypeVar("T")
+
+# Keys in one array parameter.
+KEYS_PER_STATEMENT: Final = 20_000
+
+
+class Standing(NamedTuple):
+    """What a write has to know of an entry that stands."""
+
+    value_hash: bytes | None
+    version: str | None
+
+
+class Sized(NamedTuple):
+    """A key of a page and the bytes of its packed values, over all its sources."""
+
+    key: str
+    size: int
+
+
+def chunked(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Slices of at most `size`."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+class Queries:
+    """The statements of one set of tables on one kind of database."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        tables = dialect.tables
+        self._entries = tables.entries
+        self._sources = tables.sources
+        e = tables.entries.c
+        self._stored = [e[name] for name in Stored._fields]
+        self._of_collection = e.collection == bindparam("collection")
+        self._of_keys = dialect.member(e.key, "keys")
+        self._of_source = e.source == bindparam("source")
+
+    def standing(
+        self, connection: Connection, collection: str, *, keys: Sequence[str] | None, source: str | None
+    ) -> dict[Identity, Standing]:
+        """Hashes and versions of the entries of some keys, of a source, or of the whole collection."""
+        e = self._entries.c
+        statement = self._narrowed(select(e.key, e.source, e.value_hash, e.version), keys, source)
+        found: dict[Identity, Standing] = {}
+        for row in self._in_chunks(connection, statement, collection, keys, source):
+            value_hash = row[2]
+            found[row[0], row[1]] = Standing(None if value_hash is None else bytes(value_hash), row[3])
+        return found
+
+    def fetch(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> list[Stored]:
+        """The rows of some keys, in no order; a key has one for each of its sources."""
+        statement = self._narrowed(select(*self._stored), keys, source)
+        return [Stored(*row) for row in self._in_chunks(connection, statement, collection, keys, source)]
+
+    def existing(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> set[str]:
+        """Those of the keys that have an entry."""
+        statement = self._narrowed(select(self._entries.c.key), keys, source)
+        return {row[0] for row in self._in_chunks(connection, statement, collection, keys, source)}
+
+    def page(
+        self,
+        connection: Connection,
+        collection: str,
+        *,
+        after: str | None,
+        prefix: str | None,
+        source: str | None,
+        limit: int,
+    ) -> list[str]:
+        """At most `limit` keys after a key, in order; a key in several sources may stand there several times."""
+        e = self._entries.c
+        statement = select(e.key).where(*self._range(after, prefix), *self._in_source(source))
+        rows = connection.execute(
+            statement.order_by(e.key).limit(bindparam("limit")),
+            {**self._range_parameters(collection, after, prefix, source), "limit": limit},
+        )
+        return [row[0] for row in rows]
+
+    def sizes(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> list[Sized]:
+        """The packed size of each key's values, keys in order."""
+        e = self._entries.c
+        size = func.coalesce(func.sum(func.length(e.value)), 0)
+        statement = self._narrowed(select(e.key, size).group_by(e.key), keys, source)
+        rows = self._in_chunks(connection, statement, collection, keys, source)
+        return sorted(Sized(key, int(size)) for key, size in rows)
+
+    def count(self, connection: Connection, collection: str, *, prefix: str | None, source: str | None) -> int:
+        statement = select(func.count()).where(*self._range(None, prefix), *self._in_source(source))
+        parameters = self._range_parameters(collection, None, prefix, source)
+        return int(connection.scalar(statement.select_from(self._entries), parameters) or 0)
+
+    def sources(self, connection: Connection, collection: str) -> list[Source]:
+        """Every source that has entries or was synced, in order."""
+        e = self._entries.c
+        counted = select(e.source, func.count()).where(self._of_collection).group_by(e.source)
+        counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted, {"collection": collection})}
+        s = self._sources
+        rows = connection.execute(
+            select(s).where(s.c.collection == bindparam("collection")), {"collection": collection}
+        )
+        known = {row.source: row for row in rows}
+        return [_source(name, counts.get(name, 0), known.get(name)) for name in sorted({*counts, *known})]
+
+    def source(self, connection: Connection, collection: str, source: str) -> Source | None:
+        """What is known of a source without reading its entries (`entries` is -1); None if it was never synced."""
+        row = self.source_rows(connection, collection, [source]).get(source)
+        return None if row is None else _source(source, -1, row)
+
+    def source_rows(self, connection: Connection, collection: str, sources: Collection[str]) -> dict[str, Row[Any]]:
+        """The rows of the sources table for some sources."""
+        s = self._sources
+        statement = select(s).where(
+            s.c.collection == bindparam("collection"), self.dialect.member(s.c.source, "sources")
+        )
+        parameters = {"collection": collection, "sources": self.dialect.array(sources)}
+        return {row.source: row for row in connection.execute(statement, parameters)}
+
+    def put_source(
+        self,
+        connection: Connection,
+        collection: str,
+        source: str,
+        *,
+        fingerprint: str | None,
+        metadata: Any,
+        now: datetime,
+    ) -> None:
+        """Note a sync of a source; metadata None keeps what is there."""
+        values: dict[str, Any] = {"fingerprint": fingerprint, "synced_at": now}
+        if metadata is not None:
+            values["metadata"] = dumps(metadata).decode()
+        statement = self.dialect.insert_source()
+        columns = self._sources.c
+        upsert = statement.values(collection=collection, source=source, **values).on_conflict_do_update(
+            index_elements=[columns.collection, columns.source],
+            set_={name: statement.excluded[name] for name in values},
+        )
+        connection.execute(upsert)
+
+    def forget_fingerprints(self, connection: Connection, collection: str, sources: Collection[str]) -> None:
+        """Entries of these sources went by other ways than a sync: no file is to be taken as unchanged."""
+        s = self._sources.c
+        statement = update(self._sources).where(
+            s.collection == bindparam("of_collection"),
+            self.dialect.member(s.source, "sources"),
+            s.fingerprint.is_not(None),
+        )
+        parameters = {"of_collection": collection, "sources": self.dialect.array(sources), "fingerprint": None}
+        connection.execute(statement, parameters)
+
+    def delete_source_row(self, connection: Connection, collection: str, source: str | None) -> None:
+        """Forget a source, or all of the collection's."""
+        s = self._sources.c
+        statement = delete(self._sources).where(s.collection == collection)
+        connection.execute(statement if source is None else statement.where(s.source == source))
+
+    def delete_all(self, connection: Connection, collection: str) -> int:
+        """Delete the collection's entries; returns how many there were."""
+        return connection.execute(delete(self._entries).where(self._of_collection), {"collection": collection}).rowcount
+
+    def stats(self, connection: Connection, collection: str) -> Stats:
+        e = self._entries.c
+        statement = select(
+            func.count(), func.count(e.source.distinct()), func.coalesce(func.sum(func.length(e.value)), 0)
+        ).where(self._of_collection)
+        entries, sources, stored = connection.execute(statement, {"collection": collection}).one()
+        return Stats(entries, sources, int(stored), self.dialect.disk_bytes(connection))
+
+    def _narrowed(self, statement: Any, keys: Sequence[str] | None, source: str | None) -> Any:
+        conditions = [self._of_collection, *self._in_source(source)]
+        if keys is not None:
+            conditions.append(self._of_keys)
+        return statement.where(and_(*conditions))
+
+    def _in_chunks(
+        self,
+        connection: Connection,
+        statement: Any,
+        collection: str,
+        keys: Sequence[str] | None,
+        source: str | None,
+    ) -> Iterable[Any]:
+        parameters: dict[str, Any] = {"collection": collection}
+        if source is not None:
+            parameters["source"] = source
+        if keys is None:
+            yield from connection.execute(statement, parameters)
+            return
+        for chunk in chunked(keys, KEYS_PER_STATEMENT):
+            yield from connection.execute(statement, parameters | {"keys": self.dialect.array(chunk)})
+
+    def _in_source(self, source: str | None) -> list[ColumnElement[bool]]:
+        return [] if source is None else [self._of_source]
+
+    def _range(self, after: str | None, prefix: str | None) -> list[ColumnElement[bool]]:
+        key = self._entries.c.key
+        conditions = [self._of_collection]
+        if after is not None:
+            conditions.append(key > bindparam("after"))
+        elif prefix is not None:
+            conditions.append(key >= bindparam("prefix"))
+        if prefix is not None and prefix_end(prefix) is not None:
+            conditions.append(key < bindparam("prefix_end"))
+        return conditions
+
+    def _range_parameters(
+        self, collection: str, after: str | None, prefix: str | None, source: str | None
+    ) -> dict[str, Any]:
+        end = None if prefix is None else prefix_end(prefix)
+        parameters = {"collection": collection, "after": after, "source": source, "prefix_end": end}
+        if after is None:
+            parameters["prefix"] = prefix
+        return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _source(name: str, entries: int, row: Row[Any] | None) -> Source:
+    if row is None:
+        return Source(name, entries)
+    metadata = None if row.metadata is None else loads(row.metadata.encode())
+    return Source(name, entries, row.fingerprint, metadata, row.synced_at)

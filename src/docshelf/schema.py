@@ -1,0 +1,163 @@
+"""The tables, as SQLAlchemy `Table`s that a user's own Alembic can import.
+
+from docshelf.schema import define_tables
+
+target_metadata = [Base.metadata, define_tables(schema="rag").metadata]
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    event,
+)
+
+from docshelf.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+# Ends of identifiers: PostgreSQL cuts names after 63 bytes, and the longest of ours adds 22.
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """Aware datetimes in UTC: timestamptz on PostgreSQL, sortable ISO text on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and dialect.name == "sqlite":
+            return value.astimezone(timezone.utc).replace(tzinfo=None)
+        return value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+
+
+def _text(**options: Any) -> Column[str]:
+    # "C" orders by bytes, as SQLite does, and lets prefix scans ride the primary key.
+    return Column(Text().with_variant(Text(collation="C"), "postgresql"), **options)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """docshelf's tables under one prefix and schema.
+
+    Attributes:
+        entries: the documents; identity is (collection, key, source).
+        sources: what is known of a source besides its entries.
+        versions: one row for each upgrade step that this schema went through.
+    """
+
+    metadata: MetaData
+    entries: Table
+    sources: Table
+    versions: Table
+
+
+def check_table_prefix(table_prefix: str) -> str:
+    """A prefix that is a plain identifier.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    return _check_name(table_prefix, "table_prefix")
+
+
+def check_schema(schema: str | None) -> str | None:
+    """The name of a PostgreSQL schema, a plain identifier, or None. Raises as `check_table_prefix` does."""
+    return None if schema is None else _check_name(schema, "schema")
+
+
+def define_tables(
+    metadata: MetaData | None = None, *, schema: str | None = None, table_prefix: str = "docshelf"
+) -> Tables:
+    """docshelf's tables, in a `MetaData` of their own or in the caller's.
+
+    Args:
+        metadata: where to define them; a new one by default.
+        schema: the PostgreSQL schema; by default the first of the connection's search path.
+        table_prefix: what their names begin with: `<prefix>_entries`, `<prefix>_sources`, `<prefix>_schema`.
+
+    Raises:
+        ConfigurationError: a name is not a plain identifier of at most 40 characters.
+    """
+    check_table_prefix(table_prefix)
+    check_schema(schema)
+    metadata = MetaData() if metadata is None else metadata
+    entries = Table(
+        f"{table_prefix}_entries",
+        metadata,
+        _text(name="collection", primary_key=True),
+        _text(name="key", primary_key=True),
+        _text(name="source", primary_key=True),
+        Column("seq", BigInteger, Identity(always=False), nullable=False),
+        Column("created_at", UTCDateTime, nullable=False),
+        Column("updated_at", UTCDateTime, nullable=False),
+        Column("value_hash", LargeBinary),
+        Column("checksum", LargeBinary),
+        Column("content_type", Text),
+        Column("encoding", Text),
+        Column("version", Text),
+        Column("value", LargeBinary),
+        schema=schema,
+        # Values arrive compressed, and up to a page they are read faster in line (rows of 20 KB a
+        # second, PostgreSQL 18: 33 against 2 thousand in, 130 against 22 thousand out).
+        postgresql_with={"toast_tuple_target": 8160},
+    )
+    Index(f"{table_prefix}_entries_source_idx", entries.c.collection, entries.c.source, entries.c.key)
+    # PostgreSQL has a sequence; SQLite asks for the largest.
+    Index(f"{table_prefix}_entries_seq_idx", entries.c.seq).ddl_if(dialect="sqlite")
+    event.listen(
+        entries,
+        "after_create",
+        DDL(  # type: ignore[no-untyped-call]
+            "ALTER TABLE %(fullname)s ALTER COLUMN value SET STORAGE EXTERNAL"
+        ).execute_if(dialect="postgresql"),
+    )
+    sources = Table(
+        f"{table_prefix}_sources",
+        metadata,
+        _text(name="collection", primary_key=True),
+        _text(name="source", primary_key=True),
+        Column("fingerprint", Text),
+        Column("metadata", Text),
+        Column("synced_at", UTCDateTime, nullable=False),
+        schema=schema,
+    )
+    versions = Table(
+        f"{table_prefix}_schema",
+        metadata,
+        Column("version", Integer, primary_key=True, autoincrement=False),
+        Column("applied_at", UTCDateTime, nullable=False),
+        schema=schema,
+    )
+    return Tables(metadata, entries, sources, versions)
+
+
+def _check_name(name: Any, what: str) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{what}={name!r}: give letters, digits and underscores, at most 40, beginning with a letter or underscore"
+        )
+    return name

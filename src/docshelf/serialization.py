@@ -1,0 +1,346 @@
+"""Canonical, lossless, safe JSON: equal values give one byte string in every process, and come back as they were.
+
+What JSON lacks is written as an object with one key that starts with "$" (`{"$decimal": "1.10"}`). A dict of the
+caller's whose keys start with "$", or are not text, is itself written as `{"$dict": [[key, value], ...]}`, so a tag
+can never be user data. The set of tags is closed: reading builds these types and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import numbers
+import re
+import sys
+from datetime import date, datetime, time, timedelta, tzinfo
+from decimal import Decimal, DecimalException
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# orjson writes at most 254 levels of containers and reads 1,024.
+MAX_DEPTH: Final = 250
+_INT_MIN: Final = -(2**63)
+_INT_MAX: Final = 2**64 - 1
+_STORABLE: Final = (
+    "None, bool, int, float, str, bytes, datetime, date, time, timedelta, UUID, Decimal, "
+    "list, tuple, set, frozenset, dict, and numpy scalars"
+)
+
+
+class EncodeError(Exception):
+    """A value cannot be stored. `path` says where in it, in the words of the caller's own data."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+
+
+class DecodeError(Exception):
+    """Bytes are not what `dumps` writes."""
+
+
+def dumps(value: Any) -> bytes:
+    """The canonical bytes of a value.
+
+    Args:
+        value: None, bool, int of any size, float with NaN and infinities, str with NUL and lone surrogates, bytes,
+            datetime, date, time, timedelta, UUID, Decimal, tuple, set, frozenset, list, and dict with any of these as
+            keys. Subclasses of str, int, float, list, tuple and dict are stored as that type, numpy scalars as Python
+            numbers.
+
+    Returns:
+        UTF-8 JSON with sorted keys and no white space.
+
+    Raises:
+        EncodeError: for anything else, with the path to it.
+    """
+    try:
+        if _is_plain(value, MAX_DEPTH):
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        pass  # a lone surrogate: the careful way below names or tags it
+    try:
+        return orjson.dumps(_Encoder().encode(value, MAX_DEPTH), option=orjson.OPT_SORT_KEYS)
+    except RecursionError:
+        raise EncodeError("", f"nested deeper than {MAX_DEPTH} levels") from None
+
+
+def loads(data: bytes) -> Any:
+    """The value whose canonical bytes these are.
+
+    Raises:
+        DecodeError: for anything that `dumps` cannot have written.
+    """
+    try:
+        value = orjson.loads(data)
+        # No tag without this byte pair, and most documents have no tag.
+        return _decode(value) if b'"$' in data else value
+    except DecodeError:
+        raise
+    except (ValueError, TypeError, ArithmeticError, DecimalException, RecursionError) as exc:
+        raise DecodeError(f"not canonical JSON ({type(exc).__name__})") from exc
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """True when orjson alone writes `value` without loss; lone surrogates it refuses by itself."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(_INT_MIN <= value <= _INT_MAX)
+    if kind is float:
+        return bool(math.isfinite(value))
+    if depth <= 0:
+        return False
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or key[:1] == "$":
+                return False
+            if type(item) is not str and not _is_plain(item, depth - 1):
+                return False
+        return True
+    if kind is list:
+        return all(_is_plain(item, depth - 1) for item in value)
+    return False
+
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_ESCAPED: Final = re.compile("[\ud800-\udfff\\\\]")
+_UNESCAPE: Final = re.compile(r"\\(\\|u(d[89a-f][0-9a-f]{2})|)")
+
+
+def _escape(match: re.Match[str]) -> str:
+    char = match.group()
+    return "\\\\" if char == "\\" else f"\\u{ord(char):04x}"
+
+
+def _unescape(match: re.Match[str]) -> str:
+    if match.group(1) == "\\":
+        return "\\"
+    if not match.group(2):
+        raise DecodeError("a broken escape in a $str")
+    return chr(int(match.group(2), 16))
+
+
+class _Encoder:
+    """Turns a value into one that orjson writes without loss, keeping the path for the error."""
+
+    def __init__(self) -> None:
+        self._path: list[str] = []
+
+    def encode(self, value: Any, depth: int) -> Any:
+        simple = _SIMPLE.get(type(value))
+        if simple is not None:
+            try:
+                return simple(value)
+            except ValueError as exc:
+                raise self._error(str(exc)) from None
+        if depth <= 0:
+            raise EncodeError("", f"nested deeper than {MAX_DEPTH} levels (is it part of itself?)")
+        if isinstance(value, dict):
+            return self._dict(value, depth)
+        if isinstance(value, tuple):
+            return {"$tuple": self._items(value, depth - 2)}
+        if isinstance(value, list):
+            return self._items(value, depth - 1)
+        if type(value) is set:
+            return {"$set": self._members(value, depth - 2)}
+        if type(value) is frozenset:
+            return {"$frozenset": self._members(value, depth - 2)}
+        number = _as_builtin(value)
+        if number is not None:
+            return self.encode(number, depth)
+        raise self._error(f"cannot store a {type(value).__qualname__} (storable are {_STORABLE})")
+
+    def _error(self, problem: str) -> EncodeError:
+        path = "".join(self._path)
+        return EncodeError(path[1:] if path.startswith(".") else path, problem)
+
+    def _at(self, step: str, value: Any, depth: int) -> Any:
+        self._path.append(step)
+        encoded = self.encode(value, depth)
+        self._path.pop()
+        return encoded
+
+    def _items(self, values: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+        return [self._at(f"[{position}]", value, depth) for position, value in enumerate(values)]
+
+    def _members(self, values: set[Any] | frozenset[Any], depth: int) -> list[Any]:
+        return sorted((self._at("{}", value, depth) for value in values), key=_sort_key)
+
+    def _dict(self, value: dict[Any, Any], depth: int) -> Any:
+        if all(isinstance(key, str) and not key.startswith("$") and not _SURROGATE.search(key) for key in value):
+            return {str.__str__(key): self._at(_step(key), item, depth - 1) for key, item in value.items()}
+        pairs = [
+            [self._at(f".<key {key!r:.40}>", key, depth - 3), self._at(_step(key), item, depth - 3)]
+            for key, item in value.items()
+        ]
+        return {"$dict": sorted(pairs, key=_sort_key)}
+
+
+def _step(key: Any) -> str:
+    return f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r:.40}]"
+
+
+def _sort_key(encoded: Any) -> bytes:
+    return orjson.dumps(encoded, option=orjson.OPT_SORT_KEYS)
+
+
+def _str(value: str) -> Any:
+    if value.isascii() or not _SURROGATE.search(value):
+        return value
+    return {"$str": _ESCAPED.sub(_escape, value)}
+
+
+def _int(value: int) -> Any:
+    # Hexadecimal: Python limits the length of decimal conversions, not of these.
+    return value if _INT_MIN <= value <= _INT_MAX else {"$int": hex(value)}
+
+
+def _float(value: float) -> Any:
+    return value if math.isfinite(value) else {"$float": str(value)}
+
+
+def _zone_of(value: datetime | time) -> str | None:
+    zone: tzinfo | None = value.tzinfo
+    if isinstance(zone, ZoneInfo) and zone.key:
+        return zone.key
+    if zone is not None and value.utcoffset() is None:
+        raise ValueError(f"cannot store a {type(value).__name__} whose time zone has no offset")
+    return None
+
+
+def _zoned(value: datetime | time) -> Any:
+    zone = _zone_of(value)
+    return [value.isoformat(), zone, value.fold] if zone or value.fold else value.isoformat()
+
+
+def _timedelta(value: timedelta) -> Any:
+    return {"$timedelta": [value.days, value.seconds, value.microseconds]}
+
+
+_SIMPLE: Final[dict[type, Callable[[Any], Any]]] = {
+    type(None): lambda value: value,
+    bool: lambda value: value,
+    str: _str,
+    int: _int,
+    float: _float,
+    bytes: lambda value: {"$bytes": base64.b64encode(value).decode("ascii")},
+    datetime: lambda value: {"$datetime": _zoned(value)},
+    date: lambda value: {"$date": value.isoformat()},
+    time: lambda value: {"$time": _zoned(value)},
+    timedelta: _timedelta,
+    UUID: lambda value: {"$uuid": str(value)},
+    Decimal: lambda value: {"$decimal": str(value)},
+}
+
+
+def _as_builtin(value: Any) -> bool | int | float | str | None:
+    """A subclass of a built-in scalar or a numpy scalar as the built-in, else None. Never loses a digit."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.bool_):
+        return bool(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, float) or (numpy is not None and isinstance(value, numpy.floating)):
+        number = float(value)
+        return number if number == value or math.isnan(number) else None
+    return None
+
+
+def _decode(value: Any) -> Any:
+    if type(value) is list:
+        return [_decode(item) for item in value]
+    if type(value) is not dict:
+        return value
+    if len(value) == 1:
+        [(key, content)] = value.items()
+        if key[:1] == "$":
+            decoder = _DECODERS.get(key)
+            if decoder is None:
+                raise DecodeError(f"unknown tag {key[:40]!r}")
+            return decoder(content)
+    decoded = {}
+    for key, item in value.items():
+        if key[:1] == "$":
+            raise DecodeError(f"a tag {key[:40]!r} beside other keys")
+        decoded[key] = _decode(item)
+    return decoded
+
+
+def _text(content: Any) -> str:
+    if type(content) is not str:
+        raise DecodeError("a tag whose content is not text")
+    return content
+
+
+def _list(content: Any) -> list[Any]:
+    if type(content) is not list:
+        raise DecodeError("a tag whose content is not a list")
+    return [_decode(item) for item in content]
+
+
+def _decode_float(content: Any) -> float:
+    if content not in ("nan", "inf", "-inf"):
+        raise DecodeError("a $float that is a plain number")
+    return float(content)
+
+
+def _decode_zoned(kind: type[datetime] | type[time]) -> Callable[[Any], Any]:
+    def decode(content: Any) -> datetime | time:
+        if type(content) is str:
+            return kind.fromisoformat(content)
+        stamp, zone, fold = content
+        value: datetime | time = kind.fromisoformat(_text(stamp)).replace(fold=int(fold))
+        if zone is None:
+            return value
+        try:
+            named = value.replace(tzinfo=ZoneInfo(_text(zone)))
+        except (OSError, KeyError):
+            return value  # a machine without this zone still reads the same instant
+        # Zone rules change; the instant that was written does not.
+        return named if isinstance(value, time) or named.utcoffset() == value.utcoffset() else value
+
+    return decode
+
+
+def _decode_dict(content: Any) -> dict[Any, Any]:
+    return dict(_list(content))
+
+
+def _decode_bytes(content: Any) -> bytes:
+    try:
+        return base64.b64decode(_text(content), validate=True)
+    except binascii.Error as exc:
+        raise DecodeError("a $bytes that is not base64") from exc
+
+
+def _decode_timedelta(content: Any) -> timedelta:
+    days, seconds, microseconds = content
+    return timedelta(days, seconds, microseconds)
+
+
+_DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "$str": lambda content: _UNESCAPE.sub(_unescape, _text(content)),
+    "$int": lambda content: int(_text(content), 16),
+    "$float": _decode_float,
+    "$bytes": _decode_bytes,
+    "$datetime": _decode_zoned(datetime),
+    "$date": lambda content: date.fromisoformat(_text(content)),
+    "$time": _decode_zoned(time),
+    "$timedelta": _decode_timedelta,
+    "$uuid": lambda content: UUID(_text(content)),
+    "$decimal": lambda content: Decimal(_text(content)),
+    "$tuple": lambda content: tuple(_list(content)),
+    "$set": lambda content: set(_list(content)),
+    "$frozenset": lambda content: frozenset(_list(content)),
+    "$dict": _decode_dict,
+}

@@ -1,0 +1,633 @@
+"""`DocShelf`, the store: a thin face over operations that are each written once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from docshelf import operations
+from docshelf.codec import DEFAULT_MAX_VALUE_BYTES, Codec, ContentType, HashOn, OnCorrupt
+from docshelf.dialects import dialect_for
+from docshelf.engine import Backend, BoundBackend, Flow, GivenEngines, OwnEngines
+from docshelf.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError
+from docshelf.models import Entry, Item, Op, Problem, Report, Source, Stats
+from docshelf.operations import Context, Scope, SourceNote, WritePlan
+from docshelf.progress import progress
+from docshelf.queries import Queries
+from docshelf.schema import define_tables
+from docshelf.serialization import EncodeError, dumps
+from docshelf.urls import parse_url
+from docshelf.validation import (
+    check_collection,
+    check_items,
+    check_key,
+    check_keys,
+    check_label,
+    check_prefix,
+    check_source,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine import URL
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+Items = Mapping[str, Any] | Iterable["Item | tuple[str, Any] | tuple[Any, ...]"]
+"""What a batch of items may be: a mapping of keys to values, or any iterable of `Item` or `(key, value)`."""
+
+
+class DocShelf:
+    """A collection of documents in PostgreSQL or SQLite that writes only what changed and says what it did.
+
+    Every operation has an asynchronous twin with `a` in front (`get`, `aget`); that of `sync` is `async_`, because
+    `async` is a keyword. One object serves both, from any number of threads and event loops.
+
+    Args:
+        url: `postgresql://...` with any driver suffix or none, the path of an SQLite file, or `":memory:"`; by default
+            the SQLite file `docshelf.db` in the current folder. Sync calls use psycopg2 and async ones asyncpg;
+            `postgresql+psycopg://` uses psycopg 3 for both.
+        collection: the named set of entries that this object works on, 1 to 255 bytes.
+        engine: a SQLAlchemy Engine to use for sync calls instead of a URL. It is never closed here.
+        async_engine: an AsyncEngine to use for async calls instead of a URL. It is never closed here.
+        schema: the PostgreSQL schema of the tables; by default the first of the search path.
+        table_prefix: what the names of the tables begin with.
+        hash_on: what counts as change: "value" (everything), "text" (only a document's text), or a callable that takes
+            a value and returns what counts, as a storable value.
+        hash_exclude: names that do not count as change: of a document's metadata, or of the keys of a plain dict.
+        on_corrupt: "raise" a CorruptEntryError for a row that cannot be read, or "skip" it with a warning.
+        compression: "zstd" packs values where it pays; None never does. Reading knows both.
+        pooler: True behind PgBouncer, Supavisor and the like in transaction mode: no named prepared statements.
+        content_types: documents of frameworks beside bytes and JSON-like values; adapters bring theirs.
+        max_value_bytes: the limit of one value's canonical bytes, when written and when unpacked; at most 256 MiB.
+
+    Raises:
+        ConfigurationError: an option, a URL or a combination of them cannot work.
+        ArgumentTypeError, ArgumentValueError: the collection's name cannot be.
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str] | URL | None = None,
+        collection: str = "default",
+        *,
+        engine: Engine | None = None,
+        async_engine: AsyncEngine | None = None,
+        schema: str | None = None,
+        table_prefix: str = "docshelf",
+        hash_on: HashOn = "value",
+        hash_exclude: Iterable[str] = (),
+        on_corrupt: OnCorrupt = "raise",
+        compression: Literal["zstd"] | None = "zstd",
+        pooler: bool = False,
+        content_types: Iterable[ContentType] = (),
+        max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
+    ) -> None:
+        codec = Codec(
+            content_types=content_types,
+            hash_on=hash_on,
+            hash_exclude=hash_exclude,
+            on_corrupt=on_corrupt,
+            compression=compression,
+            max_value_bytes=max_value_bytes,
+        )
+        tables = define_tables(schema=schema, table_prefix=table_prefix)
+        backend: Backend
+        if engine is None and async_engine is None:
+            target = parse_url(url)
+            backend = OwnEngines(target, dialect_for(target.dialect, tables), pooler=pooler)
+        elif url is not None:
+            raise ConfigurationError("both a url and an engine were given; give one of them")
+        else:
+            names = {given.dialect.name for given in (engine, async_engine) if given is not None}
+            if len(names) > 1:
+                raise ConfigurationError(f"engine and async_engine are of different databases: {sorted(names)}")
+            backend = GivenEngines(engine, async_engine, dialect_for(names.pop(), tables), pooler=pooler)
+        self._compose(backend, Context(check_collection(collection), codec, Queries(backend.dialect)))
+
+    def _compose(self, backend: Backend, context: Context) -> None:
+        self._backend = backend
+        self._context = context
+
+    def _sibling(self, backend: Backend, context: Context) -> Self:
+        sibling = type(self).__new__(type(self))
+        sibling._compose(backend, context)
+        return sibling
+
+    @property
+    def collection(self) -> str:
+        """The name of the collection that this object works on."""
+        return self._context.collection
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.collection!r} {self._backend!r}>"
+
+    # Other faces of the same database
+
+    def view(
+        self,
+        collection: str | None = None,
+        *,
+        content_types: Iterable[ContentType] | None = None,
+        on_corrupt: OnCorrupt | None = None,
+    ) -> Self:
+        """Another store on the same connections: another collection, other documents, another policy.
+
+        Args:
+            collection: its collection; by default this one's.
+            content_types: its content types; by default this one's.
+            on_corrupt: its policy; by default this one's.
+        """
+        codec = self._context.codec
+        if content_types is not None or on_corrupt is not None:
+            codec = codec.derived(content_types=content_types, on_corrupt=on_corrupt)
+        name = self.collection if collection is None else check_collection(collection)
+        return self._sibling(self._backend, replace(self._context, collection=name, codec=codec))
+
+    def bind(self, connection: Connection | AsyncConnection) -> Self:
+        """The same store inside the caller's own transaction.
+
+        What it writes is committed or rolled back by the caller, together with the caller's own tables. Locks are
+        held until then. Nothing is retried. Sync methods need a Connection, async ones an AsyncConnection.
+
+        Raises:
+            ConfigurationError: the connection is to another kind of database.
+        """
+        dialect = self._backend.dialect
+        if connection.dialect.name != dialect.name:
+            raise ConfigurationError(f"this store is for {dialect.name}, the connection to {connection.dialect.name}")
+        return self._sibling(BoundBackend(connection, dialect), self._context)
+
+    # Life
+
+    def setup(self) -> None:
+        """Create the tables, or bring them up to date; else it happens on first use. Safe from many processes at once.
+
+        Raises:
+            SchemaError: the schema is newer than this docshelf, a table of that name is not docshelf's, or the role
+                may not create what is missing.
+        """
+        self._backend.check_open()
+        self._backend.run(operations.setup(self._context))
+        self._backend.ready = True
+
+    async def asetup(self) -> None:
+        """As `setup`."""
+        self._backend.check_open()
+        await self._backend.arun(operations.setup(self._context))
+        self._backend.ready = True
+
+    def close(self) -> None:
+        """Close the connections that this store opened; it cannot be used afterwards. Views share its fate."""
+        self._backend.close()
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        await self._backend.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _run(self, flow: Flow[T]) -> T:
+        self._backend.check_open()
+        if not self._backend.ready:
+            self.setup()
+        return self._backend.run(flow)
+
+    async def _arun(self, flow: Flow[T]) -> T:
+        self._backend.check_open()
+        if not self._backend.ready:
+            await self.asetup()
+        return await self._backend.arun(flow)
+
+    # Reading
+
+    def get(self, key: str, *, source: str | None = None) -> Any:
+        """The value of a key, or None.
+
+        Args:
+            key: the key.
+            source: read the entry of this source; by default the one written last, whatever its source.
+
+        Raises:
+            CorruptEntryError: the row cannot be read, under `on_corrupt="raise"`.
+        """
+        return self.mget([key], source=source)[0]
+
+    async def aget(self, key: str, *, source: str | None = None) -> Any:
+        """As `get`."""
+        return (await self.amget([key], source=source))[0]
+
+    def mget(self, keys: Iterable[str], *, source: str | None = None) -> list[Any]:
+        """The values of keys, in their order, None for each that has none. Arguments and errors as for `get`."""
+        return self._run(operations.get_values(self._context, check_keys(keys), _optional(source)))
+
+    async def amget(self, keys: Iterable[str], *, source: str | None = None) -> list[Any]:
+        """As `mget`."""
+        return await self._arun(operations.get_values(self._context, check_keys(keys), _optional(source)))
+
+    def get_entry(self, key: str, *, source: str | None = None) -> Entry | None:
+        """The whole entry of a key (value, source, version, hash, times), or None. As `get` otherwise."""
+        return self.mget_entries([key], source=source)[0]
+
+    async def aget_entry(self, key: str, *, source: str | None = None) -> Entry | None:
+        """As `get_entry`."""
+        return (await self.amget_entries([key], source=source))[0]
+
+    def mget_entries(
+        self, keys: Iterable[str], *, source: str | None = None, values: bool = True
+    ) -> list[Entry | None]:
+        """The entries of keys, in their order, None for each that has none.
+
+        Args:
+            values: False leaves the values out (None), and unread.
+        """
+        return self._run(operations.get_entries(self._context, check_keys(keys), _optional(source), values=values))
+
+    async def amget_entries(
+        self, keys: Iterable[str], *, source: str | None = None, values: bool = True
+    ) -> list[Entry | None]:
+        """As `mget_entries`."""
+        return await self._arun(
+            operations.get_entries(self._context, check_keys(keys), _optional(source), values=values)
+        )
+
+    def exists(self, key: str, *, source: str | None = None) -> bool:
+        """True when the key has an entry (in this source, if one is given)."""
+        return key in self._run(operations.existing(self._context, [check_key(key)], _optional(source)))
+
+    async def aexists(self, key: str, *, source: str | None = None) -> bool:
+        """As `exists`."""
+        return key in await self._arun(operations.existing(self._context, [check_key(key)], _optional(source)))
+
+    def count(self, prefix: str | None = None, *, source: str | None = None) -> int:
+        """How many entries there are; a key in two sources is two entries.
+
+        Args:
+            prefix: only keys that begin with this text, literally.
+            source: only those of this source.
+        """
+        return self._run(operations.count(self._context, check_prefix(prefix), _optional(source)))
+
+    async def acount(self, prefix: str | None = None, *, source: str | None = None) -> int:
+        """As `count`."""
+        return await self._arun(operations.count(self._context, check_prefix(prefix), _optional(source)))
+
+    def yield_keys(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[str]:
+        """Each key once, in the order of its UTF-8 bytes, in constant memory; no connection is held between pages.
+
+        Keys written or deleted meanwhile may or may not be there. Arguments as for `count`.
+        """
+        return self._pages_of_keys(check_prefix(prefix), _optional(source))
+
+    def ayield_keys(self, prefix: str | None = None, *, source: str | None = None) -> AsyncIterator[str]:
+        """As `yield_keys`."""
+        return self._apages_of_keys(check_prefix(prefix), _optional(source))
+
+    def yield_items(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[tuple[str, Any]]:
+        """(key, value) as `yield_keys` lists them and `get` reads them, in memory bounded by 16 MiB or one value."""
+        return self._pages_of_items(check_prefix(prefix), _optional(source))
+
+    def ayield_items(self, prefix: str | None = None, *, source: str | None = None) -> AsyncIterator[tuple[str, Any]]:
+        """As `yield_items`."""
+        return self._apages_of_items(check_prefix(prefix), _optional(source))
+
+    def _pages(self, prefix: str | None, source: str | None) -> Iterator[list[str]]:
+        after: str | None = None
+        while page := self._run(operations.key_page(self._context, after, prefix, source)):
+            yield page
+            after = page[-1]
+
+    async def _apages(self, prefix: str | None, source: str | None) -> AsyncIterator[list[str]]:
+        after: str | None = None
+        while page := await self._arun(operations.key_page(self._context, after, prefix, source)):
+            yield page
+            after = page[-1]
+
+    def _pages_of_keys(self, prefix: str | None, source: str | None) -> Iterator[str]:
+        for page in self._pages(prefix, source):
+            yield from page
+
+    async def _apages_of_keys(self, prefix: str | None, source: str | None) -> AsyncIterator[str]:
+        async for page in self._apages(prefix, source):
+            for key in page:
+                yield key
+
+    def _pages_of_items(self, prefix: str | None, source: str | None) -> Iterator[tuple[str, Any]]:
+        for page in self._pages(prefix, source):
+            for batch in self._run(operations.value_batches(self._context, page, source)):
+                yield from self._run(operations.present_values(self._context, batch, source))
+
+    async def _apages_of_items(self, prefix: str | None, source: str | None) -> AsyncIterator[tuple[str, Any]]:
+        async for page in self._apages(prefix, source):
+            for batch in await self._arun(operations.value_batches(self._context, page, source)):
+                for pair in await self._arun(operations.present_values(self._context, batch, source)):
+                    yield pair
+
+    # Writing
+
+    def set(self, key: str, value: Any, *, source: str = "", version: str | None = None) -> None:
+        """Write a value if it differs from what stands. Arguments as for `Item`; errors as for `mset`."""
+        self.mset([Item(key, value, source, version)])
+
+    async def aset(self, key: str, value: Any, *, source: str = "", version: str | None = None) -> None:
+        """As `set`."""
+        await self.amset([Item(key, value, source, version)])
+
+    def conditional_set(self, key: str, value: Any, *, source: str = "", version: str | None = None) -> tuple[str, Op]:
+        """As `set`; returns (key, "INS" | "UPD" | "SKIP")."""
+        [change] = self.conditional_mset([Item(key, value, source, version)])
+        return change.key, change.op
+
+    async def aconditional_set(
+        self, key: str, value: Any, *, source: str = "", version: str | None = None
+    ) -> tuple[str, Op]:
+        """As `conditional_set`."""
+        [change] = await self.aconditional_mset([Item(key, value, source, version)])
+        return change.key, change.op
+
+    def mset(self, items: Items, *, source: str = "", show_progress: bool = False) -> None:
+        """Write those of the items that differ from what stands, in one transaction.
+
+        Args:
+            items: a mapping of keys to values, or any iterable of `Item` or `(key, value)`; of equal keys in one
+                source the last wins.
+            source: the source of items that name none.
+            show_progress: show a progress bar.
+
+        Raises:
+            UnsupportedValueError: a value cannot be stored without loss; names key and path. Nothing was written.
+            ValueTooLargeError, ArgumentTypeError, ArgumentValueError: likewise.
+        """
+        self.conditional_mset(items, source=source, show_progress=show_progress)
+
+    async def amset(self, items: Items, *, source: str = "", show_progress: bool = False) -> None:
+        """As `mset`."""
+        await self.aconditional_mset(items, source=source, show_progress=show_progress)
+
+    def conditional_mset(
+        self, items: Items, *, source: str = "", dry_run: bool = False, show_progress: bool = False
+    ) -> Report:
+        """As `mset`; returns what each key went through.
+
+        Args:
+            dry_run: report what would be done, and write nothing.
+        """
+        return self._write(*self._mset_plan(items, source, dry_run), show_progress=show_progress)
+
+    async def aconditional_mset(
+        self, items: Items, *, source: str = "", dry_run: bool = False, show_progress: bool = False
+    ) -> Report:
+        """As `conditional_mset`."""
+        return await self._awrite(*self._mset_plan(items, source, dry_run), show_progress=show_progress)
+
+    def sync(
+        self,
+        items: Items,
+        *,
+        source: str = "",
+        scope: Scope = "source",
+        dry_run: bool = False,
+        max_delete: float = 1.0,
+        allow_mass_delete: bool = False,
+        fingerprint: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        show_progress: bool = False,
+    ) -> Report:
+        """Make a source hold exactly these items: insert, update, skip, and delete the rest, in one transaction.
+
+        Args:
+            items: as for `mset`.
+            source: the source to make so; with `scope="collection"`, that of items that name none.
+            scope: "collection" makes the whole collection hold exactly these items.
+            dry_run: report what would be done, and write nothing.
+            max_delete: the share of the standing entries, 0 to 1, that this sync may delete. A sync that would delete
+                them all and hold nothing in their place is refused whatever the share.
+            allow_mass_delete: do not refuse.
+            fingerprint: the caller's hash of the raw file, for `source_changed`.
+            metadata: what to keep with the source; None keeps what is there.
+            show_progress: show a progress bar.
+
+        Raises:
+            MassDeleteError: it was refused; nothing was written.
+            As `mset` otherwise.
+        """
+        plan = self._sync_plan(
+            items,
+            source=source,
+            scope=scope,
+            dry_run=dry_run,
+            max_delete=max_delete,
+            allow_mass_delete=allow_mass_delete,
+            fingerprint=fingerprint,
+            metadata=metadata,
+        )
+        return self._write(*plan, show_progress=show_progress)
+
+    async def async_(
+        self,
+        items: Items,
+        *,
+        source: str = "",
+        scope: Scope = "source",
+        dry_run: bool = False,
+        max_delete: float = 1.0,
+        allow_mass_delete: bool = False,
+        fingerprint: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        show_progress: bool = False,
+    ) -> Report:
+        """As `sync`."""
+        plan = self._sync_plan(
+            items,
+            source=source,
+            scope=scope,
+            dry_run=dry_run,
+            max_delete=max_delete,
+            allow_mass_delete=allow_mass_delete,
+            fingerprint=fingerprint,
+            metadata=metadata,
+        )
+        return await self._awrite(*plan, show_progress=show_progress)
+
+    @staticmethod
+    def _mset_plan(items: Items, source: str, dry_run: bool) -> tuple[dict[tuple[str, str], Item], WritePlan]:
+        source = check_source(source)
+        return check_items(items, source), WritePlan(source, dry_run=dry_run)
+
+    @staticmethod
+    def _sync_plan(
+        items: Items,
+        *,
+        source: str,
+        scope: Scope,
+        dry_run: bool,
+        max_delete: float,
+        allow_mass_delete: bool,
+        fingerprint: str | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> tuple[dict[tuple[str, str], Item], WritePlan]:
+        source = check_source(source)
+        if scope not in ("source", "collection"):
+            raise ArgumentValueError(f"scope={scope!r}: give 'source' or 'collection'")
+        if not 0 <= max_delete <= 1:
+            raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
+        checked = check_items(items, source)
+        note = None
+        if scope == "source":
+            for key, other in checked:
+                if other != source:
+                    raise ArgumentValueError(
+                        f"the item {key!r} names the source {other!r} in a sync of {source!r}; sync each source by "
+                        "itself, or pass scope='collection'"
+                    )
+            note = SourceNote(source, check_label(fingerprint, "fingerprint"), _check_metadata(metadata))
+        elif fingerprint is not None or metadata is not None:
+            raise ArgumentValueError(
+                "fingerprint and metadata belong to one source; leave them out of a whole collection's sync"
+            )
+        return checked, WritePlan(
+            source, scope, dry_run=dry_run, max_delete=max_delete, allow_mass_delete=allow_mass_delete, note=note
+        )
+
+    def _write(self, items: dict[tuple[str, str], Item], plan: WritePlan, *, show_progress: bool) -> Report:
+        with progress(len(items), "writing", show=show_progress) as tick:
+            return self._run(operations.write(replace(self._context, tick=tick), items, plan))
+
+    async def _awrite(self, items: dict[tuple[str, str], Item], plan: WritePlan, *, show_progress: bool) -> Report:
+        with progress(len(items), "writing", show=show_progress) as tick:
+            return await self._arun(operations.write(replace(self._context, tick=tick), items, plan))
+
+    def mdelete(self, keys: Iterable[str], *, source: str | None = None) -> Report:
+        """Delete the entries of keys: of one source if it is given, else of all. Keys without an entry are passed over.
+
+        The fingerprints of their sources are forgotten, so that `source_changed` says of each that it changed.
+        """
+        return self._run(operations.delete_keys(self._context, check_keys(keys), _optional(source)))
+
+    async def amdelete(self, keys: Iterable[str], *, source: str | None = None) -> Report:
+        """As `mdelete`."""
+        return await self._arun(operations.delete_keys(self._context, check_keys(keys), _optional(source)))
+
+    def clear(self) -> int:
+        """Delete all entries and sources of the collection; returns how many entries there were."""
+        return self._run(operations.clear(self._context))
+
+    async def aclear(self) -> int:
+        """As `clear`."""
+        return await self._arun(operations.clear(self._context))
+
+    # Sources
+
+    def sources(self) -> list[Source]:
+        """Every source that has entries or was synced, ordered by name."""
+        return self._run(operations.sources(self._context))
+
+    async def asources(self) -> list[Source]:
+        """As `sources`."""
+        return await self._arun(operations.sources(self._context))
+
+    def source_changed(self, source: str, fingerprint: str) -> bool:
+        """True unless the source's last sync had this fingerprint. Does not read its entries."""
+        return bool(self.changed_sources({source: fingerprint}))
+
+    async def asource_changed(self, source: str, fingerprint: str) -> bool:
+        """As `source_changed`."""
+        return bool(await self.achanged_sources({source: fingerprint}))
+
+    def changed_sources(self, fingerprints: Mapping[str, str]) -> list[str]:
+        """Those of many sources whose last sync did not have the fingerprint given, in input order; one statement."""
+        return self._run(operations.changed_sources(self._context, _check_fingerprints(fingerprints)))
+
+    async def achanged_sources(self, fingerprints: Mapping[str, str]) -> list[str]:
+        """As `changed_sources`."""
+        return await self._arun(operations.changed_sources(self._context, _check_fingerprints(fingerprints)))
+
+    def delete_source(self, source: str) -> Report:
+        """Delete a source with all its entries; the same keys in other sources stay."""
+        return self._run(operations.delete_source(self._context, check_source(source)))
+
+    async def adelete_source(self, source: str) -> Report:
+        """As `delete_source`."""
+        return await self._arun(operations.delete_source(self._context, check_source(source)))
+
+    # Health
+
+    def stats(self) -> Stats:
+        """Counts and sizes of the collection."""
+        return self._run(operations.stats(self._context))
+
+    async def astats(self) -> Stats:
+        """As `stats`."""
+        return await self._arun(operations.stats(self._context))
+
+    def verify(self, *, show_progress: bool = False) -> list[Problem]:
+        """Read every entry, check it against its hash, and list those that cannot be read."""
+        found: list[Problem] = []
+        with progress(self.count() if show_progress else 0, "verifying", show=show_progress) as tick:
+            for page in self._pages(None, None):
+                for batch in self._run(operations.value_batches(self._context, page, None)):
+                    found += self._run(operations.problems(self._context, batch))
+                    tick(len(batch))
+        return found
+
+    async def averify(self, *, show_progress: bool = False) -> list[Problem]:
+        """As `verify`."""
+        found: list[Problem] = []
+        with progress(await self.acount() if show_progress else 0, "verifying", show=show_progress) as tick:
+            async for page in self._apages(None, None):
+                for batch in await self._arun(operations.value_batches(self._context, page, None)):
+                    found += await self._arun(operations.problems(self._context, batch))
+                    tick(len(batch))
+        return found
+
+
+def _optional(source: str | None) -> str | None:
+    return None if source is None else check_source(source)
+
+
+def _check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise ArgumentTypeError(f"the source's metadata is a {type(metadata).__name__}; give a mapping")
+    try:
+        dumps(dict(metadata))
+    except EncodeError as exc:
+        raise ArgumentTypeError(f"the source's metadata: {exc}") from exc
+    return dict(metadata)
+
+
+def _check_fingerprints(fingerprints: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(fingerprints, Mapping):
+        raise ArgumentTypeError(
+            f"the fingerprints are a {type(fingerprints).__name__}; give a mapping of source to text"
+        )
+    checked = {}
+    for source, fingerprint in fingerprints.items():
+        label = check_label(fingerprint, "fingerprint")
+        if label is None:
+            raise ArgumentTypeError(f"the fingerprint of {source!r:.60} is None; give text")
+        checked[check_source(source)] = label
+    return checked

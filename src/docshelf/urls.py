@@ -1,0 +1,171 @@
+"""From what a user gives as URL to what each driver takes. Nothing here may show a password."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from docshelf.errors import ConfigurationError
+
+DEFAULT_SQLITE_FILE: Final = "docshelf.db"
+_POSTGRESQL: Final = ("postgresql", "postgres")
+_MEMORY: Final = (None, "", ":memory:")
+# A scheme of one letter is a Windows drive.
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+._-]+:(?!memory:)")
+
+# Options of libpq that asyncpg's own reader of a DSN knows; it takes any other for a server setting.
+_ASYNCPG_DSN: Final = frozenset(
+    (
+        "gsslib",
+        "host",
+        "krbsrvname",
+        "passfile",
+        "port",
+        "service",
+        "ssl_max_protocol_version",
+        "ssl_min_protocol_version",
+        "sslcert",
+        "sslcrl",
+        "sslkey",
+        "sslmode",
+        "sslnegotiation",
+        "sslpassword",
+        "sslrootcert",
+        "target_session_attrs",
+    )
+)
+_ASYNCPG_SETTINGS: Final = frozenset(("application_name", "options"))
+# Options of the SQLAlchemy dialect or of asyncpg.connect, which libpq would refuse, and what they are.
+_ASYNCPG_ONLY: Final[dict[str, type[int] | type[float]]] = {
+    "command_timeout": float,
+    "max_cacheable_statement_size": int,
+    "max_cached_statement_lifetime": int,
+    "prepared_statement_cache_size": int,
+    "statement_cache_size": int,
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a store lives: a dialect, and how its sync and async drivers connect.
+
+    `sync_url` and `async_url` hold the password; `str(target)` does not.
+    """
+
+    dialect: str
+    sync_url: URL
+    async_url: URL | None = None
+    async_options: dict[str, Any] = field(default_factory=dict)
+    memory: bool = False
+
+    def __str__(self) -> str:
+        shown = self.sync_url.set(drivername=self.dialect)
+        return shown.render_as_string(hide_password=True)
+
+
+def parse_url(url: str | os.PathLike[str] | URL | None) -> Target:
+    """What a user gave, understood.
+
+    Args:
+        url: `postgresql://user:password@host/database?option=value` with any driver suffix or none; `sqlite:///file`;
+            the path of an SQLite file; `":memory:"`; or None for `docshelf.db` in the current folder.
+
+    Raises:
+        ConfigurationError: it is none of these. The text never shows the URL: a password may be in it.
+    """
+    if url is None:
+        url = DEFAULT_SQLITE_FILE
+    if not isinstance(url, URL):
+        if not isinstance(url, str | os.PathLike):
+            raise ConfigurationError(f"the url is a {type(url).__name__}; give a URL or the path of an SQLite file")
+        path = os.fspath(url)
+        if not isinstance(url, str) or not _SCHEME.match(path):
+            return _sqlite(URL.create("sqlite", database=_check_path(path)))
+        try:
+            url = make_url(path)
+        except (ArgumentError, ValueError):
+            # Their texts show the URL.
+            raise ConfigurationError(
+                "the url cannot be parsed; write postgresql://user:password@host:5432/database with a numeric port "
+                "and percent-escapes (urllib.parse.quote) for special characters of user and password, or the path "
+                "of an SQLite file"
+            ) from None
+    backend, _, driver = url.drivername.partition("+")
+    if backend in _POSTGRESQL:
+        return _postgresql(url, driver)
+    if backend == "sqlite":
+        return _sqlite(url)
+    raise ConfigurationError(f"docshelf keeps its table in PostgreSQL or SQLite, not in {backend!r}")
+
+
+def _check_path(path: str) -> str:
+    if not path or "\0" in path:
+        raise ConfigurationError("the url is empty or holds a NUL; give a URL or the path of an SQLite file")
+    return path
+
+
+def _sqlite(url: URL) -> Target:
+    memory = url.database in _MEMORY or url.query.get("mode") == "memory"
+    if not memory and url.database is not None and not url.database.startswith("file:"):
+        folder = Path(url.database).expanduser().parent
+        if not folder.is_dir():
+            raise ConfigurationError(f"the folder {str(folder)!r} for the SQLite file does not exist; make it first")
+        url = url.set(database=str(Path(url.database).expanduser()))
+    return Target("sqlite", url.set(drivername="sqlite+pysqlite"), memory=memory)
+
+
+def _postgresql(url: URL, driver: str) -> Target:
+    if driver in ("psycopg", "psycopg_async"):
+        url = url.set(drivername="postgresql+psycopg", query=_libpq_query(url))
+        return Target("postgresql", url, url)
+    sync_url = url.set(drivername="postgresql+psycopg2", query=_libpq_query(url))
+    return Target("postgresql", sync_url, url.set(drivername="postgresql+asyncpg", query={}), _asyncpg_options(url))
+
+
+def _query(url: URL) -> dict[str, str]:
+    """The URL's options; of one given twice the last, as libpq has it."""
+    return {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
+
+
+def _libpq_query(url: URL) -> dict[str, str]:
+    query = {name: value for name, value in _query(url).items() if name not in _ASYNCPG_ONLY}
+    if "ssl" in query:  # SQLAlchemy's name for it with asyncpg
+        query.setdefault("sslmode", query.pop("ssl"))
+    return query
+
+
+def _asyncpg_options(url: URL) -> dict[str, Any]:
+    """Arguments of `asyncpg.connect` besides those of the URL proper.
+
+    libpq's options that neither asyncpg nor the server knows (keepalives, channel_binding, gssencmode, ...) concern
+    the connection only and are left out.
+    """
+    query = _query(url)
+    if "ssl" in query:
+        query.setdefault("sslmode", query.pop("ssl"))
+    options: dict[str, Any] = {}
+    dsn = {name: value for name, value in query.items() if name in _ASYNCPG_DSN}
+    if dsn:
+        options["dsn"] = "postgresql://?" + urlencode(dsn)
+    settings = {name: value for name, value in query.items() if name in _ASYNCPG_SETTINGS}
+    if settings:
+        options["server_settings"] = settings
+    if "connect_timeout" in query:
+        options["timeout"] = _number("connect_timeout", query["connect_timeout"], float)
+    for name in _ASYNCPG_ONLY.keys() & query.keys():
+        options[name] = _number(name, query[name], _ASYNCPG_ONLY[name])
+    return options
+
+
+def _number(name: str, value: str, kind: type[float] | type[int]) -> float | int:
+    try:
+        return kind(value)
+    except ValueError:
+        raise ConfigurationError(f"the url's option {name}={value!r} has to be a number") from None

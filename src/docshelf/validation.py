@@ -1,0 +1,113 @@
+"""Checks of names: keys, sources, collections, versions. Each error says which one, why, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from docshelf.errors import ArgumentTypeError, ArgumentValueError
+from docshelf.models import Item
+
+# One PostgreSQL index row holds 2,704 bytes and carries collection, key and source.
+MAX_KEY_BYTES: Final = 1024
+MAX_SOURCE_BYTES: Final = 1024
+MAX_COLLECTION_BYTES: Final = 255
+
+
+def check_key(key: Any) -> str:
+    """The key as plain `str`.
+
+    Raises:
+        ArgumentTypeError: it is not text.
+        ArgumentValueError: it is empty, over 1,024 bytes, or holds a NUL or a lone surrogate.
+    """
+    if key == "":
+        raise ArgumentValueError("a key is empty; a key is text of 1 to 1,024 bytes")
+    return _check_text(key, "key", MAX_KEY_BYTES)
+
+
+def check_source(source: Any) -> str:
+    """The source as plain `str`; "" means no source. Raises as `check_key` does."""
+    return _check_text(source, "source", MAX_SOURCE_BYTES)
+
+
+def check_collection(collection: Any) -> str:
+    """The collection's name as plain `str`. Raises as `check_key` does."""
+    if collection == "":
+        raise ArgumentValueError("the collection's name is empty; give it one, or leave it out for 'default'")
+    return _check_text(collection, "collection", MAX_COLLECTION_BYTES)
+
+
+def check_label(value: Any, what: str) -> str | None:
+    """A version or fingerprint: text without NUL, or None. Raises as `check_key` does."""
+    return None if value is None else _check_text(value, what, None)
+
+
+def check_prefix(prefix: Any) -> str | None:
+    """A prefix of keys, literal text; None and "" mean all keys. Raises as `check_key` does."""
+    return None if prefix is None or prefix == "" else _check_text(prefix, "prefix", MAX_KEY_BYTES)
+
+
+def check_keys(keys: Any) -> list[str]:
+    """The keys of a batch, from any iterable but one string. Raises as `check_key` does."""
+    return [check_key(key) for key in _iterable(keys, "keys", "keys")]
+
+
+def check_items(items: Any, source: str) -> dict[tuple[str, str], Item]:
+    """The items of a batch by (key, source), in input order; of equal ones the last wins.
+
+    Args:
+        items: a mapping of keys to values, or any iterable of `Item` or of tuples `(key, value[, source[, version]])`.
+        source: the source of items that name none.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: for items, keys, sources or versions that cannot be.
+    """
+    pairs: Iterable[Any]
+    pairs = items.items() if isinstance(items, Mapping) else _iterable(items, "items", "(key, value) pairs")
+    checked: dict[tuple[str, str], Item] = {}
+    for position, pair in enumerate(pairs):
+        if not isinstance(pair, tuple | list) or not 2 <= len(pair) <= 4:
+            raise ArgumentTypeError(
+                f"item {position} is a {type(pair).__name__}; each item is a tuple (key, value), an Item, "
+                "or the whole is a mapping of keys to values"
+            )
+        item = Item(*pair)
+        key = check_key(item.key)
+        from_source = source if item.source is None else check_source(item.source)
+        checked[key, from_source] = Item(key, item.value, from_source, check_label(item.version, "version"))
+    return checked
+
+
+def prefix_end(prefix: str) -> str | None:
+    """The first text after all that start with `prefix`, by code point; None where there is none."""
+    for position in range(len(prefix) - 1, -1, -1):
+        point = ord(prefix[position]) + 1
+        if point == 0xD800:
+            point = 0xE000  # surrogates are not text
+        if point <= 0x10FFFF:
+            return prefix[:position] + chr(point)
+    return None
+
+
+def _iterable(value: Any, what: str, of_what: str) -> Iterable[Any]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise ArgumentTypeError(f"{what} is a {type(value).__name__}; give an iterable of {of_what}")
+    return value
+
+
+def _check_text(text: Any, what: str, limit: int | None) -> str:
+    if not isinstance(text, str):
+        raise ArgumentTypeError(f"the {what} {text!r:.60} is a {type(text).__name__}; it has to be a str")
+    plain: str = str.__str__(text)
+    if "\0" in plain:
+        raise ArgumentValueError(f"the {what} {text!r:.60} holds a NUL character; take it out")
+    try:
+        size = len(plain) if plain.isascii() else len(plain.encode())
+    except UnicodeEncodeError:
+        raise ArgumentValueError(f"the {what} {text!r:.60} holds a lone surrogate, which is not UTF-8") from None
+    if limit is not None and size > limit:
+        raise ArgumentValueError(
+            f"the {what} {text!r:.60}... has {size:,} bytes of UTF-8; the limit is {limit:,}; shorten it, or hash it"
+        )
+    return plain
