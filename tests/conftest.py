@@ -1,0 +1,163 @@
+"""Fixtures. `location` is a fresh place for tables on each backend; `face` is a store there, sync and async."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL
+
+from docshelf import DocShelf
+from tests.support.face import Face, Loop
+from tests.support.servers import local_versions, named_server
+
+_SERVERS = [
+    "pg18",
+    *(f"pg{version}" for version in local_versions()),
+    *(["url"] if "DOCSHELF_TEST_URL" in os.environ else []),
+]
+# psycopg 3 is an extra: it runs on the server of the wheel only, to keep the suite short.
+BACKENDS = ["sqlite", *_SERVERS, "pg18-psycopg"]
+POSTGRESQL = [backend for backend in BACKENDS if backend != "sqlite"]
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place for tables that no other test uses.
+
+    Attributes:
+        backend: the parameter's name.
+        url: what to give to DocShelf.
+    """
+
+    backend: str
+    url: str
+
+    @property
+    def dialect(self) -> str:
+        return "sqlite" if self.backend == "sqlite" else "postgresql"
+
+    @property
+    def sync_url(self) -> str:
+        """The same for `sqlalchemy.create_engine`, with the driver that docshelf takes."""
+        if self.dialect == "sqlite":
+            return f"sqlite:///{self.url}"
+        return self.url if "+psycopg" in self.url else self.url.replace("postgresql:", "postgresql+psycopg2:", 1)
+
+    @property
+    def async_url(self) -> str:
+        """The same for `create_async_engine`. asyncpg takes no `options` in SQLAlchemy's URL: set them yourself."""
+        if self.dialect == "sqlite":
+            return f"sqlite+aiosqlite:///{self.url}"
+        return self.url if "+psycopg" in self.url else self.url.replace("postgresql:", "postgresql+asyncpg:", 1)
+
+
+class Servers:
+    """PostgreSQL servers of this test process, each started when first asked for."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._urls: dict[str, URL] = {}
+
+    def url(self, name: str) -> URL:
+        if name not in self._urls:
+            self._urls[name] = self._stack.enter_context(named_server(name))
+        return self._urls[name]
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    servers = Servers()
+    yield servers
+    servers.close()
+
+
+@pytest.fixture
+def new_location(servers: Servers, tmp_path: Path) -> Iterator[Callable[[str], Location]]:
+    """Makes fresh locations on a backend by name; all are gone after the test."""
+    stack = contextlib.ExitStack()
+
+    def make(backend: str) -> Location:
+        number = next(_numbers)
+        if backend == "sqlite":
+            return Location(backend, str(tmp_path / f"shelf{number}.db"))
+        server, _, driver = backend.partition("-")
+        url = servers.url(server)
+        schema = f"test_{os.getpid()}_{number}"
+        engine = create_engine(url.set(drivername="postgresql+psycopg2"))
+        stack.callback(engine.dispose)
+        with engine.begin() as connection:
+            connection.execute(text(f"CREATE SCHEMA {schema}"))
+        stack.callback(_drop_schema, engine, schema)
+        placed = url.update_query_dict({"options": f"-csearch_path={schema}"})
+        if driver:
+            placed = placed.set(drivername=f"postgresql+{driver}")
+        return Location(backend, placed.render_as_string(hide_password=False))
+
+    yield make
+    stack.close()
+
+
+def _drop_schema(engine: Any, schema: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("SET lock_timeout = '20s'"))
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+
+
+@pytest.fixture(params=BACKENDS)
+def location(request: pytest.FixtureRequest, new_location: Callable[[str], Location]) -> Location:
+    """A fresh place for tables, on each backend."""
+    return new_location(request.param)
+
+
+@pytest.fixture(params=POSTGRESQL)
+def pg_location(request: pytest.FixtureRequest, new_location: Callable[[str], Location]) -> Location:
+    """A fresh place for tables, on each PostgreSQL server and driver."""
+    return new_location(request.param)
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(params=["sync", "async"])
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def new_face(location: Location, mode: str, loop: Loop) -> Iterator[Callable[..., Face]]:
+    """Makes stores at `location`, with options of DocShelf, under this test's mode."""
+    faces: list[Face] = []
+
+    def make(collection: str = "default", **options: Any) -> Face:
+        faces.append(Face(DocShelf(location.url, collection, **options), mode, loop))
+        return faces[-1]
+
+    yield make
+    for face in faces:
+        face.close()
+
+
+@pytest.fixture
+def face(new_face: Callable[..., Face]) -> Face:
+    """A store at `location`, sync and async."""
+    return new_face()
+
+
+def pytest_report_header() -> str:
+    return f"docshelf backends: {', '.join(BACKENDS)}"
