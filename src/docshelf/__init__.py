@@ -27,7 +27,7 @@ from docshelf.errors import (
     ValueTooLargeError,
 )
 from docshelf.fingerprints import file_fingerprint
-from docshelf.models import Change, Entry, Item, Op, Problem, Report, Source, Stats
+from docshelf.models import Change, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
 from docshelf.store import DocShelf
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "Report",
     "SchemaError",
     "Source",
+    "SourceNote",
     "Stats",
     "TransientError",
     "UnreachableError",

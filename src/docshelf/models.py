@@ -132,6 +132,7 @@ class Entry:
         value_hash: SHA-256, 32 bytes, of what counts as change.
         content_type: what the value is: "json", "bytes", or a name that an adapter registered.
         created_at, updated_at: aware datetimes in UTC, by the database's clock.
+        seq: grows in the order of insertion; not without gaps, and kept by updates.
     """
 
     key: str
@@ -142,6 +143,7 @@ class Entry:
     content_type: str | None
     created_at: datetime
     updated_at: datetime
+    seq: int
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,19 @@ class Source:
     fingerprint: str | None = None
     metadata: Mapping[str, Any] | None = None
     synced_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class SourceNote:
+    """What to write down about a source.
+
+    Attributes:
+        fingerprint: the caller's hash of the raw file; None says that it is not known.
+        metadata: what to keep with the source; None keeps what is there.
+    """
+
+    fingerprint: str | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,15 @@ from docshelf.dialects.base import Identity, PackedRow
 from docshelf.engine import Compute, Flow, Read, Write
 from docshelf.errors import CorruptEntryError, DatabaseError, MassDeleteError, SchemaError
 from docshelf.migrations import is_current, upgrade
-from docshelf.models import DEL, INS, SKIP, UPD, Change, Entry, Item, Op, Problem, Report, Source, Stats
-from docshelf.queries import Queries, Standing
+from docshelf.models import DEL, INS, SKIP, UPD, Change, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.queries import Queries, Standing, chunked
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlalchemy import Connection
 
     from docshelf.dialects import Dialect
 
-Scope = Literal["source", "collection"]
+Scope = Literal["source", "sources", "collection"]
 
 # Canonical and packed bytes that a call keeps between its steps; past this they are made again, chunk by chunk.
 _KEPT_BYTES: Final = 64 * 1024 * 1024
@@ -108,29 +106,25 @@ class _Prepared:
 
 
 @dataclass(frozen=True)
-class SourceNote:
-    """What a sync writes down about its source. `metadata` None keeps what is there."""
-
-    source: str
-    fingerprint: str | None
-    metadata: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True)
 class WritePlan:
     """One call that writes items.
 
     Attributes:
-        scope: what is deleted when no item names it: nothing (None), the source's entries, or the collection's.
+        scope: what is deleted when no item names it: nothing (None), what else `sources` hold (both "source" and
+            "sources"), or what else the collection holds.
+        sources: those that the call is about.
+        notes: what to write down about sources.
+        move: a key lives in one source only; writing it deletes its entries in others.
         max_delete: the share of what stands that may go.
     """
 
-    source: str
     scope: Scope | None = None
+    sources: frozenset[str] = frozenset()
+    notes: Mapping[str, SourceNote] = field(default_factory=dict)
+    move: bool = False
     dry_run: bool = False
     max_delete: float = 1.0
     allow_mass_delete: bool = False
-    note: SourceNote | None = None
 
 
 class _Outcome(NamedTuple):
@@ -154,12 +148,11 @@ class _Batch:
         """What the call has to know of the database: all that it might delete, or else the entries of its keys."""
         queries, collection = self.context.queries, self.context.collection
         if self.plan.scope == "collection":
-            return queries.standing(connection, collection, keys=None, source=None)
-        if self.plan.scope == "source":
-            return queries.standing(connection, collection, keys=None, source=self.plan.source)
-        sources = {source for _, source in self.prepared}
-        only = sources.pop() if len(sources) == 1 else None
-        return queries.standing(connection, collection, keys=self.keys, source=only)
+            return queries.standing(connection, collection, keys=None, sources=None)
+        if self.plan.scope is not None:
+            return queries.standing(connection, collection, keys=None, sources=self.plan.sources)
+        sources = None if self.plan.move else {source for _, source in self.prepared}
+        return queries.standing(connection, collection, keys=self.keys, sources=sources)
 
     def changed(self, standing: Mapping[Identity, Standing]) -> list[_Prepared]:
         """The items to write, in the order that all writers keep."""
@@ -168,16 +161,17 @@ class _Batch:
 
     def stale(self, standing: Mapping[Identity, Standing]) -> list[Identity]:
         """The entries to delete."""
-        if self.plan.scope is None:
+        if self.plan.scope is None and not self.plan.move:
             return []
         return sorted(identity for identity in standing if identity not in self.prepared)
 
     def check_mass_delete(self, standing: Mapping[Identity, Standing], stale: Sequence[Identity]) -> None:
         plan = self.plan
-        if plan.allow_mass_delete or plan.dry_run or not stale:
+        if plan.scope is None or plan.allow_mass_delete or plan.dry_run or not stale:
             return
         if len(stale) > plan.max_delete * len(standing) or (len(stale) == len(standing) and not self.prepared):
-            where = f"source {plan.source!r}" if plan.scope == "source" else f"collection {self.context.collection!r}"
+            names = sorted(plan.sources)
+            where = f"source {names[0]!r}" if len(names) == 1 else f"collection {self.context.collection!r}"
             raise MassDeleteError(
                 f"this sync of {where} would delete {len(stale):,} of {len(standing):,} entries and hold "
                 f"{len(self.prepared):,}; if that is meant, pass allow_mass_delete=True"
@@ -187,46 +181,49 @@ class _Batch:
         """Write and delete, in a transaction that is open; decided by what stands once the locks are held."""
         context, plan = self.context, self.plan
         dialect, collection = context.dialect, context.collection
-        sources = None if plan.scope == "collection" else {source for _, source in self.prepared} or {plan.source}
-        ticket = dialect.begin_write(connection, collection, sources, exclusive=plan.scope is not None)
+        # Where a key may leave sources that nobody named, the whole collection is locked.
+        locked = None if plan.scope == "collection" or plan.move else plan.sources
+        ticket = dialect.begin_write(connection, collection, locked, exclusive=plan.move or plan.scope is not None)
         standing = self.standing(connection)
         stale = self.stale(standing)
         self.check_mass_delete(standing, stale)
+        changed = self.changed(standing)
         ops: dict[Identity, Op] = {}
-        for rows in _row_chunks(self.changed(standing), dialect):
+        for rows in _row_chunks(changed, dialect):
             ops.update(dialect.upsert(connection, collection, rows, ticket, standing))
             context.tick(len(rows))
-        deleted: list[Identity] = []
-        for start in range(0, len(stale), dialect.chunk_rows):
-            deleted += dialect.delete(connection, collection, stale[start : start + dialect.chunk_rows])
-        if plan.note is not None:
-            self._write_note(connection, plan.note, ticket.now)
-        vanished = {source for _, source in deleted} - {plan.note.source if plan.note else None}
+        deleted = _delete(connection, context, stale)
+        notes = self.notes_to_write(connection, changed, stale)
+        if notes:
+            context.queries.put_notes(connection, collection, notes, ticket.now)
+        vanished = {source for _, source in deleted} - notes.keys()
         if vanished:
             context.queries.forget_fingerprints(connection, collection, vanished)
         return _Outcome(ops, deleted)
 
-    def note_differs(self, connection: Connection) -> bool:
-        """True when what a sync says of its source is not what is written down."""
-        note = self.plan.note
-        if note is None or (note.fingerprint is None and note.metadata is None):
-            return False
-        known = self.context.queries.source(connection, self.context.collection, note.source)
-        return (
-            known is None
-            or known.fingerprint != note.fingerprint
-            or (note.metadata is not None and known.metadata != note.metadata)
-        )
-
-    def _write_note(self, connection: Connection, note: SourceNote, now: datetime) -> None:
-        self.context.queries.put_source(
-            connection,
-            self.context.collection,
-            note.source,
-            fingerprint=note.fingerprint,
-            metadata=note.metadata,
-            now=now,
-        )
+    def notes_to_write(
+        self, connection: Connection, changed: Sequence[_Prepared], stale: Sequence[Identity]
+    ) -> dict[str, SourceNote]:
+        """The notes that differ from what is written down; under a scope, also those of the sources that changed."""
+        plan = self.plan
+        touched: set[str] = set()
+        if plan.scope in ("source", "sources"):
+            touched = {one.identity[1] for one in changed} | {source for _, source in stale}
+        told = {source for source, note in plan.notes.items() if note != SourceNote()}
+        if not (touched or told):
+            return {}
+        known = self.context.queries.noted(connection, self.context.collection, touched | told)
+        notes = {}
+        for source in touched | told:
+            old, new = known.get(source), plan.notes.get(source, SourceNote())
+            metadata = new.metadata if new.metadata is not None or old is None else old.metadata
+            fingerprint = new.fingerprint
+            if fingerprint is None and old is not None and source not in touched:
+                fingerprint = old.fingerprint  # the entries are still those of that file
+            note = SourceNote(fingerprint, metadata)
+            if source in touched or note != old:
+                notes[source] = note
+        return notes
 
     def report(self, outcome: _Outcome) -> Report:
         changes = [Change(key, outcome.ops.get((key, source), SKIP), source) for key, source in self.prepared]
@@ -273,23 +270,69 @@ def write(context: Context, items: Mapping[Identity, Item], plan: WritePlan) -> 
         return Report(dry_run=plan.dry_run)
 
     def probe(connection: Connection) -> tuple[dict[Identity, Standing], bool]:
-        return batch.standing(connection), batch.note_differs(connection)
+        standing = batch.standing(connection)
+        if batch.changed(standing) or batch.stale(standing):
+            return standing, True
+        return standing, bool(batch.notes_to_write(connection, [], []))
 
-    standing, note_differs = yield Read(probe)
+    standing, differs = yield Read(probe)
     changed, stale = batch.changed(standing), batch.stale(standing)
     batch.check_mass_delete(standing, stale)
     context.tick(len(prepared) - len(changed))
-    if plan.dry_run or not (changed or stale or note_differs):
+    if plan.dry_run or not differs:
         ops: dict[Identity, Op] = {one.identity: UPD if one.identity in standing else INS for one in changed}
         return batch.report(_Outcome(ops, stale))
     yield Compute(partial(_pack, changed), heavy=_is_heavy([one.item for one in changed]))
     return batch.report((yield Write(batch.apply)))
 
 
-def write_one(context: Context, item: Item) -> Flow[Op]:
-    """Write one item if it differs from what stands; the op says what that took."""
-    report = yield from write(context, {(item.key, item.source or ""): item}, WritePlan(item.source or ""))
-    return report[0].op
+def set_versions(context: Context, versions: Mapping[str, str], source: str | None) -> Flow[Report]:
+    """Label the entries of some keys, in one source or in all; a key without an entry gets one without a value."""
+    if not versions:
+        return Report()
+    queries, dialect, collection = context.queries, context.dialect, context.collection
+    keys = list(versions)
+    sources = None if source is None else {source}
+
+    def judge(standing: Mapping[Identity, Standing]) -> dict[Identity, bool]:
+        """The entries that are or will be there, in the order of `versions`, and whether each is to be written."""
+        found: dict[str, list[Identity]] = {}
+        for identity in sorted(standing):
+            found.setdefault(identity[0], []).append(identity)
+        identities = [identity for key in keys for identity in found.get(key) or [(key, source or "")]]
+        return {
+            (key, of): (key, of) not in standing or standing[key, of].version != versions[key] for key, of in identities
+        }
+
+    def apply(connection: Connection) -> dict[Identity, Op]:
+        ticket = dialect.begin_write(connection, collection, sources, exclusive=True)
+        there = {(row.key, row.source): row for row in queries.fetch(connection, collection, keys, source)}
+        standing = {identity: Standing(None, row.version) for identity, row in there.items()}
+        differing = sorted(identity for identity, differs in judge(standing).items() if differs)
+        rows = []
+        for position, (key, of) in enumerate(differing):
+            row = there.get((key, of))
+            rows.append(_labelled(row, (key, of), versions[key], position))
+        ops: dict[Identity, Op] = {}
+        for chunk in chunked(rows, dialect.chunk_rows):
+            ops.update(dialect.upsert(connection, collection, chunk, ticket, standing))
+        return ops
+
+    standing = yield Read(lambda connection: queries.standing(connection, collection, keys=keys, sources=sources))
+    ops: dict[Identity, Op] = {}
+    identities = judge(standing)
+    if any(identities.values()):
+        ops = yield Write(apply)
+        identities |= dict.fromkeys(ops, True)
+    return Report(tuple(Change(key, ops.get((key, of), SKIP), of) for key, of in identities))
+
+
+def _labelled(row: Stored | None, identity: Identity, version: str, position: int) -> PackedRow:
+    """A row with another version and the value that it has."""
+    if row is None:
+        return PackedRow(*identity, None, None, None, None, None, version, position)
+    value, value_hash, checksum = (None if b is None else bytes(b) for b in (row.value, row.value_hash, row.checksum))
+    return PackedRow(*identity, value, value_hash, checksum, row.content_type, row.encoding, version, position)
 
 
 def get_values(context: Context, keys: Sequence[str], source: str | None) -> Flow[list[Any]]:
@@ -302,6 +345,22 @@ def get_entries(context: Context, keys: Sequence[str], source: str | None, *, va
     """The entries of the keys, in their order, None where there is none."""
     entries = yield from _entries(context, keys, source, with_values=values)
     return [None if (entry := entries.get(key)) is None else _entry(*entry) for key in keys]
+
+
+def source_entries(context: Context, sources: Sequence[str], *, values: bool) -> Flow[list[list[Entry]]]:
+    """The entries of each source, in the order of their insertion."""
+    if not sources:
+        return []
+    rows: list[Stored] = yield Read(
+        lambda connection: context.queries.of_sources(
+            connection, context.collection, list(dict.fromkeys(sources)), values=values
+        )
+    )
+    pairs = (yield from _decoded(context, rows)) if values else [(row, None) for row in rows]
+    found: dict[str, list[Entry]] = {source: [] for source in sources}
+    for row, value in pairs:
+        found[row.source].append(_entry(row, value))
+    return [found[source] for source in sources]
 
 
 def existing(context: Context, keys: Sequence[str], source: str | None) -> Flow[set[str]]:
@@ -322,14 +381,12 @@ def delete_keys(context: Context, keys: Sequence[str], source: str | None) -> Fl
     unique = list(dict.fromkeys(keys))
 
     def apply(connection: Connection) -> list[Identity]:
-        dialect.begin_write(connection, collection, None if source is None else [source], exclusive=True)
-        there = set(queries.standing(connection, collection, keys=unique, source=source))
-        doomed = sorted(there)
-        deleted: list[Identity] = []
-        for start in range(0, len(doomed), dialect.chunk_rows):
-            deleted += dialect.delete(connection, collection, doomed[start : start + dialect.chunk_rows])
+        sources = None if source is None else {source}
+        dialect.begin_write(connection, collection, sources, exclusive=True)
+        doomed = sorted(queries.standing(connection, collection, keys=unique, sources=sources))
+        deleted = _delete(connection, context, doomed)
         if deleted:
-            queries.forget_fingerprints(connection, collection, {source for _, source in deleted})
+            queries.forget_fingerprints(connection, collection, {of for _, of in deleted})
         return deleted
 
     deleted = yield Write(apply)
@@ -340,7 +397,7 @@ def delete_keys(context: Context, keys: Sequence[str], source: str | None) -> Fl
 
 def delete_source(context: Context, source: str) -> Flow[Report]:
     """Delete a source with its entries."""
-    batch = _Batch(context, WritePlan(source, "source", allow_mass_delete=True), {})
+    batch = _Batch(context, WritePlan("source", frozenset((source,)), allow_mass_delete=True), {})
 
     def apply(connection: Connection) -> _Outcome:
         outcome = batch.apply(connection)
@@ -387,10 +444,10 @@ def value_batches(context: Context, keys: Sequence[str], source: str | None) -> 
     return batches
 
 
-def present_values(context: Context, keys: Sequence[str], source: str | None) -> Flow[list[tuple[str, Any]]]:
-    """(key, value) of those keys that are still there, in their order."""
-    entries = yield from _entries(context, keys, source, with_values=True)
-    return [(key, entries[key][1]) for key in keys if key in entries]
+def present_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry]]:
+    """The entries of those keys that are still there, in their order."""
+    entries = yield from _entries(context, keys, source, with_values=values)
+    return [_entry(*entries[key]) for key in keys if key in entries]
 
 
 def problems(context: Context, keys: Sequence[str]) -> Flow[list[Problem]]:
@@ -428,8 +485,8 @@ def changed_sources(context: Context, fingerprints: Mapping[str, str]) -> Flow[l
     """The sources whose fingerprint is not the one of their last sync, in input order."""
     if not fingerprints:
         return []
-    known = yield Read(
-        lambda connection: context.queries.source_rows(connection, context.collection, list(fingerprints))
+    known: dict[str, SourceNote] = yield Read(
+        lambda connection: context.queries.noted(connection, context.collection, list(fingerprints))
     )
     return [
         source
@@ -470,7 +527,7 @@ def _entries(
         return {}
     unique = list(dict.fromkeys(keys))
     rows: list[Stored] = yield Read(
-        lambda connection: context.queries.fetch(connection, context.collection, unique, source)
+        lambda connection: context.queries.fetch(connection, context.collection, unique, source, values=with_values)
     )
     latest: dict[str, Stored] = {}
     for row in rows:
@@ -479,14 +536,28 @@ def _entries(
             latest[row.key] = row
     if not with_values:
         return {key: (row, None) for key, row in latest.items()}
-    heavy = len(latest) > _LIGHT_ROWS or sum(len(row.value or b"") for row in latest.values()) > _LIGHT_BYTES * 4
-    decoded = yield Compute(lambda: context.codec.decode_all(latest.values()), heavy=heavy)
+    decoded = yield from _decoded(context, list(latest.values()))
     return {row.key: (row, value) for row, value in decoded}
+
+
+def _decoded(context: Context, rows: Sequence[Stored]) -> Flow[list[tuple[Stored, Any]]]:
+    heavy = len(rows) > _LIGHT_ROWS or sum(len(row.value or b"") for row in rows) > _LIGHT_BYTES
+    decoded: list[tuple[Stored, Any]] = yield Compute(lambda: context.codec.decode_all(rows), heavy=heavy)
+    return decoded
+
+
+def _delete(connection: Connection, context: Context, identities: Sequence[Identity]) -> list[Identity]:
+    deleted: list[Identity] = []
+    for chunk in chunked(identities, context.dialect.chunk_rows):
+        deleted += context.dialect.delete(connection, context.collection, chunk)
+    return deleted
 
 
 def _entry(row: Stored, value: Any) -> Entry:
     value_hash = None if row.value_hash is None else bytes(row.value_hash)
-    return Entry(row.key, row.source, value, row.version, value_hash, row.content_type, row.created_at, row.updated_at)
+    return Entry(
+        row.key, row.source, value, row.version, value_hash, row.content_type, row.created_at, row.updated_at, row.seq
+    )
 
 
 def _is_heavy(items: Collection[Item]) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import and_, bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, null, select, update
 
 from docshelf.codec import Stored
-from docshelf.models import Source, Stats
+from docshelf.models import Source, SourceNote, Stats
 from docshelf.serialization import dumps, loads
 from docshelf.validation import prefix_end
 
@@ -55,31 +55,55 @@ class Queries:
         self._sources = tables.sources
         e = tables.entries.c
         self._stored = [e[name] for name in Stored._fields]
+        self._without_value = [null().label(name) if name == "value" else e[name] for name in Stored._fields]
         self._of_collection = e.collection == bindparam("collection")
         self._of_keys = dialect.member(e.key, "keys")
         self._of_source = e.source == bindparam("source")
+        self._of_sources = dialect.member(e.source, "sources")
 
     def standing(
-        self, connection: Connection, collection: str, *, keys: Sequence[str] | None, source: str | None
+        self,
+        connection: Connection,
+        collection: str,
+        *,
+        keys: Sequence[str] | None,
+        sources: Collection[str] | None,
     ) -> dict[Identity, Standing]:
-        """Hashes and versions of the entries of some keys, of a source, or of the whole collection."""
+        """Hashes and versions of the entries of some keys, in some sources; None for either means all."""
         e = self._entries.c
-        statement = self._narrowed(select(e.key, e.source, e.value_hash, e.version), keys, source)
+        statement = select(e.key, e.source, e.value_hash, e.version).where(self._of_collection)
+        parameters: dict[str, Any] = {}
+        if sources is not None and len(sources) == 1:
+            statement = statement.where(self._of_source)
+            [parameters["source"]] = sources
+        elif sources is not None:
+            statement = statement.where(self._of_sources)
+            parameters["sources"] = self.dialect.array(sources)
         found: dict[Identity, Standing] = {}
-        for row in self._in_chunks(connection, statement, collection, keys, source):
-            value_hash = row[2]
-            found[row[0], row[1]] = Standing(None if value_hash is None else bytes(value_hash), row[3])
+        for key, source, value_hash, version in self._in_chunks(connection, statement, collection, keys, parameters):
+            found[key, source] = Standing(None if value_hash is None else bytes(value_hash), version)
         return found
 
-    def fetch(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> list[Stored]:
+    def fetch(
+        self, connection: Connection, collection: str, keys: Sequence[str], source: str | None, *, values: bool = True
+    ) -> list[Stored]:
         """The rows of some keys, in no order; a key has one for each of its sources."""
-        statement = self._narrowed(select(*self._stored), keys, source)
-        return [Stored(*row) for row in self._in_chunks(connection, statement, collection, keys, source)]
+        statement = select(*(self._stored if values else self._without_value))
+        return [Stored(*row) for row in self._keyed(connection, statement, collection, keys, source)]
+
+    def of_sources(
+        self, connection: Connection, collection: str, sources: Sequence[str], *, values: bool
+    ) -> list[Stored]:
+        """The rows of some sources, in the order of their insertion."""
+        e = self._entries.c
+        columns = self._stored if values else self._without_value
+        statement = select(*columns).where(self._of_collection, self._of_sources)
+        parameters = {"collection": collection, "sources": self.dialect.array(sources)}
+        return [Stored(*row) for row in connection.execute(statement.order_by(e.seq), parameters)]
 
     def existing(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> set[str]:
         """Those of the keys that have an entry."""
-        statement = self._narrowed(select(self._entries.c.key), keys, source)
-        return {row[0] for row in self._in_chunks(connection, statement, collection, keys, source)}
+        return {row[0] for row in self._keyed(connection, select(self._entries.c.key), collection, keys, source)}
 
     def page(
         self,
@@ -104,8 +128,7 @@ class Queries:
         """The packed size of each key's values, keys in order."""
         e = self._entries.c
         size = func.coalesce(func.sum(func.length(e.value)), 0)
-        statement = self._narrowed(select(e.key, size).group_by(e.key), keys, source)
-        rows = self._in_chunks(connection, statement, collection, keys, source)
+        rows = self._keyed(connection, select(e.key, size).group_by(e.key), collection, keys, source)
         return sorted(Sized(key, int(size)) for key, size in rows)
 
     def count(self, connection: Connection, collection: str, *, prefix: str | None, source: str | None) -> int:
@@ -125,41 +148,37 @@ class Queries:
         known = {row.source: row for row in rows}
         return [_source(name, counts.get(name, 0), known.get(name)) for name in sorted({*counts, *known})]
 
-    def source(self, connection: Connection, collection: str, source: str) -> Source | None:
-        """What is known of a source without reading its entries (`entries` is -1); None if it was never synced."""
-        row = self.source_rows(connection, collection, [source]).get(source)
-        return None if row is None else _source(source, -1, row)
-
-    def source_rows(self, connection: Connection, collection: str, sources: Collection[str]) -> dict[str, Row[Any]]:
-        """The rows of the sources table for some sources."""
+    def noted(self, connection: Connection, collection: str, sources: Collection[str]) -> dict[str, SourceNote]:
+        """What is written down about some sources; those that were never synced are not there."""
         s = self._sources
         statement = select(s).where(
             s.c.collection == bindparam("collection"), self.dialect.member(s.c.source, "sources")
         )
         parameters = {"collection": collection, "sources": self.dialect.array(sources)}
-        return {row.source: row for row in connection.execute(statement, parameters)}
+        rows = connection.execute(statement, parameters)
+        return {row.source: SourceNote(row.fingerprint, _metadata(row)) for row in rows}
 
-    def put_source(
-        self,
-        connection: Connection,
-        collection: str,
-        source: str,
-        *,
-        fingerprint: str | None,
-        metadata: Any,
-        now: datetime,
+    def put_notes(
+        self, connection: Connection, collection: str, notes: Mapping[str, SourceNote], now: datetime
     ) -> None:
-        """Note a sync of a source; metadata None keeps what is there."""
-        values: dict[str, Any] = {"fingerprint": fingerprint, "synced_at": now}
-        if metadata is not None:
-            values["metadata"] = dumps(metadata).decode()
+        """Write down what is known of some sources."""
         statement = self.dialect.insert_source()
         columns = self._sources.c
-        upsert = statement.values(collection=collection, source=source, **values).on_conflict_do_update(
+        upsert = statement.on_conflict_do_update(
             index_elements=[columns.collection, columns.source],
-            set_={name: statement.excluded[name] for name in values},
+            set_={name: statement.excluded[name] for name in ("fingerprint", "metadata", "synced_at")},
         )
-        connection.execute(upsert)
+        rows = [
+            {
+                "collection": collection,
+                "source": source,
+                "fingerprint": note.fingerprint,
+                "metadata": None if note.metadata is None else dumps(note.metadata).decode(),
+                "synced_at": now,
+            }
+            for source, note in sorted(notes.items())
+        ]
+        connection.execute(upsert, rows)
 
     def forget_fingerprints(self, connection: Connection, collection: str, sources: Collection[str]) -> None:
         """Entries of these sources went by other ways than a sync: no file is to be taken as unchanged."""
@@ -190,11 +209,12 @@ class Queries:
         entries, sources, stored = connection.execute(statement, {"collection": collection}).one()
         return Stats(entries, sources, int(stored), self.dialect.disk_bytes(connection))
 
-    def _narrowed(self, statement: Any, keys: Sequence[str] | None, source: str | None) -> Any:
-        conditions = [self._of_collection, *self._in_source(source)]
-        if keys is not None:
-            conditions.append(self._of_keys)
-        return statement.where(and_(*conditions))
+    def _keyed(
+        self, connection: Connection, statement: Any, collection: str, keys: Sequence[str], source: str | None
+    ) -> Iterable[Any]:
+        """The rows of a SELECT for some keys, in one source or in all."""
+        statement = statement.where(self._of_collection, *self._in_source(source))
+        return self._in_chunks(connection, statement, collection, keys, {} if source is None else {"source": source})
 
     def _in_chunks(
         self,
@@ -202,16 +222,15 @@ class Queries:
         statement: Any,
         collection: str,
         keys: Sequence[str] | None,
-        source: str | None,
+        parameters: Mapping[str, Any],
     ) -> Iterable[Any]:
-        parameters: dict[str, Any] = {"collection": collection}
-        if source is not None:
-            parameters["source"] = source
+        parameters = {"collection": collection, **parameters}
         if keys is None:
             yield from connection.execute(statement, parameters)
             return
+        statement = statement.where(self._of_keys)
         for chunk in chunked(keys, KEYS_PER_STATEMENT):
-            yield from connection.execute(statement, parameters | {"keys": self.dialect.array(chunk)})
+            yield from connection.execute(statement, {**parameters, "keys": self.dialect.array(chunk)})
 
     def _in_source(self, source: str | None) -> list[ColumnElement[bool]]:
         return [] if source is None else [self._of_source]
@@ -240,5 +259,8 @@ class Queries:
 def _source(name: str, entries: int, row: Row[Any] | None) -> Source:
     if row is None:
         return Source(name, entries)
-    metadata = None if row.metadata is None else loads(row.metadata.encode())
-    return Source(name, entries, row.fingerprint, metadata, row.synced_at)
+    return Source(name, entries, row.fingerprint, _metadata(row), row.synced_at)
+
+
+def _metadata(row: Row[Any]) -> dict[str, Any] | None:
+    return None if row.metadata is None else loads(row.metadata.encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from docshelf import operations
 from docshelf.codec import DEFAULT_MAX_VALUE_BYTES, Codec, ContentType, HashOn, OnCorrupt
 from docshelf.dialects import dialect_for
+from docshelf.dialects.base import Identity
 from docshelf.engine import Backend, BoundBackend, Flow, GivenEngines, OwnEngines
 from docshelf.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError
-from docshelf.models import Entry, Item, Op, Problem, Report, Source, Stats
-from docshelf.operations import Context, Scope, SourceNote, WritePlan
+from docshelf.models import Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.operations import Context, Scope, WritePlan
 from docshelf.progress import progress
 from docshelf.queries import Queries
 from docshelf.schema import define_tables
@@ -24,6 +25,7 @@ from docshelf.urls import parse_url
 from docshelf.validation import (
     check_collection,
     check_items,
+    check_iterable,
     check_key,
     check_keys,
     check_label,
@@ -273,6 +275,30 @@ class DocShelf:
             operations.get_entries(self._context, check_keys(keys), _optional(source), values=values)
         )
 
+    def source_entries(self, sources: Iterable[str], *, values: bool = True) -> list[list[Entry]]:
+        """The entries of each of these sources, in the order of their insertion; one statement.
+
+        Args:
+            values: False leaves the values out (None), and unread.
+        """
+        return self._run(operations.source_entries(self._context, _check_sources(sources), values=values))
+
+    async def asource_entries(self, sources: Iterable[str], *, values: bool = True) -> list[list[Entry]]:
+        """As `source_entries`."""
+        return await self._arun(operations.source_entries(self._context, _check_sources(sources), values=values))
+
+    def mexists(self, keys: Iterable[str], *, source: str | None = None) -> list[bool]:
+        """`exists` for each of the keys, in their order; one statement."""
+        checked = check_keys(keys)
+        there = self._run(operations.existing(self._context, checked, _optional(source)))
+        return [key in there for key in checked]
+
+    async def amexists(self, keys: Iterable[str], *, source: str | None = None) -> list[bool]:
+        """As `mexists`."""
+        checked = check_keys(keys)
+        there = await self._arun(operations.existing(self._context, checked, _optional(source)))
+        return [key in there for key in checked]
+
     def exists(self, key: str, *, source: str | None = None) -> bool:
         """True when the key has an entry (in this source, if one is given)."""
         return key in self._run(operations.existing(self._context, [check_key(key)], _optional(source)))
@@ -307,11 +333,27 @@ class DocShelf:
 
     def yield_items(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[tuple[str, Any]]:
         """(key, value) as `yield_keys` lists them and `get` reads them, in memory bounded by 16 MiB or one value."""
-        return self._pages_of_items(check_prefix(prefix), _optional(source))
+        return ((entry.key, entry.value) for entry in self.yield_entries(prefix, source=source))
 
     def ayield_items(self, prefix: str | None = None, *, source: str | None = None) -> AsyncIterator[tuple[str, Any]]:
         """As `yield_items`."""
-        return self._apages_of_items(check_prefix(prefix), _optional(source))
+        return ((entry.key, entry.value) async for entry in self.ayield_entries(prefix, source=source))
+
+    def yield_entries(
+        self, prefix: str | None = None, *, source: str | None = None, values: bool = True
+    ) -> Iterator[Entry]:
+        """The entries of `yield_keys`, as `get_entry` reads them; a key in several sources once.
+
+        Args:
+            values: False leaves the values out (None), and unread.
+        """
+        return self._pages_of_entries(check_prefix(prefix), _optional(source), values)
+
+    def ayield_entries(
+        self, prefix: str | None = None, *, source: str | None = None, values: bool = True
+    ) -> AsyncIterator[Entry]:
+        """As `yield_entries`."""
+        return self._apages_of_entries(check_prefix(prefix), _optional(source), values)
 
     def _pages(self, prefix: str | None, source: str | None) -> Iterator[list[str]]:
         after: str | None = None
@@ -334,16 +376,18 @@ class DocShelf:
             for key in page:
                 yield key
 
-    def _pages_of_items(self, prefix: str | None, source: str | None) -> Iterator[tuple[str, Any]]:
+    def _pages_of_entries(self, prefix: str | None, source: str | None, values: bool) -> Iterator[Entry]:
         for page in self._pages(prefix, source):
-            for batch in self._run(operations.value_batches(self._context, page, source)):
-                yield from self._run(operations.present_values(self._context, batch, source))
+            batches = self._run(operations.value_batches(self._context, page, source)) if values else [page]
+            for batch in batches:
+                yield from self._run(operations.present_entries(self._context, batch, source, values=values))
 
-    async def _apages_of_items(self, prefix: str | None, source: str | None) -> AsyncIterator[tuple[str, Any]]:
+    async def _apages_of_entries(self, prefix: str | None, source: str | None, values: bool) -> AsyncIterator[Entry]:
         async for page in self._apages(prefix, source):
-            for batch in await self._arun(operations.value_batches(self._context, page, source)):
-                for pair in await self._arun(operations.present_values(self._context, batch, source)):
-                    yield pair
+            batches = await self._arun(operations.value_batches(self._context, page, source)) if values else [page]
+            for batch in batches:
+                for entry in await self._arun(operations.present_entries(self._context, batch, source, values=values)):
+                    yield entry
 
     # Writing
 
@@ -387,20 +431,39 @@ class DocShelf:
         await self.aconditional_mset(items, source=source, show_progress=show_progress)
 
     def conditional_mset(
-        self, items: Items, *, source: str = "", dry_run: bool = False, show_progress: bool = False
+        self,
+        items: Items,
+        *,
+        source: str = "",
+        move: bool = False,
+        notes: Mapping[str, SourceNote] | None = None,
+        dry_run: bool = False,
+        show_progress: bool = False,
     ) -> Report:
         """As `mset`; returns what each key went through.
 
         Args:
+            move: a key lives in one source only: writing it deletes its entries in other sources, which the report
+                lists as DEL.
+            notes: what to write down about sources, in the same transaction.
             dry_run: report what would be done, and write nothing.
         """
-        return self._write(*self._mset_plan(items, source, dry_run), show_progress=show_progress)
+        checked, plan = _mset_plan(items, source, move=move, notes=notes, dry_run=dry_run)
+        return self._write(checked, plan, show_progress=show_progress)
 
     async def aconditional_mset(
-        self, items: Items, *, source: str = "", dry_run: bool = False, show_progress: bool = False
+        self,
+        items: Items,
+        *,
+        source: str = "",
+        move: bool = False,
+        notes: Mapping[str, SourceNote] | None = None,
+        dry_run: bool = False,
+        show_progress: bool = False,
     ) -> Report:
         """As `conditional_mset`."""
-        return await self._awrite(*self._mset_plan(items, source, dry_run), show_progress=show_progress)
+        checked, plan = _mset_plan(items, source, move=move, notes=notes, dry_run=dry_run)
+        return await self._awrite(checked, plan, show_progress=show_progress)
 
     def sync(
         self,
@@ -413,37 +476,40 @@ class DocShelf:
         allow_mass_delete: bool = False,
         fingerprint: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        notes: Mapping[str, SourceNote] | None = None,
         show_progress: bool = False,
     ) -> Report:
         """Make a source hold exactly these items: insert, update, skip, and delete the rest, in one transaction.
 
         Args:
             items: as for `mset`.
-            source: the source to make so; with `scope="collection"`, that of items that name none.
-            scope: "collection" makes the whole collection hold exactly these items.
+            source: the source to make so; under another scope, that of items that name none.
+            scope: "sources" makes every source that an item or `notes` names hold exactly its items, "collection" the
+                whole collection.
             dry_run: report what would be done, and write nothing.
             max_delete: the share of the standing entries, 0 to 1, that this sync may delete. A sync that would delete
                 them all and hold nothing in their place is refused whatever the share.
             allow_mass_delete: do not refuse.
-            fingerprint: the caller's hash of the raw file, for `source_changed`.
+            fingerprint: the caller's hash of the source's raw file, for `source_changed`.
             metadata: what to keep with the source; None keeps what is there.
+            notes: fingerprint and metadata by source, under a scope of many.
             show_progress: show a progress bar.
 
         Raises:
             MassDeleteError: it was refused; nothing was written.
             As `mset` otherwise.
         """
-        plan = self._sync_plan(
+        checked, plan = _sync_plan(
             items,
             source=source,
             scope=scope,
             dry_run=dry_run,
             max_delete=max_delete,
             allow_mass_delete=allow_mass_delete,
-            fingerprint=fingerprint,
-            metadata=metadata,
+            note=SourceNote(fingerprint, metadata),
+            notes=notes,
         )
-        return self._write(*plan, show_progress=show_progress)
+        return self._write(checked, plan, show_progress=show_progress)
 
     async def async_(
         self,
@@ -456,66 +522,40 @@ class DocShelf:
         allow_mass_delete: bool = False,
         fingerprint: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        notes: Mapping[str, SourceNote] | None = None,
         show_progress: bool = False,
     ) -> Report:
         """As `sync`."""
-        plan = self._sync_plan(
+        checked, plan = _sync_plan(
             items,
             source=source,
             scope=scope,
             dry_run=dry_run,
             max_delete=max_delete,
             allow_mass_delete=allow_mass_delete,
-            fingerprint=fingerprint,
-            metadata=metadata,
+            note=SourceNote(fingerprint, metadata),
+            notes=notes,
         )
-        return await self._awrite(*plan, show_progress=show_progress)
+        return await self._awrite(checked, plan, show_progress=show_progress)
 
-    @staticmethod
-    def _mset_plan(items: Items, source: str, dry_run: bool) -> tuple[dict[tuple[str, str], Item], WritePlan]:
-        source = check_source(source)
-        return check_items(items, source), WritePlan(source, dry_run=dry_run)
+    def set_versions(self, versions: Mapping[str, str], *, source: str | None = None) -> Report:
+        """Label the values of keys anew, and leave the values as they are.
 
-    @staticmethod
-    def _sync_plan(
-        items: Items,
-        *,
-        source: str,
-        scope: Scope,
-        dry_run: bool,
-        max_delete: float,
-        allow_mass_delete: bool,
-        fingerprint: str | None,
-        metadata: Mapping[str, Any] | None,
-    ) -> tuple[dict[tuple[str, str], Item], WritePlan]:
-        source = check_source(source)
-        if scope not in ("source", "collection"):
-            raise ArgumentValueError(f"scope={scope!r}: give 'source' or 'collection'")
-        if not 0 <= max_delete <= 1:
-            raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
-        checked = check_items(items, source)
-        note = None
-        if scope == "source":
-            for key, other in checked:
-                if other != source:
-                    raise ArgumentValueError(
-                        f"the item {key!r} names the source {other!r} in a sync of {source!r}; sync each source by "
-                        "itself, or pass scope='collection'"
-                    )
-            note = SourceNote(source, check_label(fingerprint, "fingerprint"), _check_metadata(metadata))
-        elif fingerprint is not None or metadata is not None:
-            raise ArgumentValueError(
-                "fingerprint and metadata belong to one source; leave them out of a whole collection's sync"
-            )
-        return checked, WritePlan(
-            source, scope, dry_run=dry_run, max_delete=max_delete, allow_mass_delete=allow_mass_delete, note=note
-        )
+        Args:
+            versions: key to version. A key without an entry gets one without a value, which reads as None.
+            source: only in this source; by default in every source that has the key, or "" where none has.
+        """
+        return self._run(operations.set_versions(self._context, _check_versions(versions), _optional(source)))
 
-    def _write(self, items: dict[tuple[str, str], Item], plan: WritePlan, *, show_progress: bool) -> Report:
+    async def aset_versions(self, versions: Mapping[str, str], *, source: str | None = None) -> Report:
+        """As `set_versions`."""
+        return await self._arun(operations.set_versions(self._context, _check_versions(versions), _optional(source)))
+
+    def _write(self, items: dict[Identity, Item], plan: WritePlan, *, show_progress: bool) -> Report:
         with progress(len(items), "writing", show=show_progress) as tick:
             return self._run(operations.write(replace(self._context, tick=tick), items, plan))
 
-    async def _awrite(self, items: dict[tuple[str, str], Item], plan: WritePlan, *, show_progress: bool) -> Report:
+    async def _awrite(self, items: dict[Identity, Item], plan: WritePlan, *, show_progress: bool) -> Report:
         with progress(len(items), "writing", show=show_progress) as tick:
             return await self._arun(operations.write(replace(self._context, tick=tick), items, plan))
 
@@ -607,6 +647,96 @@ def _optional(source: str | None) -> str | None:
     return None if source is None else check_source(source)
 
 
+def _mset_plan(
+    items: Items, source: str, *, move: bool, notes: Mapping[str, SourceNote] | None, dry_run: bool
+) -> tuple[dict[Identity, Item], WritePlan]:
+    checked = check_items(items, check_source(source))
+    told = _check_notes(notes)
+    sources = frozenset(of for _, of in checked) | told.keys()
+    if move and len({key for key, _ in checked}) < len(checked):
+        raise ArgumentValueError("with move=True a key lives in one source, and one of the items stands there twice")
+    return checked, WritePlan(sources=sources, move=move, notes=told, dry_run=dry_run)
+
+
+def _sync_plan(
+    items: Items,
+    *,
+    source: str,
+    scope: Scope,
+    dry_run: bool,
+    max_delete: float,
+    allow_mass_delete: bool,
+    note: SourceNote,
+    notes: Mapping[str, SourceNote] | None,
+) -> tuple[dict[Identity, Item], WritePlan]:
+    source = check_source(source)
+    if scope not in ("source", "sources", "collection"):
+        raise ArgumentValueError(f"scope={scope!r}: give 'source', 'sources' or 'collection'")
+    if not 0 <= max_delete <= 1:
+        raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
+    checked = check_items(items, source)
+    told = _check_notes(notes)
+    if scope == "source":
+        if told:
+            raise ArgumentValueError("notes are for scope='sources'; give fingerprint and metadata themselves")
+        for key, other in checked:
+            if other != source:
+                raise ArgumentValueError(
+                    f"the item {key!r} names the source {other!r} in a sync of {source!r}; sync each source by "
+                    "itself, or pass scope='sources'"
+                )
+        told = _check_notes({source: note})
+    elif note != SourceNote():
+        raise ArgumentValueError(f"fingerprint and metadata are for scope='source'; with {scope!r} pass notes=")
+    sources = frozenset((source,)) if scope == "source" else frozenset(of for _, of in checked) | told.keys()
+    return checked, WritePlan(
+        scope,
+        sources,
+        notes=told,
+        dry_run=dry_run,
+        max_delete=max_delete,
+        allow_mass_delete=allow_mass_delete,
+    )
+
+
+def _check_notes(notes: Mapping[str, SourceNote] | None) -> dict[str, SourceNote]:
+    if notes is None:
+        return {}
+    if not isinstance(notes, Mapping):
+        raise ArgumentTypeError(f"notes is a {type(notes).__name__}; give a mapping of sources to SourceNote")
+    checked = {}
+    for source, note in notes.items():
+        if not isinstance(note, SourceNote):
+            raise ArgumentTypeError(f"the note of {source!r:.60} is a {type(note).__name__}; give a SourceNote")
+        fingerprint = check_label(note.fingerprint, "fingerprint")
+        checked[check_source(source)] = SourceNote(fingerprint, _check_metadata(note.metadata))
+    return checked
+
+
+def _check_sources(sources: Iterable[str]) -> list[str]:
+    return [check_source(source) for source in check_iterable(sources, "sources", "sources")]
+
+
+def _check_versions(versions: Mapping[str, str]) -> dict[str, str]:
+    return _check_labels(versions, "version", check_key)
+
+
+def _check_fingerprints(fingerprints: Mapping[str, str]) -> dict[str, str]:
+    return _check_labels(fingerprints, "fingerprint", check_source)
+
+
+def _check_labels(labels: Mapping[str, str], what: str, check_name: Callable[[Any], str]) -> dict[str, str]:
+    if not isinstance(labels, Mapping):
+        raise ArgumentTypeError(f"the {what}s are a {type(labels).__name__}; give a mapping of names to text")
+    checked = {}
+    for name, label in labels.items():
+        text = check_label(label, what)
+        if text is None:
+            raise ArgumentTypeError(f"the {what} of {name!r:.60} is None; give text")
+        checked[check_name(name)] = text
+    return checked
+
+
 def _check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if metadata is None:
         return None
@@ -617,17 +747,3 @@ def _check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None
     except EncodeError as exc:
         raise ArgumentTypeError(f"the source's metadata: {exc}") from exc
     return dict(metadata)
-
-
-def _check_fingerprints(fingerprints: Mapping[str, str]) -> dict[str, str]:
-    if not isinstance(fingerprints, Mapping):
-        raise ArgumentTypeError(
-            f"the fingerprints are a {type(fingerprints).__name__}; give a mapping of source to text"
-        )
-    checked = {}
-    for source, fingerprint in fingerprints.items():
-        label = check_label(fingerprint, "fingerprint")
-        if label is None:
-            raise ArgumentTypeError(f"the fingerprint of {source!r:.60} is None; give text")
-        checked[check_source(source)] = label
-    return checked

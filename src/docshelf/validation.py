@@ -50,7 +50,7 @@ def check_prefix(prefix: Any) -> str | None:
 
 def check_keys(keys: Any) -> list[str]:
     """The keys of a batch, from any iterable but one string. Raises as `check_key` does."""
-    return [check_key(key) for key in _iterable(keys, "keys", "keys")]
+    return [check_key(key) for key in check_iterable(keys, "keys", "keys")]
 
 
 def check_items(items: Any, source: str) -> dict[tuple[str, str], Item]:
@@ -64,7 +64,7 @@ def check_items(items: Any, source: str) -> dict[tuple[str, str], Item]:
         ArgumentTypeError, ArgumentValueError: for items, keys, sources or versions that cannot be.
     """
     pairs: Iterable[Any]
-    pairs = items.items() if isinstance(items, Mapping) else _iterable(items, "items", "(key, value) pairs")
+    pairs = items.items() if isinstance(items, Mapping) else check_iterable(items, "items", "(key, value) pairs")
     checked: dict[tuple[str, str], Item] = {}
     for position, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list) or not 2 <= len(pair) <= 4:
@@ -90,7 +90,12 @@ def prefix_end(prefix: str) -> str | None:
     return None
 
 
-def _iterable(value: Any, what: str, of_what: str) -> Iterable[Any]:
+def check_iterable(value: Any, what: str, of_what: str) -> Iterable[Any]:
+    """An iterable that is not one string.
+
+    Raises:
+        ArgumentTypeError: it is a string, bytes, or nothing to iterate over.
+    """
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise ArgumentTypeError(f"{what} is a {type(value).__name__}; give an iterable of {of_what}")
     return value

@@ -1,0 +1,1 @@
+"""docshelf for LlamaIndex."""
