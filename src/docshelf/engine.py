@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine.interfaces import IsolationLevel
 
     from docshelf.dialects import Dialect
     from docshelf.urls import Target
@@ -174,6 +175,10 @@ class BoundBackend(Backend):
 class EngineBackend(Backend):
     """Runs on engines: the caller's, or its own, made on first use."""
 
+    # Reads are one round trip, without a transaction. The levels are set on each connection that does not have them.
+    _reading_isolation: IsolationLevel | None = "AUTOCOMMIT"
+    _writing_isolation: IsolationLevel | None = None
+
     def __init__(self, dialect: Dialect, *, pooler: bool = False) -> None:
         super().__init__(dialect)
         self._pooler = pooler
@@ -200,23 +205,25 @@ class EngineBackend(Backend):
         raise AssertionError("unreachable")
 
     def _once(self, engine: Engine, step: Read | Write) -> Any:
-        if isinstance(step, Write) or self._needs_transaction(engine.driver):
-            with engine.begin() as connection:
+        isolation = self._isolation(step, engine.driver)
+        with engine.connect() as opened:
+            connection = opened.execution_options(isolation_level=isolation) if isolation else opened
+            with connection.begin():
                 return step.run(connection)
-        with engine.connect() as connection:
-            return step.run(connection.execution_options(isolation_level="AUTOCOMMIT"))
 
     async def _aonce(self, engine: AsyncEngine, step: Read | Write) -> Any:
-        if isinstance(step, Write) or self._needs_transaction(engine.driver):
-            async with engine.begin() as connection:
+        isolation = self._isolation(step, engine.driver)
+        async with engine.connect() as opened:
+            connection = await opened.execution_options(isolation_level=isolation) if isolation else opened
+            async with connection.begin():
                 return await connection.run_sync(step.run)
-        async with engine.connect() as connection:
-            autocommitting = await connection.execution_options(isolation_level="AUTOCOMMIT")
-            return await autocommitting.run_sync(step.run)
 
-    def _needs_transaction(self, driver: str) -> bool:
+    def _isolation(self, step: Read | Write, driver: str) -> IsolationLevel | None:
+        """What to set for this step; None leaves the engine's own."""
         # asyncpg prepares and executes in two messages, which a pooler may give to two servers.
-        return self._pooler and driver == "asyncpg"
+        if isinstance(step, Write) or (self._pooler and driver == "asyncpg"):
+            return self._writing_isolation
+        return self._reading_isolation
 
     def check_open(self) -> None:
         if self._closed:
@@ -264,6 +271,10 @@ class OwnEngines(EngineBackend):
 
     def __init__(self, target: Target, dialect: Dialect, *, pooler: bool) -> None:
         super().__init__(dialect, pooler=pooler)
+        # Our own connections autocommit, as most calls read, and to switch costs. SQLite's do even when they write:
+        # there a transaction is what BEGIN IMMEDIATE begins.
+        self._reading_isolation = None
+        self._writing_isolation = "READ COMMITTED" if target.dialect == "postgresql" else None
         self._target = target
         self._forget()
         _own_engines.add(self)
@@ -390,7 +401,13 @@ if hasattr(os, "register_at_fork"):
 
 def _make_engine(target: Target) -> Engine:
     if target.dialect == "postgresql":
-        engine = create_engine(target.sync_url, hide_parameters=True, pool_use_lifo=True, **_driver_options(target))
+        engine = create_engine(
+            target.sync_url,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
+            pool_use_lifo=True,
+            **_driver_options(target),
+        )
         _tune_psycopg(engine)
         return engine
     options: dict[str, Any] = {}
@@ -399,6 +416,7 @@ def _make_engine(target: Target) -> Engine:
         options = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": 300}
     engine = create_engine(
         target.sync_url,
+        isolation_level="AUTOCOMMIT",
         hide_parameters=True,
         connect_args={"timeout": _SQLITE_TIMEOUT, "check_same_thread": False},
         **options,
@@ -420,7 +438,9 @@ def _make_async_engine(target: Target, *, pooler: bool) -> AsyncEngine:
             "prepared_statement_cache_size": 0,
             "prepared_statement_name_func": lambda: "",
         }
-    engine = create_async_engine(target.async_url, hide_parameters=True, pool_use_lifo=True, connect_args=options)
+    engine = create_async_engine(
+        target.async_url, isolation_level="AUTOCOMMIT", hide_parameters=True, pool_use_lifo=True, connect_args=options
+    )
     _tune_psycopg(engine.sync_engine)
     return engine
 

@@ -5,28 +5,22 @@ A flow does the work that needs no database (checking, serializing, hashing, pac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from docshelf.codec import Codec, Encoded, Stored
+from docshelf.batch import Batch, Context, Outcome, Prepared, WritePlan, delete_entries, prepare
+from docshelf.codec import Stored
 from docshelf.dialects.base import Identity, PackedRow
 from docshelf.engine import Compute, Flow, Read, Write
-from docshelf.errors import CorruptEntryError, DatabaseError, MassDeleteError, SchemaError
+from docshelf.errors import CorruptEntryError, DatabaseError, SchemaError
 from docshelf.migrations import is_current, upgrade
 from docshelf.models import DEL, INS, SKIP, UPD, Change, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
-from docshelf.queries import Queries, Standing, chunked
+from docshelf.queries import Standing, chunked
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from docshelf.dialects import Dialect
-
-Scope = Literal["source", "sources", "collection"]
-
-# Canonical and packed bytes that a call keeps between its steps; past this they are made again, chunk by chunk.
-_KEPT_BYTES: Final = 64 * 1024 * 1024
 # Values this small are encoded and decoded on the event loop: a thread costs more (some 60 µs).
 _LIGHT_ITEMS: Final = 8
 _LIGHT_ROWS: Final = 200
@@ -35,214 +29,6 @@ _LIGHT_BYTES: Final = 65_536
 _PAGE_KEYS: Final = 5_000
 _PAGE_BYTES: Final = 16 * 1024 * 1024
 _PAGE_VALUES: Final = 500
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every operation of one store works with."""
-
-    collection: str
-    codec: Codec
-    queries: Queries
-    tick: Callable[[int], None] = lambda done: None
-
-    @property
-    def dialect(self) -> Dialect:
-        return self.queries.dialect
-
-
-class _Prepared:
-    """An item, hashed. Its canonical bytes are kept while the call's budget lasts, and made again after that."""
-
-    __slots__ = ("_codec", "encoded", "item", "packed", "position")
-
-    def __init__(self, item: Item, position: int, codec: Codec) -> None:
-        self.item = item
-        self.position = position
-        self._codec = codec
-        self.encoded: Encoded = codec.encode(item.value, item.key)
-        self.packed: tuple[str, bytes] | None = None
-
-    @property
-    def identity(self) -> Identity:
-        return self.item.key, self.item.source or ""
-
-    def differs(self, standing: Standing | None) -> bool:
-        return (
-            standing is None
-            or standing.value_hash != self.encoded.value_hash
-            or (self.item.version is not None and standing.version != self.item.version)
-        )
-
-    def drop_data(self) -> None:
-        self.encoded = self.encoded._replace(data=b"")
-
-    def pack(self) -> int:
-        """Pack now; returns the size."""
-        if not self.encoded.data:
-            # Never empty when kept, except for b"" itself. Encoded anew, so that hash and bytes belong together.
-            self.encoded = self._codec.encode(self.item.value, self.item.key)
-        self.packed = self._codec.pack(self.encoded.data)
-        self.drop_data()
-        return len(self.packed[1])
-
-    def take_row(self) -> PackedRow:
-        """The row to write. What was packed is handed over: a retry packs again."""
-        if self.packed is None:
-            self.pack()
-        assert self.packed is not None
-        (encoding, value), self.packed = self.packed, None
-        item, encoded = self.item, self.encoded
-        return PackedRow(
-            *self.identity,
-            value,
-            encoded.value_hash,
-            encoded.checksum,
-            encoded.content_type,
-            encoding,
-            item.version,
-            self.position,
-        )
-
-
-@dataclass(frozen=True)
-class WritePlan:
-    """One call that writes items.
-
-    Attributes:
-        scope: what is deleted when no item names it: nothing (None), what else `sources` hold (both "source" and
-            "sources"), or what else the collection holds.
-        sources: those that the call is about.
-        notes: what to write down about sources.
-        move: a key lives in one source only; writing it deletes its entries in others.
-        max_delete: the share of what stands that may go.
-    """
-
-    scope: Scope | None = None
-    sources: frozenset[str] = frozenset()
-    notes: Mapping[str, SourceNote] = field(default_factory=dict)
-    move: bool = False
-    dry_run: bool = False
-    max_delete: float = 1.0
-    allow_mass_delete: bool = False
-
-
-class _Outcome(NamedTuple):
-    ops: Mapping[Identity, Op]
-    deleted: Collection[Identity]
-
-
-@dataclass
-class _Batch:
-    """The items of a call with what they need in the database."""
-
-    context: Context
-    plan: WritePlan
-    prepared: dict[Identity, _Prepared]
-    keys: list[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.keys = list({key: None for key, _ in self.prepared})
-
-    def standing(self, connection: Connection) -> dict[Identity, Standing]:
-        """What the call has to know of the database: all that it might delete, or else the entries of its keys."""
-        queries, collection = self.context.queries, self.context.collection
-        if self.plan.scope == "collection":
-            return queries.standing(connection, collection, keys=None, sources=None)
-        if self.plan.scope is not None:
-            return queries.standing(connection, collection, keys=None, sources=self.plan.sources)
-        sources = None if self.plan.move else {source for _, source in self.prepared}
-        return queries.standing(connection, collection, keys=self.keys, sources=sources)
-
-    def changed(self, standing: Mapping[Identity, Standing]) -> list[_Prepared]:
-        """The items to write, in the order that all writers keep."""
-        found = [identity for identity, one in self.prepared.items() if one.differs(standing.get(identity))]
-        return [self.prepared[identity] for identity in sorted(found)]
-
-    def stale(self, standing: Mapping[Identity, Standing]) -> list[Identity]:
-        """The entries to delete."""
-        if self.plan.scope is None and not self.plan.move:
-            return []
-        return sorted(identity for identity in standing if identity not in self.prepared)
-
-    def check_mass_delete(self, standing: Mapping[Identity, Standing], stale: Sequence[Identity]) -> None:
-        plan = self.plan
-        if plan.scope is None or plan.allow_mass_delete or plan.dry_run or not stale:
-            return
-        if len(stale) > plan.max_delete * len(standing) or (len(stale) == len(standing) and not self.prepared):
-            names = sorted(plan.sources)
-            where = f"source {names[0]!r}" if len(names) == 1 else f"collection {self.context.collection!r}"
-            raise MassDeleteError(
-                f"this sync of {where} would delete {len(stale):,} of {len(standing):,} entries and hold "
-                f"{len(self.prepared):,}; if that is meant, pass allow_mass_delete=True"
-            )
-
-    def apply(self, connection: Connection) -> _Outcome:
-        """Write and delete, in a transaction that is open; decided by what stands once the locks are held."""
-        context, plan = self.context, self.plan
-        dialect, collection = context.dialect, context.collection
-        # Where a key may leave sources that nobody named, the whole collection is locked.
-        locked = None if plan.scope == "collection" or plan.move else plan.sources
-        ticket = dialect.begin_write(connection, collection, locked, exclusive=plan.move or plan.scope is not None)
-        standing = self.standing(connection)
-        stale = self.stale(standing)
-        self.check_mass_delete(standing, stale)
-        changed = self.changed(standing)
-        ops: dict[Identity, Op] = {}
-        for rows in _row_chunks(changed, dialect):
-            ops.update(dialect.upsert(connection, collection, rows, ticket, standing))
-            context.tick(len(rows))
-        deleted = _delete(connection, context, stale)
-        notes = self.notes_to_write(connection, changed, stale)
-        if notes:
-            context.queries.put_notes(connection, collection, notes, ticket.now)
-        vanished = {source for _, source in deleted} - notes.keys()
-        if vanished:
-            context.queries.forget_fingerprints(connection, collection, vanished)
-        return _Outcome(ops, deleted)
-
-    def notes_to_write(
-        self, connection: Connection, changed: Sequence[_Prepared], stale: Sequence[Identity]
-    ) -> dict[str, SourceNote]:
-        """The notes that differ from what is written down; under a scope, also those of the sources that changed."""
-        plan = self.plan
-        touched: set[str] = set()
-        if plan.scope in ("source", "sources"):
-            touched = {one.identity[1] for one in changed} | {source for _, source in stale}
-        told = {source for source, note in plan.notes.items() if note != SourceNote()}
-        if not (touched or told):
-            return {}
-        known = self.context.queries.noted(connection, self.context.collection, touched | told)
-        notes = {}
-        for source in touched | told:
-            old, new = known.get(source), plan.notes.get(source, SourceNote())
-            metadata = new.metadata if new.metadata is not None or old is None else old.metadata
-            fingerprint = new.fingerprint
-            if fingerprint is None and old is not None and source not in touched:
-                fingerprint = old.fingerprint  # the entries are still those of that file
-            note = SourceNote(fingerprint, metadata)
-            if source in touched or note != old:
-                notes[source] = note
-        return notes
-
-    def report(self, outcome: _Outcome) -> Report:
-        changes = [Change(key, outcome.ops.get((key, source), SKIP), source) for key, source in self.prepared]
-        changes += [Change(key, DEL, source) for key, source in sorted(outcome.deleted)]
-        return Report(tuple(changes), dry_run=self.plan.dry_run)
-
-
-def _row_chunks(changed: Sequence[_Prepared], dialect: Dialect) -> Iterator[list[PackedRow]]:
-    rows: list[PackedRow] = []
-    size = 0
-    for prepared in changed:
-        row = prepared.take_row()
-        rows.append(row)
-        size += len(row.value or b"")
-        if len(rows) >= dialect.chunk_rows or size >= dialect.chunk_bytes:
-            yield rows
-            rows, size = [], 0
-    if rows:
-        yield rows
 
 
 def setup(context: Context) -> Flow[None]:
@@ -264,25 +50,24 @@ def setup(context: Context) -> Flow[None]:
 
 def write(context: Context, items: Mapping[Identity, Item], plan: WritePlan) -> Flow[Report]:
     """Make the database hold the items, and under a scope nothing else; the report says what that took."""
-    prepared = yield Compute(partial(_prepare, context.codec, items), heavy=_is_heavy(items.values()))
-    batch = _Batch(context, plan, prepared)
-    if not prepared and plan.scope is None:
+    prepared = yield Compute(partial(prepare, context.codec, items), heavy=_is_heavy(items.values()))
+    batch = Batch(context, plan, prepared)
+    if not prepared and plan.scope is None and not plan.notes:
         return Report(dry_run=plan.dry_run)
 
-    def probe(connection: Connection) -> tuple[dict[Identity, Standing], bool]:
+    def probe(connection: Connection) -> tuple[Mapping[Identity, Standing], list[Prepared], list[Identity], bool]:
         standing = batch.standing(connection)
-        if batch.changed(standing) or batch.stale(standing):
-            return standing, True
-        return standing, bool(batch.notes_to_write(connection, [], []))
+        changed, stale = batch.changed(standing), batch.stale(standing)
+        differs = bool(changed or stale or batch.notes_to_write(connection, changed, stale))
+        return standing, changed, stale, differs
 
-    standing, differs = yield Read(probe)
-    changed, stale = batch.changed(standing), batch.stale(standing)
+    standing, changed, stale, differs = yield Read(probe)
     batch.check_mass_delete(standing, stale)
     context.tick(len(prepared) - len(changed))
     if plan.dry_run or not differs:
         ops: dict[Identity, Op] = {one.identity: UPD if one.identity in standing else INS for one in changed}
-        return batch.report(_Outcome(ops, stale))
-    yield Compute(partial(_pack, changed), heavy=_is_heavy([one.item for one in changed]))
+        return batch.report(Outcome(ops, stale))
+    yield Compute(partial(batch.pack_first, changed), heavy=_is_heavy([one.item for one in changed]))
     return batch.report((yield Write(batch.apply)))
 
 
@@ -384,7 +169,7 @@ def delete_keys(context: Context, keys: Sequence[str], source: str | None) -> Fl
         sources = None if source is None else {source}
         dialect.begin_write(connection, collection, sources, exclusive=True)
         doomed = sorted(queries.standing(connection, collection, keys=unique, sources=sources))
-        deleted = _delete(connection, context, doomed)
+        deleted = delete_entries(connection, context, doomed)
         if deleted:
             queries.forget_fingerprints(connection, collection, {of for _, of in deleted})
         return deleted
@@ -397,9 +182,9 @@ def delete_keys(context: Context, keys: Sequence[str], source: str | None) -> Fl
 
 def delete_source(context: Context, source: str) -> Flow[Report]:
     """Delete a source with its entries."""
-    batch = _Batch(context, WritePlan("source", frozenset((source,)), allow_mass_delete=True), {})
+    batch = Batch(context, WritePlan("source", frozenset((source,)), allow_mass_delete=True), {})
 
-    def apply(connection: Connection) -> _Outcome:
+    def apply(connection: Connection) -> Outcome:
         outcome = batch.apply(connection)
         context.queries.delete_source_row(connection, context.collection, source)
         return outcome
@@ -500,25 +285,6 @@ def stats(context: Context) -> Flow[Stats]:
     return found
 
 
-def _prepare(codec: Codec, items: Mapping[Identity, Item]) -> dict[Identity, _Prepared]:
-    prepared = {}
-    kept = 0
-    for position, (identity, item) in enumerate(items.items()):
-        one = prepared[identity] = _Prepared(item, position, codec)
-        kept += len(one.encoded.data)
-        if kept > _KEPT_BYTES:
-            one.drop_data()
-    return prepared
-
-
-def _pack(changed: Sequence[_Prepared]) -> None:
-    kept = 0
-    for prepared in changed:
-        kept += prepared.pack()
-        if kept > _KEPT_BYTES:
-            return
-
-
 def _entries(
     context: Context, keys: Sequence[str], source: str | None, *, with_values: bool
 ) -> Flow[dict[str, tuple[Stored, Any]]]:
@@ -544,13 +310,6 @@ def _decoded(context: Context, rows: Sequence[Stored]) -> Flow[list[tuple[Stored
     heavy = len(rows) > _LIGHT_ROWS or sum(len(row.value or b"") for row in rows) > _LIGHT_BYTES
     decoded: list[tuple[Stored, Any]] = yield Compute(lambda: context.codec.decode_all(rows), heavy=heavy)
     return decoded
-
-
-def _delete(connection: Connection, context: Context, identities: Sequence[Identity]) -> list[Identity]:
-    deleted: list[Identity] = []
-    for chunk in chunked(identities, context.dialect.chunk_rows):
-        deleted += context.dialect.delete(connection, context.collection, chunk)
-    return deleted
 
 
 def _entry(row: Stored, value: Any) -> Entry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import bindparam, delete, func, null, select, update
@@ -60,6 +60,14 @@ class Queries:
         self._of_keys = dialect.member(e.key, "keys")
         self._of_source = e.source == bindparam("source")
         self._of_sources = dialect.member(e.source, "sources")
+        # SQLAlchemy takes as long to build a statement as the database to find a row: each is built once.
+        self._built: dict[Hashable, Any] = {}
+
+    def _once(self, name: Hashable, build: Callable[[], Any]) -> Any:
+        statement = self._built.get(name)
+        if statement is None:
+            statement = self._built[name] = build()
+        return statement
 
     def standing(
         self,
@@ -71,16 +79,11 @@ class Queries:
     ) -> dict[Identity, Standing]:
         """Hashes and versions of the entries of some keys, in some sources; None for either means all."""
         e = self._entries.c
-        statement = select(e.key, e.source, e.value_hash, e.version).where(self._of_collection)
-        parameters: dict[str, Any] = {}
-        if sources is not None and len(sources) == 1:
-            statement = statement.where(self._of_source)
-            [parameters["source"]] = sources
-        elif sources is not None:
-            statement = statement.where(self._of_sources)
-            parameters["sources"] = self.dialect.array(sources)
+        columns = (e.key, e.source, e.value_hash, e.version)
         found: dict[Identity, Standing] = {}
-        for key, source, value_hash, version in self._in_chunks(connection, statement, collection, keys, parameters):
+        for key, source, value_hash, version in self._narrowed(
+            connection, "standing", columns, collection, keys=keys, sources=sources
+        ):
             found[key, source] = Standing(None if value_hash is None else bytes(value_hash), version)
         return found
 
@@ -88,8 +91,9 @@ class Queries:
         self, connection: Connection, collection: str, keys: Sequence[str], source: str | None, *, values: bool = True
     ) -> list[Stored]:
         """The rows of some keys, in no order; a key has one for each of its sources."""
-        statement = select(*(self._stored if values else self._without_value))
-        return [Stored(*row) for row in self._keyed(connection, statement, collection, keys, source)]
+        columns = self._stored if values else self._without_value
+        rows = self._narrowed(connection, values, columns, collection, keys=keys, sources=_only(source))
+        return [Stored(*row) for row in rows]
 
     def of_sources(
         self, connection: Connection, collection: str, sources: Sequence[str], *, values: bool
@@ -103,7 +107,9 @@ class Queries:
 
     def existing(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> set[str]:
         """Those of the keys that have an entry."""
-        return {row[0] for row in self._keyed(connection, select(self._entries.c.key), collection, keys, source)}
+        columns = (self._entries.c.key,)
+        rows = self._narrowed(connection, "existing", columns, collection, keys=keys, sources=_only(source))
+        return {row[0] for row in rows}
 
     def page(
         self,
@@ -116,25 +122,35 @@ class Queries:
         limit: int,
     ) -> list[str]:
         """At most `limit` keys after a key, in order; a key in several sources may stand there several times."""
-        e = self._entries.c
-        statement = select(e.key).where(*self._range(after, prefix), *self._in_source(source))
-        rows = connection.execute(
-            statement.order_by(e.key).limit(bindparam("limit")),
-            {**self._range_parameters(collection, after, prefix, source), "limit": limit},
+        key = self._entries.c.key
+        bounds = {
+            "after": after,
+            "prefix": prefix if after is None else None,
+            "prefix_end": prefix_end(prefix) if prefix else None,
+            "source": source,
+        }
+        parameters = {name: value for name, value in bounds.items() if value is not None}
+        statement = self._once(
+            ("page", *parameters),
+            lambda: select(key).where(*self._bounded(parameters)).order_by(key).limit(bindparam("limit")),
         )
+        rows = connection.execute(statement, {**parameters, "collection": collection, "limit": limit})
         return [row[0] for row in rows]
 
     def sizes(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> list[Sized]:
-        """The packed size of each key's values, keys in order."""
+        """Each key with the packed size of its values, in order."""
         e = self._entries.c
-        size = func.coalesce(func.sum(func.length(e.value)), 0)
-        rows = self._keyed(connection, select(e.key, size).group_by(e.key), collection, keys, source)
-        return sorted(Sized(key, int(size)) for key, size in rows)
+        columns = (e.key, func.coalesce(func.length(e.value), 0))
+        sizes: dict[str, int] = {}
+        for key, size in self._narrowed(connection, "sizes", columns, collection, keys=keys, sources=_only(source)):
+            sizes[key] = sizes.get(key, 0) + size
+        return [Sized(key, size) for key, size in sorted(sizes.items())]
 
     def count(self, connection: Connection, collection: str, *, prefix: str | None, source: str | None) -> int:
-        statement = select(func.count()).where(*self._range(None, prefix), *self._in_source(source))
-        parameters = self._range_parameters(collection, None, prefix, source)
-        return int(connection.scalar(statement.select_from(self._entries), parameters) or 0)
+        bounds = {"prefix": prefix, "prefix_end": prefix_end(prefix) if prefix else None, "source": source}
+        parameters = {name: value for name, value in bounds.items() if value is not None}
+        statement = select(func.count()).select_from(self._entries).where(*self._bounded(parameters))
+        return int(connection.scalar(statement, {**parameters, "collection": collection}) or 0)
 
     def sources(self, connection: Connection, collection: str) -> list[Source]:
         """Every source that has entries or was synced, in order."""
@@ -209,51 +225,48 @@ class Queries:
         entries, sources, stored = connection.execute(statement, {"collection": collection}).one()
         return Stats(entries, sources, int(stored), self.dialect.disk_bytes(connection))
 
-    def _keyed(
-        self, connection: Connection, statement: Any, collection: str, keys: Sequence[str], source: str | None
-    ) -> Iterable[Any]:
-        """The rows of a SELECT for some keys, in one source or in all."""
-        statement = statement.where(self._of_collection, *self._in_source(source))
-        return self._in_chunks(connection, statement, collection, keys, {} if source is None else {"source": source})
-
-    def _in_chunks(
+    def _narrowed(
         self,
         connection: Connection,
-        statement: Any,
+        name: Hashable,
+        columns: Sequence[Any],
         collection: str,
+        *,
         keys: Sequence[str] | None,
-        parameters: Mapping[str, Any],
+        sources: Collection[str] | None,
     ) -> Iterable[Any]:
-        parameters = {"collection": collection, **parameters}
+        """The rows of some keys, in some sources; None for either means all. `name` tells the columns apart."""
+        parameters: dict[str, Any] = {"collection": collection}
+        conditions = [self._of_collection]
+        if keys is not None:
+            conditions.append(self._of_keys)
+        if sources is not None and len(sources) == 1:
+            conditions.append(self._of_source)
+            [parameters["source"]] = sources
+        elif sources is not None:
+            conditions.append(self._of_sources)
+            parameters["sources"] = self.dialect.array(sources)
+        statement = self._once((name, keys is None, *parameters), lambda: select(*columns).where(*conditions))
         if keys is None:
             yield from connection.execute(statement, parameters)
             return
-        statement = statement.where(self._of_keys)
         for chunk in chunked(keys, KEYS_PER_STATEMENT):
             yield from connection.execute(statement, {**parameters, "keys": self.dialect.array(chunk)})
 
-    def _in_source(self, source: str | None) -> list[ColumnElement[bool]]:
-        return [] if source is None else [self._of_source]
-
-    def _range(self, after: str | None, prefix: str | None) -> list[ColumnElement[bool]]:
+    def _bounded(self, parameters: Collection[str]) -> list[ColumnElement[bool]]:
+        """The conditions of the parameters that are given."""
         key = self._entries.c.key
-        conditions = [self._of_collection]
-        if after is not None:
-            conditions.append(key > bindparam("after"))
-        elif prefix is not None:
-            conditions.append(key >= bindparam("prefix"))
-        if prefix is not None and prefix_end(prefix) is not None:
-            conditions.append(key < bindparam("prefix_end"))
-        return conditions
+        conditions = {
+            "after": key > bindparam("after"),
+            "prefix": key >= bindparam("prefix"),
+            "prefix_end": key < bindparam("prefix_end"),
+            "source": self._of_source,
+        }
+        return [self._of_collection, *(conditions[name] for name in parameters)]
 
-    def _range_parameters(
-        self, collection: str, after: str | None, prefix: str | None, source: str | None
-    ) -> dict[str, Any]:
-        end = None if prefix is None else prefix_end(prefix)
-        parameters = {"collection": collection, "after": after, "source": source, "prefix_end": end}
-        if after is None:
-            parameters["prefix"] = prefix
-        return {name: value for name, value in parameters.items() if value is not None}
+
+def _only(source: str | None) -> set[str] | None:
+    return None if source is None else {source}
 
 
 def _source(name: str, entries: int, row: Row[Any] | None) -> Source:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from docshelf import operations
+from docshelf.batch import Context, Scope, WritePlan
 from docshelf.codec import DEFAULT_MAX_VALUE_BYTES, Codec, ContentType, HashOn, OnCorrupt
 from docshelf.dialects import dialect_for
 from docshelf.dialects.base import Identity
 from docshelf.engine import Backend, BoundBackend, Flow, GivenEngines, OwnEngines
 from docshelf.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError
 from docshelf.models import Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
-from docshelf.operations import Context, Scope, WritePlan
 from docshelf.progress import progress
 from docshelf.queries import Queries
 from docshelf.schema import define_tables
