@@ -299,6 +299,8 @@ class OwnEngines(EngineBackend):
             if self._made is None:
                 with _driver_errors():
                     self._made = _make_engine(self._target)
+                # A store that nobody closes leaves no connection open behind it.
+                weakref.finalize(self, self._made.dispose)
             return self._made
 
     def _async_engine(self) -> AsyncEngine:
