@@ -63,10 +63,11 @@ def write(context: Context, items: Mapping[Identity, Item], plan: WritePlan) -> 
 
     standing, changed, stale, differs = yield Read(probe)
     batch.check_mass_delete(standing, stale)
-    context.tick(len(prepared) - len(changed))
     if plan.dry_run or not differs:
+        context.tick(len(prepared))
         ops: dict[Identity, Op] = {one.identity: UPD if one.identity in standing else INS for one in changed}
         return batch.report(Outcome(ops, stale))
+    context.tick(len(prepared) - len(changed))
     yield Compute(partial(batch.pack_first, changed), heavy=_is_heavy([one.item for one in changed]))
     return batch.report((yield Write(batch.apply)))
 
@@ -236,7 +237,7 @@ def present_entries(context: Context, keys: Sequence[str], source: str | None, *
 
 
 def problems(context: Context, keys: Sequence[str]) -> Flow[list[Problem]]:
-    """The rows of some keys that cannot be read."""
+    """The rows of some keys that cannot be read; ticks for each row."""
     rows: list[Stored] = yield Read(
         lambda connection: context.queries.fetch(connection, context.collection, keys, None)
     )
@@ -251,6 +252,7 @@ def problems(context: Context, keys: Sequence[str]) -> Flow[list[Problem]]:
         return found
 
     found: list[Problem] = yield Compute(check, heavy=True)
+    context.tick(len(rows))
     return found
 
 

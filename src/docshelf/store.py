@@ -626,20 +626,20 @@ class DocShelf:
         """Read every entry, check it against its hash, and list those that cannot be read."""
         found: list[Problem] = []
         with progress(self.count() if show_progress else 0, "verifying", show=show_progress) as tick:
+            context = replace(self._context, tick=tick)
             for page in self._pages(None, None):
                 for batch in self._run(operations.value_batches(self._context, page, None)):
-                    found += self._run(operations.problems(self._context, batch))
-                    tick(len(batch))
+                    found += self._run(operations.problems(context, batch))
         return found
 
     async def averify(self, *, show_progress: bool = False) -> list[Problem]:
         """As `verify`."""
         found: list[Problem] = []
         with progress(await self.acount() if show_progress else 0, "verifying", show=show_progress) as tick:
+            context = replace(self._context, tick=tick)
             async for page in self._apages(None, None):
                 for batch in await self._arun(operations.value_batches(self._context, page, None)):
-                    found += await self._arun(operations.problems(self._context, batch))
-                    tick(len(batch))
+                    found += await self._arun(operations.problems(context, batch))
         return found
 
 

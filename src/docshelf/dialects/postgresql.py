@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import BigInteger, DateTime, LargeBinary, Text, any_, bindparam, func, literal_column, select, text
+from sqlalchemy import Text, any_, bindparam, func, literal_column, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.schema import CreateSchema
@@ -25,16 +25,16 @@ _LOCK_SLOTS = 64
 # although they are written in the order of their keys.
 _SEQ_PER_TICKET = 2**24
 
-_COLUMNS: dict[str, tuple[str, Any]] = {
-    "key": ("text", Text),
-    "source": ("text", Text),
-    "value": ("bytea", LargeBinary),
-    "value_hash": ("bytea", LargeBinary),
-    "checksum": ("bytea", LargeBinary),
-    "content_type": ("text", Text),
-    "encoding": ("text", Text),
-    "version": ("text", Text),
-    "position": ("bigint", BigInteger),
+_COLUMNS = {
+    "key": "text",
+    "source": "text",
+    "value": "bytea",
+    "value_hash": "bytea",
+    "checksum": "bytea",
+    "content_type": "text",
+    "encoding": "text",
+    "version": "text",
+    "position": "bigint",
 }
 
 
@@ -124,7 +124,7 @@ class PostgreSQL(Dialect):
 
     def _upsert_statement(self) -> TextClause:
         columns = [name for name in _COLUMNS if name != "position"]
-        arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, (kind, _) in _COLUMNS.items())
+        arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())
         updated = [*columns[2:], "updated_at"]
         # A version that the caller does not state is no change; what is written takes the row's version as it is.
         statement = f"""
@@ -139,8 +139,8 @@ class PostgreSQL(Dialect):
                OR (excluded.version IS NOT NULL AND entries.version IS DISTINCT FROM excluded.version)
             RETURNING key, source, created_at
         """
-        parameters = [bindparam(name, type_=ARRAY(kind)) for name, (_, kind) in _COLUMNS.items()]
-        return text(statement).bindparams(*parameters, bindparam("now", type_=DateTime(timezone=True)))
+        # Untyped on purpose: every driver takes a list as an array, and SQLAlchemy's ARRAY would copy it first.
+        return text(statement)
 
     def _delete_statement(self, condition: str) -> TextClause:
         return text(
