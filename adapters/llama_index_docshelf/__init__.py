@@ -1,1 +1,30 @@
-"""docshelf for LlamaIndex."""
+"""docshelf for LlamaIndex: a key-value store, a document store and an index store in PostgreSQL or SQLite.
+
+from llama_index_docshelf import storage_context
+
+context = storage_context("postgresql://user:password@host/db")   # or nothing at all: an SQLite file
+index = VectorStoreIndex.from_documents(documents, storage_context=context)
+"""
+
+try:
+    import llama_index.core  # noqa: F401
+except ModuleNotFoundError as exc:
+    if exc.name is None or exc.name.partition(".")[0] != "llama_index":
+        raise
+    raise ImportError("llama_index_docshelf needs llama-index-core: pip install 'docshelf[llama-index]'") from exc
+
+from llama_index_docshelf.contexts import storage_context
+from llama_index_docshelf.docstore import DocShelfDocumentStore
+from llama_index_docshelf.index_store import DocShelfIndexStore
+from llama_index_docshelf.ingestion import IngestionRun
+from llama_index_docshelf.kvstore import DocShelfKVStore
+from llama_index_docshelf.nodes import node_content_types
+
+__all__ = [
+    "DocShelfDocumentStore",
+    "DocShelfIndexStore",
+    "DocShelfKVStore",
+    "IngestionRun",
+    "node_content_types",
+    "storage_context",
+]

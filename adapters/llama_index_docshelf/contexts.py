@@ -1,0 +1,65 @@
+"""A storage context in one call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.storage.storage_context import StorageContext
+
+from docshelf import DocShelf
+from llama_index_docshelf.base import ShelfOptions, Url
+from llama_index_docshelf.docstore import DocShelfDocumentStore
+from llama_index_docshelf.index_store import DocShelfIndexStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llama_index.core.graph_stores.types import GraphStore, PropertyGraphStore
+    from llama_index.core.schema import BaseNode
+    from llama_index.core.vector_stores.types import BasePydanticVectorStore
+    from typing_extensions import Unpack
+
+
+def storage_context(
+    url: Url | None = None,
+    collection: str = "docstore",
+    *,
+    index_collection: str = "index_store",
+    shelf: DocShelf | None = None,
+    node_classes: Iterable[type[BaseNode]] = (),
+    vector_store: BasePydanticVectorStore | None = None,
+    vector_stores: dict[str, BasePydanticVectorStore] | None = None,
+    image_store: BasePydanticVectorStore | None = None,
+    graph_store: GraphStore | None = None,
+    property_graph_store: PropertyGraphStore | None = None,
+    persist_dir: str | None = None,
+    fs: Any = None,
+    **options: Unpack[ShelfOptions],
+) -> StorageContext:
+    """A `StorageContext` whose document store and index store are on one URL and share their connections.
+
+    Close them with `context.docstore.close()`.
+
+    Args:
+        url: as for `docshelf.DocShelf`.
+        collection: that of the document store.
+        index_collection: that of the index store.
+        shelf: a ready shelf whose connections to use, instead of a url and options.
+        node_classes: as for `DocShelfDocumentStore`.
+        vector_store, vector_stores, image_store, graph_store, property_graph_store: as for
+            `StorageContext.from_defaults`: yours, or in-memory ones.
+        persist_dir, fs: where in-memory ones were persisted, to read them again.
+        options: as for `docshelf.DocShelf`.
+    """
+    docstore = DocShelfDocumentStore(url, collection, shelf=shelf, node_classes=node_classes, **options)
+    return StorageContext.from_defaults(
+        docstore=docstore,
+        index_store=DocShelfIndexStore(collection=index_collection, shelf=docstore.shelf),
+        vector_store=vector_store,
+        vector_stores=vector_stores,
+        image_store=image_store,
+        graph_store=graph_store,
+        property_graph_store=property_graph_store,
+        persist_dir=persist_dir,
+        fs=fs,
+    )
