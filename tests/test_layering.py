@@ -1,0 +1,185 @@
+"""The arrows of the imports point one way, and importing docshelf does nothing else."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import docshelf
+
+ROOT = Path(docshelf.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+DEPENDENCIES = {"sqlalchemy", "orjson", "zstandard", "tenacity", "tqdm", "psycopg", "psycopg2", "asyncpg"}
+# Modules of the standard library that load code by name or run what they read.
+DANGEROUS = {
+    "pickle",
+    "_pickle",
+    "marshal",
+    "shelve",
+    "importlib",
+    "imp",
+    "runpy",
+    "pkgutil",
+    "code",
+    "codeop",
+    "pydoc",
+}
+PURE = ("errors", "models", "serialization", "compression", "validation", "codec", "fingerprints")
+
+
+def name_of(path: Path) -> str:
+    """`docshelf.dialects.base` of `.../docshelf/dialects/base.py`."""
+    parts = [ROOT.name, *path.relative_to(ROOT).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def statements(tree: ast.AST, *, for_types: bool) -> Iterator[ast.AST]:
+    """All nodes; without those that only a type checker sees, unless they are asked for."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            inner: list[ast.stmt] = [*(node.body if for_types else []), *node.orelse]
+            for statement in inner:
+                yield statement
+                yield from statements(statement, for_types=for_types)
+            continue
+        yield node
+        yield from statements(node, for_types=for_types)
+
+
+def imports(text: str, *, for_types: bool = True) -> set[str]:
+    """The modules that a text imports, at its top or inside functions; `from a import b` gives `a` and `a.b`."""
+    found: set[str] = set()
+    for node in statements(ast.parse(text), for_types=for_types):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            assert node.module is not None
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def calls(text: str) -> set[str]:
+    """The plain names that a text calls."""
+    return {
+        node.func.id
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+
+
+def tops(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def test_the_check_sees_every_form_of_import() -> None:
+    text = (
+        "import a.b, c\nfrom d.e import f as g\ndef h():\n    try:\n        import i\n    finally:\n        eval('1')\n"
+    )
+    text += "if TYPE_CHECKING:\n    import j\nelse:\n    import k\n"
+    assert imports(text) == {"a.b", "c", "d.e", "d.e.f", "i", "j", "k"}
+    assert imports(text, for_types=False) == {"a.b", "c", "d.e", "d.e.f", "i", "k"}
+    assert calls(text) == {"eval"}
+    assert len(FILES) > 10
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_module_imports_nothing_but_itself_its_dependencies_and_the_standard_library(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    allowed = {"docshelf", *DEPENDENCIES, *sys.stdlib_module_names}
+    assert tops(imports(text, for_types=False)) <= allowed
+    assert tops(imports(text)) <= allowed | {"typing_extensions"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_module_loads_no_code_by_name(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not tops(imports(text)) & DANGEROUS
+    assert not calls(text) & {"eval", "exec", "compile", "__import__"}
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_knows_no_database(name: str) -> None:
+    names = imports((ROOT / f"{name}.py").read_text(encoding="utf-8"), for_types=False)
+    assert not tops(names) & (DEPENDENCIES - {"orjson", "zstandard"})
+    of_docshelf = {module for module in names if module.startswith("docshelf.")}
+    assert of_docshelf <= {f"docshelf.{pure}" for pure in PURE} | {
+        module for module in names if module.rpartition(".")[0] in {f"docshelf.{pure}" for pure in PURE}
+    }
+
+
+def test_only_the_dialects_know_postgresql_from_sqlite() -> None:
+    knowing = {name_of(path) for path in FILES if any("sqlalchemy.dialects" in n for n in imports(path.read_text()))}
+    assert knowing
+    assert all(name.startswith("docshelf.dialects.") for name in knowing)
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    graph = {name_of(path): imports(path.read_text(encoding="utf-8"), for_types=False) for path in FILES}
+    of_users = graph.pop("docshelf")
+    assert of_users >= {"docshelf.store", "docshelf.errors"}
+    offered = {f"docshelf.{name}" for name in docshelf.__all__}
+    for name, imported in graph.items():
+        assert not imported & offered, f"{name} imports from the package what it should import from its module"
+    ordered = graphlib.TopologicalSorter({name: imported & graph.keys() for name, imported in graph.items()})
+    assert list(ordered.static_order())[-1] == "docshelf.store"
+
+
+_IMPORTED = """
+import json, sys
+
+events = []
+sys.addaudithook(lambda name, arguments: events.append((name, [str(argument) for argument in arguments])))
+import docshelf
+print(json.dumps([sorted(sys.modules), events]))
+"""
+_NOT_BEFORE_USE = ("psycopg2", "psycopg", "asyncpg", "aiosqlite", "sqlite3", "tqdm", "numpy", "pandas", "IPython")
+_NEVER = (
+    "langchain",
+    "langchain_core",
+    "langchain_community",
+    "llama_index",
+    "langchain_docshelf",
+    "llama_index_docshelf",
+)
+
+
+def test_importing_docshelf_imports_no_framework_and_no_driver_and_does_no_io(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-B", "-c", _IMPORTED], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    modules, events = json.loads(run.stdout)
+    assert "docshelf.store" in modules
+    assert not tops(set(modules)) & {*_NOT_BEFORE_USE, *_NEVER}
+    assert not list(tmp_path.iterdir())
+    assert any(name == "import" for name, _ in events), "the hook sees what happens"
+    forbidden = (
+        "socket.",
+        "sqlite3.",
+        "subprocess.",
+        "os.mkdir",
+        "os.remove",
+        "os.rename",
+        "os.system",
+        "os.exec",
+        "urllib",
+    )
+    assert not [event for event in events if event[0].startswith(forbidden)]
+    opened = [arguments for name, arguments in events if name == "open"]
+    assert opened
+    assert not [arguments for arguments in opened if set(str(arguments[1])) & set("wax+")]
+    assert {Path(name).suffix for name, *_ in opened} <= {".py", ".pyc", ".so", ".pyd", ".pth"}
+    assert run.stderr == ""
+
+
+def test_what_docshelf_offers_is_there_under_its_name() -> None:
+    assert list(docshelf.__all__) == sorted(docshelf.__all__)
+    for name in docshelf.__all__:
+        assert getattr(docshelf, name) is not None
