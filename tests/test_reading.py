@@ -109,7 +109,8 @@ def test_counts_are_of_entries_by_prefix_and_source(face: Face) -> None:
 
 
 def test_values_that_are_false_or_alike_come_back_as_they_were(face: Face) -> None:
-    values = {repr(value): value for value in (None, True, 0, 0.0, "", b"", [], {}, "0", b"0")}
+    alike: list[object] = [None, True, 0, 0.0, "", b"", [], {}, "0", b"0"]
+    values = {repr(value): value for value in alike}
     face.mset(values)
     found = dict(zip(values, face.mget(values), strict=True))
     assert found == values

@@ -1,0 +1,159 @@
+"""What is known of sources: their entries, fingerprints and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from docshelf import Item, MassDeleteError, Source, SourceNote, file_fingerprint
+from tests.support.face import Face
+
+
+def listed(face: Face) -> list[tuple[str, int, str | None]]:
+    return [(source.source, source.entries, source.fingerprint) for source in face.sources()]
+
+
+def test_sources_lists_what_has_entries_or_was_synced_in_order(face: Face) -> None:
+    face.set("a", 1)
+    face.mset([Item("a", 1, "z"), Item("b", 1, "z")])
+    face.sync({"a": 1, "b": 1, "c": 1}, source="é", fingerprint="f1", metadata={"pages": (1, Decimal("2.50"))})
+    face.sync([], source="empty", fingerprint="f2")
+    assert listed(face) == [("", 1, None), ("empty", 0, "f2"), ("z", 2, None), ("é", 3, "f1")]
+    never, _, _, synced = face.sources()
+    assert never == Source("", 1)
+    assert synced.metadata == {"pages": (1, Decimal("2.50"))}
+    assert synced.synced_at.tzinfo is timezone.utc
+
+
+def test_a_source_is_unchanged_only_after_a_sync_with_that_fingerprint(face: Face) -> None:
+    assert face.source_changed("f", "one")
+    face.sync({"a": 1}, source="f")
+    assert face.source_changed("f", "one")
+    face.sync({"a": 1}, source="f", fingerprint="one")
+    assert not face.source_changed("f", "one")
+    assert face.source_changed("f", "two")
+    assert face.source_changed("g", "one")
+    face.sync({"a": 1}, source="f", fingerprint="two")
+    assert face.source_changed("f", "one")
+    assert not face.source_changed("f", "two")
+
+
+def test_changed_sources_answers_many_at_once_in_input_order(face: Face) -> None:
+    face.sync({"a": 1}, source="x", fingerprint="x1")
+    face.sync([], source="y", fingerprint="y1")
+    assert face.changed_sources({"z": "z1", "y": "y1", "x": "x2", "a": "a1"}) == ["z", "x", "a"]
+    assert face.changed_sources({"y": "y1", "x": "x1"}) == []
+    assert face.changed_sources({}) == []
+
+
+@pytest.mark.parametrize("forgetting", ["mdelete", "mdelete in source", "delete_source", "sync", "clear", "move"])
+def test_a_fingerprint_is_forgotten_when_its_entries_went_otherwise(face: Face, forgetting: str) -> None:
+    for source in ("f", "g"):
+        face.sync({f"a of {source}": 1, f"b of {source}": 1}, source=source, fingerprint="one")
+    calls: dict[str, Callable[[], object]] = {
+        "mdelete": lambda: face.mdelete(["a of f"]),
+        "mdelete in source": lambda: face.mdelete(["a of f"], source="f"),
+        "delete_source": lambda: face.delete_source("f"),
+        "sync": lambda: face.sync({"a of f": 1}, source="f"),
+        "clear": lambda: face.clear(),
+        "move": lambda: face.conditional_mset([Item("a of f", 1, "h")], move=True),
+    }
+    calls[forgetting]()
+    assert face.source_changed("f", "one")
+    assert face.source_changed("g", "one") == (forgetting == "clear")
+
+
+@pytest.mark.parametrize("keeping", ["unchanged sync", "dry run", "mdelete of others", "refused", "reading"])
+def test_a_fingerprint_stays_while_its_entries_do(face: Face, keeping: str) -> None:
+    face.sync({"a": 1, "b": 1}, source="f", fingerprint="one")
+    face.set("c", 1, source="g")
+
+    def refused() -> None:
+        with pytest.raises(MassDeleteError):
+            face.sync([], source="f")
+
+    calls: dict[str, Callable[[], object]] = {
+        "unchanged sync": lambda: face.sync({"b": 1, "a": 1}, source="f"),
+        "dry run": lambda: face.sync({"a": 2}, source="f", fingerprint="two", dry_run=True),
+        "mdelete of others": lambda: (face.mdelete(["c", "nowhere"]), face.mdelete(["a"], source="g")),
+        "refused": refused,
+        "reading": lambda: (face.get("a"), list(face.yield_items()), face.sources(), face.stats()),
+    }
+    calls[keeping]()
+    assert not face.source_changed("f", "one")
+
+
+def test_metadata_stays_until_other_metadata_is_given(face: Face) -> None:
+    def metadata() -> object:
+        [source] = face.sources()
+        return source.metadata
+
+    face.sync({"a": 1}, source="f", fingerprint="one", metadata={"title": "One", "seen": {"a", "b"}})
+    face.sync({"a": 2}, source="f", fingerprint="two")
+    assert metadata() == {"title": "One", "seen": {"a", "b"}}
+    face.sync({"a": 2}, source="f", metadata={})
+    assert metadata() == {}
+    assert not face.source_changed("f", "two")
+    face.sync({"a": 3}, source="f")
+    assert metadata() == {}
+
+
+def test_synced_at_moves_only_when_something_changed(face: Face) -> None:
+    def synced_at() -> datetime:
+        [source] = face.sources()
+        assert source.synced_at is not None
+        return cast("datetime", source.synced_at)
+
+    face.sync({"a": 1}, source="f", fingerprint="one")
+    first = synced_at()
+    face.sync({"a": 1}, source="f", fingerprint="one")
+    assert synced_at() == first
+    face.sync({"a": 1}, source="f", fingerprint="two")
+    second = synced_at()
+    face.sync({"a": 2}, source="f", fingerprint="two")
+    assert first < second < synced_at()
+
+
+def test_notes_are_written_with_the_items_of_many_sources(face: Face) -> None:
+    report = face.conditional_mset(
+        [Item("a", 1, "x")], notes={"x": SourceNote("x1"), "only noted": SourceNote("n1", {"title": "N"})}
+    )
+    assert report.counts["INS"] == 1
+    assert listed(face) == [("only noted", 0, "n1"), ("x", 1, "x1")]
+    face.conditional_mset([], notes={"x": SourceNote(metadata={"title": "X"})})
+    assert not face.source_changed("x", "x1")
+    assert face.sources()[1].metadata == {"title": "X"}
+
+
+def test_delete_source_takes_its_entries_and_what_is_known_of_it(face: Face) -> None:
+    face.sync({"b": 1, "a": 1}, source="f", fingerprint="one")
+    face.sync({"a": 2}, source="g", fingerprint="one")
+    assert [tuple(change) for change in face.delete_source("f")] == [("a", "DEL", "f"), ("b", "DEL", "f")]
+    assert listed(face) == [("g", 1, "one")]
+    assert face.get("a") == 2
+    assert not face.delete_source("f")
+    assert not face.delete_source("never there")
+    face.sync([], source="empty", fingerprint="one")
+    assert not face.delete_source("empty")
+    assert listed(face) == [("g", 1, "one")]
+
+
+def test_an_unchanged_file_need_not_be_parsed(face: Face, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("first\nsecond\n")
+    face.sync(dict(enumerate_lines(file)), source="notes.txt", fingerprint=file_fingerprint(file))
+    assert not face.source_changed("notes.txt", file_fingerprint(file))
+    file.write_text("first\nsecond, edited\n")
+    assert face.source_changed("notes.txt", file_fingerprint(file))
+    report = face.sync(dict(enumerate_lines(file)), source="notes.txt", fingerprint=file_fingerprint(file))
+    assert [change.op for change in report] == ["SKIP", "UPD"]
+    assert not face.source_changed("notes.txt", file_fingerprint(file))
+
+
+def enumerate_lines(file: Path) -> list[tuple[str, str]]:
+    return [(f"line {number}", line) for number, line in enumerate(file.read_text().splitlines())]
