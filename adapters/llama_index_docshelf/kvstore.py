@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llama_index.core.storage.kvstore.types import DEFAULT_BATCH_SIZE, DEFAULT_COLLECTION, BaseKVStore
 
-from docshelf import ArgumentTypeError, ConfigurationError, DocShelf
+from docshelf import ArgumentTypeError, ConfigurationError, ContentType, DocShelf
 from llama_index_docshelf.base import ShelfAdapter, ShelfOptions, Url
 from llama_index_docshelf.flow import Call, Flow, aperform, perform
+from llama_index_docshelf.ordering import orders_in, put_in_order
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -20,8 +21,8 @@ SEPARATOR: Final = ":"
 class DocShelfKVStore(ShelfAdapter, BaseKVStore):
     """A key-value store of dicts, for `IngestionCache` and whatever else takes a `BaseKVStore`.
 
-    A value may hold what docshelf stores without loss (JSON, NaN, bytes, datetimes, tuples, ...). Writing a value that
-    stands already writes nothing.
+    A value may hold what docshelf stores without loss (JSON, NaN, bytes, datetimes, tuples, ...), and dicts keep their
+    order. Writing a value that stands already writes nothing.
 
     Args:
         url: as for `docshelf.DocShelf`.
@@ -43,7 +44,7 @@ class DocShelfKVStore(ShelfAdapter, BaseKVStore):
             raise ConfigurationError(
                 f"the name {collection!r} of a key-value store holds a {SEPARATOR!r}; leave it out"
             )
-        self._open(url, collection, shelf, options)
+        self._open(url, collection, shelf, options, content_types=[_ORDERED])
 
     def _of(self, collection: str) -> DocShelf:
         return self._shelf.view(f"{self._shelf.collection}{SEPARATOR}{collection}")
@@ -99,6 +100,20 @@ class DocShelfKVStore(ShelfAdapter, BaseKVStore):
     async def adelete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
         """As `delete`."""
         return bool(await self._of(collection).amdelete([key]))
+
+
+def _dump(value: dict[str, Any]) -> dict[str, Any]:
+    return {"value": value, "order": orders_in(value)}
+
+
+def _load(content: dict[str, Any]) -> dict[str, Any]:
+    value: dict[str, Any] = content["value"]
+    put_in_order(value, content["order"])
+    return value
+
+
+# IngestionCache keeps nodes here, and derives its keys from metadata in the order of its keys.
+_ORDERED: Final = ContentType("llama-index/dict", (dict,), _dump, _load)
 
 
 def _checked(pairs: Iterable[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:

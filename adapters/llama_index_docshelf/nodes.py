@@ -28,6 +28,7 @@ from llama_index.core.schema import (
 )
 
 from docshelf import ConfigurationError, ContentType, Entry, UnsupportedValueError
+from llama_index_docshelf.ordering import orders_in, put_in_order
 
 T = TypeVar("T")
 
@@ -35,7 +36,8 @@ NODE: Final = "llama-index/node"
 LANGCHAIN: Final = "langchain/document"
 
 _CLASSES: Final[tuple[type[BaseNode], ...]] = (Document, ImageDocument, ImageNode, IndexNode, Node, TextNode)
-_RESERVED: Final = frozenset(("id", "class_name"))
+_ORDER: Final = "metadata_order"
+_RESERVED: Final = frozenset(("id", "class_name", _ORDER))
 _RESOURCES: Final = ("image_resource", "audio_resource", "video_resource")
 _NODE_TYPES: Final = {kind.value: kind for kind in ObjectType}
 
@@ -135,6 +137,9 @@ def _dump(
     content = {name: values[name] for name in fields[cls]}
     content["id"] = content.pop("id_")
     content["class_name"] = names[cls]
+    orders = orders_in(node.metadata)
+    if orders:
+        content[_ORDER] = orders
     content["relationships"] = {
         kind.name: [_dump_related(info) for info in related] if isinstance(related, list) else _dump_related(related)
         for kind, related in node.relationships.items()
@@ -191,6 +196,7 @@ def _load(content: dict[str, Any], *, classes: Classes) -> BaseNode:
     if cls is None:
         raise ValueError(f"the class {content['class_name']!r:.60} is not among those that this store reads")
     metadata = _dict(fields.pop("metadata"))
+    put_in_order(metadata, fields.pop(_ORDER, []))
     fields["id_"] = fields.pop("id")
     fields["relationships"] = {
         NodeRelationship[name]: [_load_related(info) for info in related]
