@@ -1,0 +1,73 @@
+# Needs make and Python 3.10 or newer with venv and pip; everything else goes into .venv* here.
+#
+#   PYTHON=python3.12      the interpreter (default: python3)
+#   DOCS=folder URL=url    for `make demo`: text files of your own, a database of your own
+#   TESTS="..."            for `make test`: arguments of pytest
+#   BENCH="..."            for `make bench`: its options
+#   BENCH_URL=url          for `make bench`: a PostgreSQL server of your own
+
+PYTHON ?= python3
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+# URLs reach Python as variables as they are, so no password is echoed or stands in a list of processes.
+export DOCSHELF_URL := $(value URL)
+override export BENCH_URL := $(value BENCH_URL)
+export DEMO_FOLDER := $(value DOCS)
+# The environments are this checkout's own, whatever the caller has set or activated.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+# A stamp says that an environment is complete. Its name holds the interpreter's: another one makes it anew.
+STAMP := complete-$(subst /,_,$(PYTHON))
+DEMO := .venv
+TEST := .venv-test
+BENCHMARK := .venv-bench
+
+.PHONY: help demo test bench format clean
+
+help:
+	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
+	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/test_sync.py -k dry"]'
+	@echo 'make bench   beside the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
+	@echo 'make format  format the code and mend what ruff can'
+	@echo 'make clean   remove environments, caches and builds'
+	@echo 'Each takes PYTHON=python3.12 for another interpreter.'
+
+demo: $(DEMO)/$(STAMP)
+	@$(DEMO)/bin/python examples/demo.py $${DEMO_FOLDER:+"$$DEMO_FOLDER"}
+
+test: $(TEST)/$(STAMP)
+	@$(TEST)/bin/python -m ruff format --check . || { echo "make test: 'make format' formats these files" >&2; exit 1; }
+	@$(TEST)/bin/python -m ruff check . || { echo "make test: ruff found the above" >&2; exit 1; }
+	@$(TEST)/bin/python -m mypy || { echo "make test: mypy found the above" >&2; exit 1; }
+	@$(TEST)/bin/python -m pytest -n auto --maxprocesses 4 $(TESTS)
+
+bench: $(BENCHMARK)/$(STAMP)
+	@$(BENCHMARK)/bin/python -m benchmarks $(BENCH)
+
+format: $(TEST)/$(STAMP)
+	@$(TEST)/bin/python -m ruff format .
+	@$(TEST)/bin/python -m ruff check --fix .
+
+clean:
+	rm -rf .venv .venv-test .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(call environment,what to install): a virtual environment from scratch, as old pieces may not fit together.
+define environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "docshelf needs Python 3.10 or newer, and \
+	$(PYTHON) is %d.%d; name another: make $(MAKECMDGOALS) PYTHON=python3.12" % sys.version_info[:2])'
+	@echo 'Installing into $(@D) with $(PYTHON), once ...'
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(@D)/bin/python -m pip install --quiet $(1)
+	@touch $@
+endef
+
+$(DEMO)/$(STAMP): pyproject.toml
+	$(call environment,--editable .)
+
+$(TEST)/$(STAMP): pyproject.toml
+	$(call environment,--editable . --group dev)
+
+$(BENCHMARK)/$(STAMP): pyproject.toml
+	$(call environment,--editable . --group bench)

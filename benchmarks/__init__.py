@@ -1,0 +1,1 @@
+"""docshelf beside the raw drivers, on the same data in one run."""
