@@ -26,7 +26,7 @@ from docshelf.validation import (
 )
 
 # Ends of the ranges that UTF-8 writes in 1, 2, 3 and 4 bytes, of the surrogates, and what LIKE would take for its own.
-EDGES = "\x01 %_\\az\x7f\x80\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff"
+EDGES = "\x01 %_\\az\x7f\x80\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010fffe\U0010ffff"
 texts = st.text(st.sampled_from(EDGES), max_size=6) | st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 any_text = texts | st.text(st.characters() | st.sampled_from("\0\ud800\udfff" + EDGES), max_size=20)
 
@@ -243,7 +243,7 @@ def all_texts(alphabet: str, length: int) -> Iterator[str]:
 
 
 def test_a_prefix_has_exactly_its_texts_between_itself_and_its_end() -> None:
-    for alphabet in ("\x01\x7f\x80\U0010ffff", "\ud7ff\ue000a%", "_\U0010ffff\ud7ff\u07ff"):
+    for alphabet in ("\x01\x7f\x80\U0010ffff", "\ud7ff\ue000a%", "_\U0010fffe\U0010ffff\u07ff"):
         universe = list(all_texts(alphabet, 4))
         for prefix in all_texts(alphabet, 2):
             assert [text for text in universe if in_range(text, prefix)] == [
@@ -290,6 +290,7 @@ def _before(character: str) -> str:
         ("\ud7ff", "\ue000"),
         ("a\ud7ff", "a\ue000"),
         ("\uffff", "\U00010000"),
+        ("a\U0010fffe", "a\U0010ffff"),
         ("a\U0010ffff", "b"),
         ("\ud7ff\U0010ffff\U0010ffff", "\ue000"),
         ("\U0010ffff", None),
