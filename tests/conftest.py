@@ -179,6 +179,25 @@ def new_engine() -> Iterator[Callable[..., Engine]]:
 
 
 @pytest.fixture
+def watch(new_engine: Callable[..., Engine]) -> Callable[[Location], tuple[str, Callable[[], set[int]]]]:
+    """A PostgreSQL location's URL under an application name of its own, and the processes that serve that name now."""
+
+    def named(location: Location) -> tuple[str, Callable[[], set[int]]]:
+        name = f"docshelf test {next(_numbers)}"
+        engine = new_engine(location)
+
+        def pids() -> set[int]:
+            with engine.connect() as connection:
+                query = text("SELECT pid FROM pg_stat_activity WHERE application_name = :name")
+                return set(connection.scalars(query, {"name": name}))
+
+        url = make_url(location.url).update_query_dict({"application_name": name})
+        return url.render_as_string(hide_password=False), pids
+
+    return named
+
+
+@pytest.fixture
 def password_url(new_location: Callable[[str], Location], new_engine: Callable[..., Engine]) -> URL:
     """A fresh place for tables for a role whose password the server asks for (SCRAM)."""
     location = new_location("pg18")

@@ -18,6 +18,7 @@ class Proxy:
     """Listens on 127.0.0.1 and passes on to the server of a URL, whole message by whole message.
 
     Attributes:
+        schema: the PostgreSQL schema that the URL's search path names.
         attempts: connections that clients made.
         round_trips: how often a client spoke after the server did.
         statement_names: the name of each statement that a client prepared; "" is the unnamed one.
@@ -25,6 +26,7 @@ class Proxy:
     """
 
     def __init__(self, url: URL) -> None:
+        self.schema = str(url.query.get("options", "")).removeprefix("-csearch_path=")
         self.attempts = 0
         self.round_trips = 0
         self.statement_names: list[str] = []
