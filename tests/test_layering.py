@@ -31,6 +31,12 @@ DANGEROUS = {
     "codeop",
     "pydoc",
 }
+ADAPTERS = sorted((ROOT.parents[1] / "adapters").rglob("*.py"))
+# Never langchain-community or langchain-classic: both are at their end of life.
+FRAMEWORKS = {
+    "langchain_docshelf": {"langchain_core", "langchain_text_splitters", "pydantic"},
+    "llama_index_docshelf": {"llama_index"},
+}
 PURE = ("errors", "models", "serialization", "compression", "validation", "codec", "fingerprints")
 
 
@@ -130,6 +136,18 @@ def test_no_module_imports_itself_by_a_detour() -> None:
         assert not imported & offered, f"{name} imports from the package what it should import from its module"
     ordered = graphlib.TopologicalSorter({name: imported & graph.keys() for name, imported in graph.items()})
     assert list(ordered.static_order())[-1] == "docshelf.store"
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: f"{path.parent.name}.{path.stem}")
+def test_an_adapter_knows_its_framework_and_what_docshelf_offers(path: Path) -> None:
+    names = imports(path.read_text(encoding="utf-8"))
+    adapter = path.relative_to(ROOT.parents[1] / "adapters").parts[0]
+    foreign = tops(names) - sys.stdlib_module_names - {adapter, "docshelf", "typing_extensions"}
+    assert foreign <= FRAMEWORKS[adapter]
+    offered = {"docshelf", *(f"docshelf.{name}" for name in docshelf.__all__)}
+    assert {name for name in names if name.partition(".")[0] == "docshelf"} <= offered
+    if adapter == "llama_index_docshelf":
+        assert all(name.startswith("llama_index.core") for name in names if name.startswith("llama_index."))
 
 
 _IMPORTED = """

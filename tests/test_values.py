@@ -91,6 +91,7 @@ def test_bytes_read_back_as_bytes(new_face: Callable[..., Face], compression: st
     face.mset(BYTES)
     read = face.mget(BYTES)
     assert {type(value) for value in read} == {bytes}
+    assert {entry.content_type for entry in face.mget_entries(BYTES)} == {"bytes"}
     assert [name for name, value in zip(BYTES, read, strict=True) if value != BYTES[name]] == []
     assert face.conditional_mset(BYTES).counts["SKIP"] == len(BYTES)
     assert face.verify() == []
