@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout: float = 60) -> None:
+def wait_until(condition: Callable[[], object], what: str, timeout: float = 20) -> None:
     """Return as soon as the condition holds; fail when it does not come to hold."""
     deadline = time.monotonic() + timeout
     pause = threading.Event()
