@@ -1,0 +1,81 @@
+"""Real text that is on every machine with Python: its reference, its library's sources, then those of its packages.
+
+Nothing is repeated, so compression is not flattered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sysconfig
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+Documents = Mapping[str, Mapping[str, Any]]
+"""Values by key, as docshelf stores them."""
+
+# One document in this many is changed by the workload "changed".
+CHANGED_ONE_IN: Final = 100
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents, and the same with one in a hundred changed.
+
+    Attributes:
+        text_bytes: the text of all documents, UTF-8.
+    """
+
+    documents: Documents
+    changed: Documents
+    text_bytes: int
+
+
+def build_corpus(count: int, size: int) -> Corpus:
+    """As many as `count` documents with `size` characters of text each; fewer where there is no more text."""
+    documents: dict[str, dict[str, Any]] = {}
+    seen: set[bytes] = set()
+    text_bytes = 0
+    for name, text in _texts():
+        for part, start in enumerate(range(0, len(text) - size + 1, size)):
+            if len(documents) == count:
+                break
+            piece = text[start : start + size]
+            data = piece.encode()
+            digest = hashlib.sha256(data).digest()
+            if digest not in seen:
+                seen.add(digest)
+                text_bytes += len(data)
+                documents[f"{name}#{part}"] = {"text": piece, "metadata": {"source": name, "part": part}}
+        if len(documents) == count:
+            break
+    changed = dict(documents)
+    for key in list(documents)[::CHANGED_ONE_IN]:
+        changed[key] = {**documents[key], "text": f"Changed. {documents[key]['text'][9:]}"}
+    return Corpus(documents, changed, text_bytes)
+
+
+def _texts() -> Iterator[tuple[str, str]]:
+    """Texts by name, the same on every run with one Python."""
+    with suppress(ImportError):
+        from pydoc_data.topics import topics
+
+        yield from topics.items()
+    library = Path(sysconfig.get_path("stdlib"))
+    packages = Path(sysconfig.get_path("purelib"))
+    sources = [path for path in sorted(library.rglob("*.py")) if "site-packages" not in path.parts]
+    tests = [path for path in sources if {"test", "tests"} & set(path.parts)]
+    for folder, paths in (
+        (library, sorted(set(sources) - set(tests))),
+        (library, tests),
+        (packages, sorted(packages.rglob("*.py"))),
+    ):
+        for path in paths:
+            try:
+                text = path.read_text("utf-8")
+            except (OSError, UnicodeDecodeError):
+                continue
+            if "\0" not in text:
+                yield path.relative_to(folder).as_posix(), text

@@ -1,0 +1,1 @@
+"""Who is measured: docshelf, and what stands beside it."""

@@ -1,0 +1,98 @@
+"""docshelf itself, as it comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.corpus import Documents
+from benchmarks.peers.base import AsyncPeer, Peer
+from benchmarks.peers.place import Place
+from docshelf import DocShelf
+
+SOURCE = "bench"
+
+
+class ShelfPeer(Peer):
+    """Its sync methods."""
+
+    name = "docshelf"
+    remark = (
+        "`sync`, `mget` and `get` with default options: checks, hashes, packs, locks, reports, verifies what it reads"
+    )
+
+    def __init__(self, place: Place, *, driver: str = "") -> None:
+        self._place = place
+        self._driver = driver
+
+    def open(self) -> None:
+        place = self._place
+        self._shelf = DocShelf(place.shelf_url(self._driver), SOURCE, schema=place.schema, table_prefix=place.prefix)
+        self._shelf.setup()
+
+    def reset(self) -> None:
+        if self._place.schema is not None:
+            self._place.truncate()
+            return
+        self._shelf.close()
+        self._place.remove_file()
+        self.open()
+
+    def close(self) -> None:
+        self._shelf.close()
+
+    def analyze(self) -> None:
+        self._place.analyze()
+
+    def load(self, documents: Documents) -> None:
+        self._shelf.sync(documents, source=SOURCE)
+
+    def sync(self, documents: Documents) -> None:
+        self._shelf.sync(documents, source=SOURCE)
+
+    def mget(self, keys: list[str]) -> list[Any]:
+        return self._shelf.mget(keys)
+
+    def get(self, key: str) -> Any:
+        return self._shelf.get(key)
+
+
+class AsyncShelfPeer(AsyncPeer):
+    """Its async methods."""
+
+    name = ShelfPeer.name
+    remark = ShelfPeer.remark
+
+    def __init__(self, place: Place, *, driver: str = "") -> None:
+        self._place = place
+        self._driver = driver
+
+    async def aopen(self) -> None:
+        place = self._place
+        self._shelf = DocShelf(place.shelf_url(self._driver), SOURCE, schema=place.schema, table_prefix=place.prefix)
+        await self._shelf.asetup()
+
+    def reset(self) -> None:
+        if self._place.schema is not None:
+            self._place.truncate()
+            return
+        self.close()
+        self._place.remove_file()
+        self.open()
+
+    async def aclose(self) -> None:
+        await self._shelf.aclose()
+
+    def analyze(self) -> None:
+        self._place.analyze()
+
+    async def load(self, documents: Documents) -> None:
+        await self._shelf.async_(documents, source=SOURCE)
+
+    async def sync(self, documents: Documents) -> None:
+        await self._shelf.async_(documents, source=SOURCE)
+
+    async def mget(self, keys: list[str]) -> list[Any]:
+        return await self._shelf.amget(keys)
+
+    async def get(self, key: str) -> Any:
+        return await self._shelf.aget(key)

@@ -1,0 +1,108 @@
+"""What is measured."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from benchmarks.corpus import Corpus
+from benchmarks.peers.base import Operation, Peer
+
+Unit = Literal["documents/s", "keys/s", "calls/s"]
+
+
+class Measurement(NamedTuple):
+    """Seconds for one document, key or call, in one repetition.
+
+    Attributes:
+        wall: by the clock on the wall, the median of the calls.
+        cpu: of this process, the mean of the calls.
+    """
+
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Batches:
+    """A peer's batches, prepared before anything is timed."""
+
+    original: Any
+    changed: Any
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Calls of one operation.
+
+    Attributes:
+        name: what `--only` takes.
+        title: its row in the tables.
+        operation: the peer's method.
+        arguments: of its calls, from the corpus, the peer's batches and a random generator that every peer gets alike.
+        per_call: how many documents or keys one call is about.
+        unit: what its rate counts.
+        bulk: many documents a call; the target for bulk operations is about these.
+        warm: untimed calls before; 0 where a call changes what the next finds.
+    """
+
+    name: str
+    title: str
+    operation: Operation
+    arguments: Callable[[Corpus, Batches, random.Random], list[Any]]
+    per_call: Callable[[Corpus], int]
+    unit: Unit
+    bulk: bool = True
+    warm: int = 0
+
+    def measure(self, peer: Peer, corpus: Corpus, batches: Batches, seed: int) -> Measurement:
+        """Perform the calls; every peer gets the same ones for a seed."""
+        arguments = self.arguments(corpus, batches, random.Random(seed))
+        if self.warm:
+            peer.perform(self.operation, arguments[: self.warm])
+        calls = arguments[self.warm :]
+        performed = peer.perform(self.operation, calls)
+        each = self.per_call(corpus)
+        return Measurement(statistics.median(performed.seconds) / each, performed.cpu_seconds / len(calls) / each)
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Random keys, `each` of them (or one by itself) in `calls` calls."""
+
+    calls: int
+    each: int | None = None
+
+    def __call__(self, corpus: Corpus, batches: Batches, generator: random.Random) -> list[Any]:
+        keys = list(corpus.documents)
+        if self.each is None:
+            return generator.choices(keys, k=self.calls)
+        return [generator.sample(keys, min(self.each, len(keys))) for _ in range(self.calls)]
+
+
+def _all(corpus: Corpus) -> int:
+    return len(corpus.documents)
+
+
+LOAD = Workload("cold", "cold sync", "load", lambda corpus, batches, _: [batches.original], _all, "documents/s")
+
+WORKLOADS: Sequence[Workload] = (
+    LOAD,
+    Workload(
+        "unchanged", "unchanged sync", "sync", lambda corpus, batches, _: [batches.original] * 3, _all, "documents/s"
+    ),
+    Workload("changed", "sync, 1% changed", "sync", lambda corpus, batches, _: [batches.changed], _all, "documents/s"),
+    Workload(
+        "mget",
+        "mget of 100 keys",
+        "mget",
+        _Samples(calls=45, each=100),
+        lambda corpus: min(100, _all(corpus)),
+        "keys/s",
+        warm=5,
+    ),
+    Workload("get", "single get", "get", _Samples(calls=220), lambda corpus: 1, "calls/s", bulk=False, warm=20),
+)
