@@ -1,1 +1,26 @@
-"""docshelf for LangChain."""
+"""docshelf for LangChain: document, byte and cache stores, and a parent retriever, in PostgreSQL or SQLite.
+
+from langchain_docshelf import DocShelfStore
+
+docstore = DocShelfStore("postgresql://user:password@host/db")   # or nothing at all: an SQLite file
+"""
+
+try:
+    import langchain_core  # noqa: F401
+    import langchain_text_splitters  # noqa: F401
+except ModuleNotFoundError as exc:
+    if exc.name not in ("langchain_core", "langchain_text_splitters"):
+        raise
+    raise ImportError(f"langchain_docshelf needs {exc.name}: pip install 'docshelf[langchain]'") from exc
+
+from langchain_docshelf.documents import StoredDocument, document_content_types
+from langchain_docshelf.postgres import PostgresByteStore
+from langchain_docshelf.stores import DocShelfByteStore, DocShelfStore
+
+__all__ = [
+    "DocShelfByteStore",
+    "DocShelfStore",
+    "PostgresByteStore",
+    "StoredDocument",
+    "document_content_types",
+]

@@ -1,0 +1,167 @@
+"""How documents are stored, and read again as they were.
+
+Only fields are stored, and the name of a subclass. Reading builds `Document`, `StoredDocument` and the classes that
+the caller registered, and never one that a row names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, NoReturn, TypeVar
+
+from langchain_core.documents import Document
+from pydantic import ConfigDict, PrivateAttr
+
+from docshelf import ArgumentTypeError, ConfigurationError, ContentType
+
+T = TypeVar("T")
+
+DOCUMENT: Final = "langchain/document"
+LLAMA_INDEX: Final = "llama-index/node"
+_BASE_FIELDS: Final = frozenset(Document.model_fields)
+
+SourceKey = str | Callable[[Document], Any]
+
+
+class StoredDocument(Document):
+    """A document of a subclass that its reader did not register: all of its data, as attributes, without its class.
+
+    Written again, it is stored as the document that it came from.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = "Document"  # type: ignore[assignment]
+    _class_name: str = PrivateAttr("StoredDocument")
+
+    @property
+    def class_name(self) -> str:
+        """The name of the class that was written."""
+        return self._class_name
+
+
+def document_content_types(document_types: Iterable[type[Document]] = ()) -> tuple[ContentType, ...]:
+    """What `DocShelf(content_types=...)` takes to write and read documents, and to read LlamaIndex's nodes as such.
+
+    Args:
+        document_types: your own subclasses of Document, to come back as such. A class is known by its name.
+
+    Raises:
+        ConfigurationError: what is given is no subclass of Document, or two of them have one name.
+    """
+    classes: dict[str, type[Document]] = {}
+    for cls in document_types:
+        _check_class(cls)
+        if classes.setdefault(cls.__name__, cls) is not cls:
+            raise ConfigurationError(f"there are two document classes of the name {cls.__name__!r}; rename one")
+    return (
+        ContentType(
+            DOCUMENT,
+            (Document,),
+            dump_document,
+            partial(_load, classes=classes),
+            text_field="page_content",
+            metadata_field="metadata",
+        ),
+        ContentType(LLAMA_INDEX, (), _refuse, _load_node, text_field="text", metadata_field="metadata"),
+    )
+
+
+def source_of(document: Document, source_key: SourceKey, key: str) -> str:
+    """The source of a document: what its metadata or the caller's function says, "" where that is nothing.
+
+    Raises:
+        ArgumentTypeError: it is neither text nor a path.
+    """
+    found = source_key(document) if callable(source_key) else document.metadata.get(source_key)
+    if found is None:
+        return ""
+    if isinstance(found, os.PathLike):
+        found = os.fspath(found)
+    if not isinstance(found, str):
+        told = "source_key" if callable(source_key) else f"metadata[{source_key!r}]"
+        raise ArgumentTypeError(
+            f"key {key!r:.60}: {told} gives a {type(found).__name__} as the source of the document; give text or a "
+            "path, or pass source_key= to tell sources another way"
+        )
+    return found
+
+
+def check_document(document: Any, key: str) -> Document:
+    """The document itself.
+
+    Raises:
+        ArgumentTypeError: it is something else.
+    """
+    if not isinstance(document, Document):
+        raise ArgumentTypeError(f"key {key!r:.60}: the value is a {type(document).__name__}; give a Document")
+    return document
+
+
+def _check_class(cls: Any) -> None:
+    if not (isinstance(cls, type) and issubclass(cls, Document)):
+        raise ConfigurationError(f"{cls!r} is not a document class; give subclasses of Document")
+
+
+def dump_document(document: Document) -> dict[str, Any]:
+    """What is stored of a document."""
+    content = {
+        "id": document.id,
+        "page_content": document.page_content,
+        "metadata": document.metadata,
+        "type": document.type,
+    }
+    cls = type(document)
+    if cls is not Document:
+        values = {**document.__dict__, **(document.model_extra or {})}
+        content["class_name"] = document.class_name if isinstance(document, StoredDocument) else cls.__name__
+        content["fields"] = {name: value for name, value in values.items() if name not in _BASE_FIELDS}
+    return content
+
+
+def _load(content: dict[str, Any], *, classes: Mapping[str, type[Document]]) -> Document:
+    name = content.get("class_name")
+    if name is None:
+        _text(content["type"])
+        return _plain(content["id"], content["page_content"], content["metadata"])
+    base = {field: content[field] for field in _BASE_FIELDS}
+    fields = {**_dict(content["fields"]), **base}
+    cls = classes.get(_text(name))
+    if cls is not None:
+        return cls.model_validate(fields)
+    document = StoredDocument(**fields)
+    document._class_name = name
+    return document
+
+
+def _load_node(content: dict[str, Any]) -> Document:
+    """A node of LlamaIndex; one without text, an image for example, has an empty page."""
+    text = content["text"]
+    return _plain(content["id"], "" if text is None else text, content["metadata"])
+
+
+def _plain(document_id: Any, text: Any, metadata: Any) -> Document:
+    # Validation refuses lone surrogates; what could be written is read.
+    return Document.model_construct(
+        id=None if document_id is None else _text(document_id), page_content=_text(text), metadata=_dict(metadata)
+    )
+
+
+def _refuse(_document: Any) -> NoReturn:
+    raise AssertionError("this content type is only read")
+
+
+def _dict(value: Any) -> dict[Any, Any]:
+    return _checked(value, dict)
+
+
+def _text(value: Any) -> str:
+    return _checked(value, str)
+
+
+def _checked(value: Any, kind: type[T]) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"a {type(value).__name__} where a {kind.__name__} belongs")
+    return value
