@@ -13,7 +13,6 @@ from typing import Final
 
 from benchmarks.measuring import Series
 
-
 _EXPLANATION: Final = (
     "A rate is the median of the repetitions, with half the distance of their quartiles. A ratio is docshelf's rate by",
     "that of its neighbour, taken within each repetition: the median and the quartiles. Above 1, docshelf is faster.",
@@ -165,12 +164,13 @@ def _rate(series: Series) -> str:
     digits = f"{rate:,.0f}" if rate < 10_000 else f"{rate / 1000:,.1f} k"
     if series.workload.unit == "calls/s":
         digits = f"{series.median * 1e6:,.0f} µs"
-    return f"{digits} ±{(high - low) / 2 / rate:.0%}"
+    return f"{digits} ±{(high - low) / 2 / rate:.0%}" if len(series.seconds) > 1 else digits
 
 
 def _ratio(ratios: Sequence[float]) -> str:
     low, high = _quartiles(ratios)
-    return f"{statistics.median(ratios):.2f} ({low:.2f}-{high:.2f})"
+    median = f"{statistics.median(ratios):.2f}"
+    return f"{median} ({low:.2f}-{high:.2f})" if len(ratios) > 1 else median
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float]:
