@@ -77,6 +77,13 @@ class Stored(NamedTuple):
     seq: int
 
 
+def raw_bytes(value: Any) -> bytes | None:
+    """The bytes of a binary column as drivers give them; b"" for what is no bytes at all, which matches no hash."""
+    if value is None or type(value) is bytes:
+        return value
+    return bytes(value) if isinstance(value, memoryview) else b""
+
+
 class Codec:
     """Encodes and decodes values under the options of one store. Safe to use from many threads."""
 
@@ -92,14 +99,14 @@ class Codec:
     ) -> None:
         if hash_on not in ("value", "text") and not callable(hash_on):
             raise ConfigurationError(f"hash_on={hash_on!r}: give 'value', 'text' or a callable")
-        if isinstance(hash_exclude, str):
+        if isinstance(hash_exclude, str) or not hasattr(hash_exclude, "__iter__"):
             raise ConfigurationError(f"hash_exclude={hash_exclude!r}: give a tuple of names, ({hash_exclude!r},)")
         if on_corrupt not in ("raise", "skip"):
             raise ConfigurationError(f"on_corrupt={on_corrupt!r}: give 'raise' or 'skip'")
         if compression not in ("zstd", None):
             raise ConfigurationError(f"compression={compression!r}: give 'zstd' or None")
-        if not 0 < max_value_bytes <= DEFAULT_MAX_VALUE_BYTES:
-            raise ConfigurationError(f"max_value_bytes={max_value_bytes}: give 1 to {DEFAULT_MAX_VALUE_BYTES:,}")
+        if type(max_value_bytes) is not int or not 0 < max_value_bytes <= DEFAULT_MAX_VALUE_BYTES:
+            raise ConfigurationError(f"max_value_bytes={max_value_bytes!r}: give 1 to {DEFAULT_MAX_VALUE_BYTES:,}")
         self.content_types = tuple(content_types)
         self.hash_on = hash_on
         self.hash_exclude = frozenset(hash_exclude)
@@ -140,6 +147,8 @@ class Codec:
             else:
                 content_type = handler.name if handler else JSON
                 content = handler.dump(value) if handler else value
+                if handler and not isinstance(content, dict):
+                    raise EncodeError("", f"{content_type} dumps a {type(content).__name__}; it has to be a dict")
                 data = dumps(content)
             counted = self._counted(value, content, handler)
         except EncodeError as exc:
@@ -166,15 +175,16 @@ class Codec:
         if row.value is None and row.value_hash is None:
             return None
         try:
-            if row.value is None:
+            value, value_hash, checksum = map(raw_bytes, (row.value, row.value_hash, row.checksum))
+            if value is None:
                 raise DecodeError("a hash without a value")
-            data = unpack(row.encoding, bytes(row.value), limit=self.max_value_bytes)
-            content_type = row.content_type or ""
-            if row.checksum is None:
-                intact = row.value_hash is not None and bytes(row.value_hash) == _hash(content_type, data)
+            data = unpack(row.encoding, value, limit=self.max_value_bytes)
+            # SQLite lets any column hold any type.
+            content_type = row.content_type if isinstance(row.content_type, str) else ""
+            if checksum is None:
+                intact = value_hash == _hash(content_type, data)
             else:
-                value_hash = bytes(row.value_hash or b"")
-                intact = bytes(row.checksum) == _checksum(value_hash, content_type, data)
+                intact = checksum == _checksum(value_hash or b"", content_type, data)
             if not intact:
                 raise DecodeError("its bytes do not match its hash")
             if content_type == BYTES:

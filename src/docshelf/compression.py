@@ -54,7 +54,7 @@ def unpack(encoding: str | None, packed: bytes, *, limit: int) -> bytes:
     try:
         # `decompress` trusts the size in the frame's header, so that is what has to be bounded.
         size = zstandard.frame_content_size(packed)
-        if size < 0:
+        if size <= 0:
             raise UnpackError("a zstd frame that does not tell its size")
         if size > limit:
             raise UnpackError(f"a zstd frame of {size:,} bytes, over the limit of {limit:,}")

@@ -10,13 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from docshelf.batch import Batch, Context, Outcome, Prepared, WritePlan, delete_entries, prepare
-from docshelf.codec import Stored
+from docshelf.codec import Stored, raw_bytes
 from docshelf.dialects.base import Identity, PackedRow
 from docshelf.engine import Compute, Flow, Read, Write
 from docshelf.errors import CorruptEntryError, DatabaseError, SchemaError
 from docshelf.migrations import is_current, upgrade
 from docshelf.models import DEL, INS, SKIP, UPD, Change, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
 from docshelf.queries import Standing, chunked
+from docshelf.schema import utc_time
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -117,7 +118,7 @@ def _labelled(row: Stored | None, identity: Identity, version: str, position: in
     """A row with another version and the value that it has."""
     if row is None:
         return PackedRow(*identity, None, None, None, None, None, version, position)
-    value, value_hash, checksum = (None if b is None else bytes(b) for b in (row.value, row.value_hash, row.checksum))
+    value, value_hash, checksum = map(raw_bytes, (row.value, row.value_hash, row.checksum))
     return PackedRow(*identity, value, value_hash, checksum, row.content_type, row.encoding, version, position)
 
 
@@ -183,14 +184,16 @@ def delete_keys(context: Context, keys: Sequence[str], source: str | None) -> Fl
 
 def delete_source(context: Context, source: str) -> Flow[Report]:
     """Delete a source with its entries."""
-    batch = Batch(context, WritePlan("source", frozenset((source,)), allow_mass_delete=True), {})
+    queries, collection = context.queries, context.collection
 
-    def apply(connection: Connection) -> Outcome:
-        outcome = batch.apply(connection)
-        context.queries.delete_source_row(connection, context.collection, source)
-        return outcome
+    def apply(connection: Connection) -> list[Identity]:
+        context.dialect.begin_write(connection, collection, [source], exclusive=True)
+        queries.delete_source_row(connection, collection, source)
+        doomed = sorted(queries.standing(connection, collection, keys=None, sources=[source]))
+        return delete_entries(connection, context, doomed)
 
-    return batch.report((yield Write(apply)))
+    deleted = yield Write(apply)
+    return Report(tuple(Change(key, DEL, of) for key, of in sorted(deleted)))
 
 
 def clear(context: Context) -> Flow[int]:
@@ -300,7 +303,7 @@ def _entries(
     latest: dict[str, Stored] = {}
     for row in rows:
         other = latest.get(row.key)
-        if other is None or (other.updated_at, other.seq) < (row.updated_at, row.seq):
+        if other is None or _is_newer(row, other):
             latest[row.key] = row
     if not with_values:
         return {key: (row, None) for key, row in latest.items()}
@@ -309,16 +312,26 @@ def _entries(
 
 
 def _decoded(context: Context, rows: Sequence[Stored]) -> Flow[list[tuple[Stored, Any]]]:
-    heavy = len(rows) > _LIGHT_ROWS or sum(len(row.value or b"") for row in rows) > _LIGHT_BYTES
+    sizes = (len(row.value) for row in rows if isinstance(row.value, bytes | memoryview))
+    heavy = len(rows) > _LIGHT_ROWS or sum(sizes) > _LIGHT_BYTES
     decoded: list[tuple[Stored, Any]] = yield Compute(lambda: context.codec.decode_all(rows), heavy=heavy)
     return decoded
 
 
+def _is_newer(row: Stored, other: Stored) -> bool:
+    try:
+        return bool((row.updated_at, row.seq) > (other.updated_at, other.seq))
+    except TypeError:
+        return False  # one of them holds no time; reading its entry says so
+
+
 def _entry(row: Stored, value: Any) -> Entry:
-    value_hash = None if row.value_hash is None else bytes(row.value_hash)
-    return Entry(
-        row.key, row.source, value, row.version, value_hash, row.content_type, row.created_at, row.updated_at, row.seq
-    )
+    try:
+        created_at, updated_at = utc_time(row.created_at), utc_time(row.updated_at)
+    except (ValueError, TypeError) as exc:
+        raise CorruptEntryError([Problem(row.key, row.source, "a time that is none")]) from exc
+    value_hash = raw_bytes(row.value_hash)
+    return Entry(row.key, row.source, value, row.version, value_hash, row.content_type, created_at, updated_at, row.seq)
 
 
 def _is_heavy(items: Collection[Item]) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import bindparam, delete, func, null, select, update
+from sqlalchemy import bindparam, delete, func, null, select, type_coerce, update
+from sqlalchemy.types import NullType
 
-from docshelf.codec import Stored
-from docshelf.models import Source, SourceNote, Stats
-from docshelf.serialization import dumps, loads
+from docshelf.codec import Stored, raw_bytes
+from docshelf.errors import CorruptEntryError
+from docshelf.models import Problem, Source, SourceNote, Stats
+from docshelf.serialization import DecodeError, dumps, loads
 from docshelf.validation import prefix_end
 
 if TYPE_CHECKING:
@@ -54,8 +56,12 @@ class Queries:
         self._entries = tables.entries
         self._sources = tables.sources
         e = tables.entries.c
-        self._stored = [e[name] for name in Stored._fields]
-        self._without_value = [null().label(name) if name == "value" else e[name] for name in Stored._fields]
+        # As the driver gives them: what a stranger wrote into SQLite may be of any type, and is judged when it is read.
+        self._stored = [type_coerce(e[name], NullType()).label(name) for name in Stored._fields]
+        self._without_value = [
+            null().label(name) if name == "value" else column
+            for name, column in zip(Stored._fields, self._stored, strict=True)
+        ]
         self._of_collection = e.collection == bindparam("collection")
         self._of_keys = dialect.member(e.key, "keys")
         self._of_source = e.source == bindparam("source")
@@ -79,12 +85,12 @@ class Queries:
     ) -> dict[Identity, Standing]:
         """Hashes and versions of the entries of some keys, in some sources; None for either means all."""
         e = self._entries.c
-        columns = (e.key, e.source, e.value_hash, e.version)
+        columns = (e.key, e.source, type_coerce(e.value_hash, NullType()), e.version)
         found: dict[Identity, Standing] = {}
         for key, source, value_hash, version in self._narrowed(
             connection, "standing", columns, collection, keys=keys, sources=sources
         ):
-            found[key, source] = Standing(None if value_hash is None else bytes(value_hash), version)
+            found[key, source] = Standing(raw_bytes(value_hash), version)
         return found
 
     def fetch(
@@ -103,7 +109,8 @@ class Queries:
         columns = self._stored if values else self._without_value
         statement = select(*columns).where(self._of_collection, self._of_sources)
         parameters = {"collection": collection, "sources": self.dialect.array(sources)}
-        return [Stored(*row) for row in connection.execute(statement.order_by(e.seq), parameters)]
+        rows: Iterable[Any] = connection.execute(statement.order_by(e.seq), parameters)
+        return [Stored(*row) for row in rows]
 
     def existing(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> set[str]:
         """Those of the keys that have an entry."""
@@ -276,4 +283,7 @@ def _source(name: str, entries: int, row: Row[Any] | None) -> Source:
 
 
 def _metadata(row: Row[Any]) -> dict[str, Any] | None:
-    return None if row.metadata is None else loads(row.metadata.encode())
+    try:
+        return None if row.metadata is None else loads(row.metadata.encode())
+    except DecodeError as exc:
+        raise CorruptEntryError([Problem("", row.source, f"the source's metadata: {exc}")]) from exc

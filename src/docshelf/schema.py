@@ -49,9 +49,17 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+        return None if value is None else utc_time(value)
+
+
+def utc_time(value: Any) -> datetime:
+    """A time as a driver gives it, in UTC.
+
+    Raises:
+        ValueError, TypeError: it is none. SQLite lets a column hold anything.
+    """
+    time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
 
 
 def _text(**options: Any) -> Column[str]:

@@ -13,6 +13,7 @@ import math
 import numbers
 import re
 import sys
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal, DecimalException
 from typing import TYPE_CHECKING, Any, Final
@@ -22,9 +23,9 @@ from zoneinfo import ZoneInfo
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-# orjson writes at most 254 levels of containers and reads 1,024.
+# Levels of containers as written; a tuple or set takes two, a dict with other keys than text three. orjson writes 254.
 MAX_DEPTH: Final = 250
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**64 - 1
@@ -62,13 +63,11 @@ def dumps(value: Any) -> bytes:
     """
     try:
         if _is_plain(value, MAX_DEPTH):
-            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        pass  # a lone surrogate: the careful way below names or tags it
-    try:
+            with suppress(orjson.JSONEncodeError):  # a lone surrogate, which has to be tagged
+                return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
         return orjson.dumps(_Encoder().encode(value, MAX_DEPTH), option=orjson.OPT_SORT_KEYS)
     except RecursionError:
-        raise EncodeError("", f"nested deeper than {MAX_DEPTH} levels") from None
+        raise EncodeError("", "nested deeper than the rest of the stack allows") from None
 
 
 def loads(data: bytes) -> Any:
@@ -106,12 +105,16 @@ def _is_plain(value: Any, depth: int) -> bool:
                 return False
         return True
     if kind is list:
-        return all(_is_plain(item, depth - 1) for item in value)
+        for item in value:  # noqa: SIM110 - a generator would take a frame of the stack at each level
+            if not _is_plain(item, depth - 1):
+                return False
+        return True
     return False
 
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ESCAPED: Final = re.compile("[\ud800-\udfff\\\\]")
+_ZONE: Final = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 _UNESCAPE: Final = re.compile(r"\\(\\|u(d[89a-f][0-9a-f]{2})|)")
 
 
@@ -162,26 +165,33 @@ class _Encoder:
         path = "".join(self._path)
         return EncodeError(path[1:] if path.startswith(".") else path, problem)
 
-    def _at(self, step: str, value: Any, depth: int) -> Any:
-        self._path.append(step)
-        encoded = self.encode(value, depth)
-        self._path.pop()
+    # Two frames of the stack for each level, so that values as deep as the limit fit Python's own.
+
+    def _items(self, values: Iterable[Any], depth: int, step: str | None = None) -> list[Any]:
+        encoded = []
+        for position, value in enumerate(values):
+            self._path.append(step or f"[{position}]")
+            encoded.append(self.encode(value, depth))
+            self._path.pop()
         return encoded
 
-    def _items(self, values: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
-        return [self._at(f"[{position}]", value, depth) for position, value in enumerate(values)]
-
     def _members(self, values: set[Any] | frozenset[Any], depth: int) -> list[Any]:
-        return sorted((self._at("{}", value, depth) for value in values), key=_sort_key)
+        return sorted(self._items(values, depth, "{}"), key=_sort_key)
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
-        if all(isinstance(key, str) and not key.startswith("$") and not _SURROGATE.search(key) for key in value):
-            return {str.__str__(key): self._at(_step(key), item, depth - 1) for key, item in value.items()}
-        pairs = [
-            [self._at(f".<key {key!r:.40}>", key, depth - 3), self._at(_step(key), item, depth - 3)]
-            for key, item in value.items()
-        ]
-        return {"$dict": sorted(pairs, key=_sort_key)}
+        plain = all(isinstance(key, str) and not key.startswith("$") and not _SURROGATE.search(key) for key in value)
+        pairs = []
+        for key, item in value.items():
+            if plain:
+                name = str.__str__(key)
+            else:
+                self._path.append(f".<key {key!r:.40}>")
+                name = self.encode(key, depth - 3)
+                self._path.pop()
+            self._path.append(_step(key))
+            pairs.append([name, self.encode(item, depth - (1 if plain else 3))])
+            self._path.pop()
+        return dict(pairs) if plain else {"$dict": sorted(pairs, key=_sort_key)}
 
 
 def _step(key: Any) -> str:
@@ -208,9 +218,12 @@ def _float(value: float) -> Any:
 
 
 def _zone_of(value: datetime | time) -> str | None:
+    """The name of the zone, where that name leads back to it; else the offset alone has to do."""
     zone: tzinfo | None = value.tzinfo
-    if isinstance(zone, ZoneInfo) and zone.key:
-        return zone.key
+    if isinstance(zone, ZoneInfo) and zone.key and _ZONE.fullmatch(zone.key):
+        with suppress(OSError, KeyError, ValueError):
+            if value.replace(tzinfo=ZoneInfo(zone.key)).utcoffset() == value.utcoffset():
+                return zone.key
     if zone is not None and value.utcoffset() is None:
         raise ValueError(f"cannot store a {type(value).__name__} whose time zone has no offset")
     return None
@@ -248,6 +261,8 @@ def _as_builtin(value: Any) -> bool | int | float | str | None:
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.bool_):
         return bool(value)
+    if numpy is not None and isinstance(value, numpy.timedelta64):
+        return None  # numpy counts it among the integers
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, float) or (numpy is not None and isinstance(value, numpy.floating)):
@@ -302,8 +317,10 @@ def _decode_zoned(kind: type[datetime] | type[time]) -> Callable[[Any], Any]:
         value: datetime | time = kind.fromisoformat(_text(stamp)).replace(fold=int(fold))
         if zone is None:
             return value
+        if not _ZONE.fullmatch(_text(zone)):
+            raise DecodeError("a time zone with a name that none has")
         try:
-            named = value.replace(tzinfo=ZoneInfo(_text(zone)))
+            named = value.replace(tzinfo=ZoneInfo(zone))
         except (OSError, KeyError):
             return value  # a machine without this zone still reads the same instant
         # Zone rules change; the instant that was written does not.

@@ -672,6 +672,8 @@ def _sync_plan(
     source = check_source(source)
     if scope not in ("source", "sources", "collection"):
         raise ArgumentValueError(f"scope={scope!r}: give 'source', 'sources' or 'collection'")
+    if not isinstance(max_delete, float | int):
+        raise ArgumentTypeError(f"max_delete={max_delete!r}: give a share from 0 to 1")
     if not 0 <= max_delete <= 1:
         raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
     checked = check_items(items, source)
@@ -730,7 +732,7 @@ def _check_labels(labels: Mapping[str, str], what: str, check_name: Callable[[An
         raise ArgumentTypeError(f"the {what}s are a {type(labels).__name__}; give a mapping of names to text")
     checked = {}
     for name, label in labels.items():
-        text = check_label(label, what)
+        text = check_label(label, what, f" of {name!r:.60}")
         if text is None:
             raise ArgumentTypeError(f"the {what} of {name!r:.60} is None; give text")
         checked[check_name(name)] = text

@@ -19,6 +19,8 @@ _POSTGRESQL: Final = ("postgresql", "postgres")
 _MEMORY: Final = (None, "", ":memory:")
 # A scheme of one letter is a Windows drive.
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+._-]+:(?!memory:)")
+# What nobody calls a file, and may hold a password; who does gives a Path.
+_LIKE_URL: Final = re.compile(r"://|[^/\\:@]+:[^/\\@]*@|\bpassword\s*=")
 
 # Options of libpq that asyncpg's own reader of a DSN knows; it takes any other for a server setting.
 _ASYNCPG_DSN: Final = frozenset(
@@ -86,23 +88,30 @@ def parse_url(url: str | os.PathLike[str] | URL | None) -> Target:
         if not isinstance(url, str | os.PathLike):
             raise ConfigurationError(f"the url is a {type(url).__name__}; give a URL or the path of an SQLite file")
         path = os.fspath(url)
-        if not isinstance(url, str) or not _SCHEME.match(path):
+        if not isinstance(url, str) or not (_SCHEME.match(path) or _LIKE_URL.search(path)):
             return _sqlite(URL.create("sqlite", database=_check_path(path)))
-        try:
-            url = make_url(path)
-        except (ArgumentError, ValueError):
-            # Their texts show the URL.
-            raise ConfigurationError(
-                "the url cannot be parsed; write postgresql://user:password@host:5432/database with a numeric port "
-                "and percent-escapes (urllib.parse.quote) for special characters of user and password, or the path "
-                "of an SQLite file"
-            ) from None
+        url = _parsed(path)
     backend, _, driver = url.drivername.partition("+")
     if backend in _POSTGRESQL:
         return _postgresql(url, driver)
     if backend == "sqlite":
         return _sqlite(url)
     raise ConfigurationError(f"docshelf keeps its table in PostgreSQL or SQLite, not in {backend!r}")
+
+
+def _parsed(text: str) -> URL:
+    # SQLAlchemy's texts show the URL, so its exception must not stand behind ours.
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or "@" in (url.host or "") or not _SCHEME.match(text) or not 0 < (url.port or 1) < 65536:
+        raise ConfigurationError(
+            "the url cannot be parsed; write postgresql://user:password@host:port/database with a port from 1 to 65535 "
+            "and percent-escapes (urllib.parse.quote) for special characters of user and password, or the path of an "
+            "SQLite file"
+        )
+    return url
 
 
 def _check_path(path: str) -> str:

@@ -26,9 +26,9 @@ def check_key(key: Any) -> str:
     return _check_text(key, "key", MAX_KEY_BYTES)
 
 
-def check_source(source: Any) -> str:
-    """The source as plain `str`; "" means no source. Raises as `check_key` does."""
-    return _check_text(source, "source", MAX_SOURCE_BYTES)
+def check_source(source: Any, of: str = "") -> str:
+    """The source `of` something as plain `str`; "" means no source. Raises as `check_key` does."""
+    return _check_text(source, "source", MAX_SOURCE_BYTES, of)
 
 
 def check_collection(collection: Any) -> str:
@@ -38,9 +38,9 @@ def check_collection(collection: Any) -> str:
     return _check_text(collection, "collection", MAX_COLLECTION_BYTES)
 
 
-def check_label(value: Any, what: str) -> str | None:
-    """A version or fingerprint: text without NUL, or None. Raises as `check_key` does."""
-    return None if value is None else _check_text(value, what, None)
+def check_label(value: Any, what: str, of: str = "") -> str | None:
+    """A version or fingerprint `of` something: text without NUL, or None. Raises as `check_key` does."""
+    return None if value is None else _check_text(value, what, None, of)
 
 
 def check_prefix(prefix: Any) -> str | None:
@@ -74,8 +74,9 @@ def check_items(items: Any, source: str) -> dict[tuple[str, str], Item]:
             )
         item = Item(*pair)
         key = check_key(item.key)
-        from_source = source if item.source is None else check_source(item.source)
-        checked[key, from_source] = Item(key, item.value, from_source, check_label(item.version, "version"))
+        from_source = source if item.source is None else check_source(item.source, f" of the key {key!r}")
+        version = item.version if item.version is None else check_label(item.version, "version", f" of the key {key!r}")
+        checked[key, from_source] = Item(key, item.value, from_source, version)
     return checked
 
 
@@ -101,18 +102,18 @@ def check_iterable(value: Any, what: str, of_what: str) -> Iterable[Any]:
     return value
 
 
-def _check_text(text: Any, what: str, limit: int | None) -> str:
+def _check_text(text: Any, what: str, limit: int | None, of: str = "") -> str:
     if not isinstance(text, str):
-        raise ArgumentTypeError(f"the {what} {text!r:.60} is a {type(text).__name__}; it has to be a str")
+        raise ArgumentTypeError(f"the {what} {text!r:.60}{of} is a {type(text).__name__}; it has to be a str")
     plain: str = str.__str__(text)
     if "\0" in plain:
-        raise ArgumentValueError(f"the {what} {text!r:.60} holds a NUL character; take it out")
+        raise ArgumentValueError(f"the {what} {text!r:.60}{of} holds a NUL character; take it out")
     try:
         size = len(plain) if plain.isascii() else len(plain.encode())
     except UnicodeEncodeError:
-        raise ArgumentValueError(f"the {what} {text!r:.60} holds a lone surrogate, which is not UTF-8") from None
+        raise ArgumentValueError(f"the {what} {text!r:.60}{of} holds a lone surrogate, which is not UTF-8") from None
     if limit is not None and size > limit:
         raise ArgumentValueError(
-            f"the {what} {text!r:.60}... has {size:,} bytes of UTF-8; the limit is {limit:,}; shorten it, or hash it"
+            f"the {what} {text!r:.60}...{of} has {size:,} bytes of UTF-8; the limit is {limit:,}; shorten or hash it"
         )
     return plain
