@@ -361,6 +361,13 @@ def sqlite_face(new_location: Callable[[str], Location], mode: str, loop: Loop) 
     face.close()
 
 
+def alter_sqlite(path: str, assignment: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(f"UPDATE docshelf_entries SET {assignment} WHERE key = 'bad'")
+    connection.close()
+
+
 @pytest.mark.parametrize(
     "assignment",
     [
@@ -381,13 +388,24 @@ def sqlite_face(new_location: Callable[[str], Location], mode: str, loop: Loop) 
 def test_a_column_of_another_type_is_a_corrupt_row(sqlite_face: tuple[Face, str], assignment: str) -> None:
     face, path = sqlite_face
     face.mset({"bad": "value", "good": "value"})
-    connection = sqlite3.connect(path)
-    with connection:
-        connection.execute(f"UPDATE docshelf_entries SET {assignment} WHERE key = 'bad'")
-    connection.close()
+    alter_sqlite(path, assignment)
     with pytest.raises(CorruptEntryError) as caught:
         face.mget(["bad", "good"])
     assert [problem.key for problem in caught.value.problems] == ["bad"]
     assert [problem.key for problem in face.verify()] == ["bad"]
     with pytest.warns(CorruptEntryWarning, match="'bad'"):
         assert face.of(face.shelf.view(on_corrupt="skip")).mget(["bad", "good"]) == [None, "value"]
+
+
+@pytest.mark.parametrize("assignment", ["created_at = 'yesterday'", "updated_at = 'yesterday'", "updated_at = x'00'"])
+def test_an_entry_with_a_time_that_is_none_is_a_corrupt_row(sqlite_face: tuple[Face, str], assignment: str) -> None:
+    face, path = sqlite_face
+    face.mset({"bad": "value", "good": "value"})
+    alter_sqlite(path, assignment)
+    with pytest.raises(CorruptEntryError) as caught:
+        face.mget_entries(["bad", "good"])
+    assert [problem.key for problem in caught.value.problems] == ["bad"]
+    assert [problem.key for problem in face.verify()] == ["bad"]
+    with pytest.warns(CorruptEntryWarning, match="'bad'"):
+        entries = face.of(face.shelf.view(on_corrupt="skip")).mget_entries(["bad", "good"])
+    assert [entry and entry.key for entry in entries] == [None, "good"]

@@ -76,7 +76,7 @@ def test_the_limit_counts_bytes_of_utf_8(
     longest = character * (limit // width) + "x" * (limit % width)
     assert check(longest) == longest
     with pytest.raises(
-        ArgumentValueError, match=rf"the {what} .* has {limit + 1:,} bytes of UTF-8; the limit is {limit:,}; shorten it"
+        ArgumentValueError, match=rf"the {what} .* has {limit + 1:,} bytes of UTF-8; the limit is {limit:,}; shorten"
     ):
         check(longest + "x")
 
@@ -189,11 +189,11 @@ def test_what_is_no_pair_is_named_by_its_position(pair: Any) -> None:
     [
         (("", 1), ArgumentValueError, "a key is empty"),
         ((5, 1), ArgumentTypeError, "the key 5 is a int"),
-        (("k", 1, 5), ArgumentTypeError, "the source 5 is a int"),
-        (("k", 1, "s\0"), ArgumentValueError, "the source .* holds a NUL"),
-        (("k", 1, None, 5), ArgumentTypeError, "the version 5 is a int"),
-        (("k", 1, None, "\ud800"), ArgumentValueError, "the version .* holds a lone surrogate"),
-        (("k", 1, "x" * 1025), ArgumentValueError, "the source .* has 1,025 bytes"),
+        (("k", 1, 5), ArgumentTypeError, "the source 5 of the key 'k' is a int"),
+        (("k", 1, "s\0"), ArgumentValueError, "the source .* of the key 'k' holds a NUL"),
+        (("k", 1, None, 5), ArgumentTypeError, "the version 5 of the key 'k' is a int"),
+        (("k", 1, None, "\ud800"), ArgumentValueError, "the version .* of the key 'k' holds a lone surrogate"),
+        (("k", 1, "x" * 1025), ArgumentValueError, "the source .* of the key 'k' has 1,025 bytes"),
     ],
 )
 def test_each_part_of_an_item_is_checked(pair: Any, error: type[Exception], said: str) -> None:
