@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,18 +64,15 @@ def _texts() -> Iterator[tuple[str, str]]:
 
         yield from topics.items()
     library = Path(sysconfig.get_path("stdlib"))
-    packages = Path(sysconfig.get_path("purelib"))
     sources = [path for path in sorted(library.rglob("*.py")) if "site-packages" not in path.parts]
-    tests = [path for path in sources if {"test", "tests"} & set(path.parts)]
-    for folder, paths in (
-        (library, sorted(set(sources) - set(tests))),
-        (library, tests),
-        (packages, sorted(packages.rglob("*.py"))),
-    ):
-        for path in paths:
-            try:
-                text = path.read_text("utf-8")
-            except (OSError, UnicodeDecodeError):
-                continue
-            if "\0" not in text:
-                yield path.relative_to(folder).as_posix(), text
+    tests = {path for path in sources if {"test", "tests"} & set(path.parts)}
+    yield from _read(library, [path for path in sources if path not in tests])
+    yield from _read(library, [path for path in sources if path in tests])
+    packages = Path(sysconfig.get_path("purelib"))
+    yield from _read(packages, sorted(packages.rglob("*.py")))
+
+
+def _read(folder: Path, paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    for path in paths:
+        with suppress(OSError, UnicodeDecodeError):
+            yield path.relative_to(folder).as_posix(), path.read_text("utf-8").replace("\0", "")

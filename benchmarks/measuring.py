@@ -81,8 +81,8 @@ def measure(
             for peer in turns:
                 peer.reset()
             for workload in workloads if LOAD in workloads else [LOAD, *workloads]:
+                gc.collect()
                 for peer in turns:
-                    gc.collect()
                     measurement = workload.measure(peer, corpus, batches[peer], seed=repetition)
                     found.setdefault((group.name, peer.name, workload.name), []).append(measurement)
                     if workload is LOAD:

@@ -101,15 +101,15 @@ class Demo:
     def edit(self, name: str) -> None:
         """Add a sentence in the middle of a document: first as a dry run, then in earnest."""
         texts = list(self.standing[name].values())
-        texts[len(texts) // 2] += " This sentence is new."
+        texts[len(texts) // 2] += " This sentence is new."  # its key stays, unless it had fewer words than a key
         self.documents[name] = "\n\n".join(texts)
         wanted = chunks(name, self.documents[name])
         self.title(f"Dry run: what does one more sentence in {printable(name)} change?")
         items = {key: {"text": text} for key, text in wanted.items()}
         report, seconds = timed(lambda: self.shelf.sync(items, source=name, dry_run=True))
         self.show(report, seconds, comparison(self.standing, {name: wanted}, {name}))
-        if not report.updated:
-            raise WrongCountError(f"an edited document without an UPD: {report!r}")
+        if not report.changed:
+            raise WrongCountError(f"an edited document without a change: {report!r}")
         self.sync("The same in earnest")
 
     def shorten(self, name: str) -> None:
