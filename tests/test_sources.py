@@ -51,7 +51,19 @@ def test_changed_sources_answers_many_at_once_in_input_order(face: Face) -> None
     assert face.changed_sources({}) == []
 
 
-@pytest.mark.parametrize("forgetting", ["mdelete", "mdelete in source", "delete_source", "sync", "clear", "move"])
+@pytest.mark.parametrize(
+    "forgetting",
+    [
+        "mdelete",
+        "mdelete in source",
+        "delete_source",
+        "sync",
+        "sync of sources",
+        "sync of the collection",
+        "clear",
+        "move",
+    ],
+)
 def test_a_fingerprint_is_forgotten_when_its_entries_went_otherwise(face: Face, forgetting: str) -> None:
     for source in ("f", "g"):
         face.sync({f"a of {source}": 1, f"b of {source}": 1}, source=source, fingerprint="one")
@@ -60,6 +72,11 @@ def test_a_fingerprint_is_forgotten_when_its_entries_went_otherwise(face: Face, 
         "mdelete in source": lambda: face.mdelete(["a of f"], source="f"),
         "delete_source": lambda: face.delete_source("f"),
         "sync": lambda: face.sync({"a of f": 1}, source="f"),
+        "sync of sources": lambda: face.sync([Item("a of f", 2, "f"), Item("b of f", 1, "f")], scope="sources"),
+        "sync of the collection": lambda: face.sync(
+            [Item(f"{key} of {source}", 1 + (f"{key}{source}" == "af"), source) for key in "ab" for source in "fg"],
+            scope="collection",
+        ),
         "clear": lambda: face.clear(),
         "move": lambda: face.conditional_mset([Item("a of f", 1, "h")], move=True),
     }
