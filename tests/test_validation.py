@@ -178,7 +178,9 @@ def test_one_string_is_no_batch_of_items(items: Any) -> None:
         check_items(items, "")
 
 
-@pytest.mark.parametrize("pair", ["ab", {"k": "v"}, 5, None, ("k",), ("k", 1, "s", "v", 5), (), {"k", "v"}], ids=repr)
+@pytest.mark.parametrize(
+    "pair", ["ab", {"k": "v"}, 5, None, ("k",), ("k", 1, "s", "v", 5), (), frozenset("k")], ids=repr
+)
 def test_what_is_no_pair_is_named_by_its_position(pair: Any) -> None:
     with pytest.raises(ArgumentTypeError, match=rf"^item 1 is a {type(pair).__name__}; each item is a tuple"):
         check_items([("good", 1), pair], "")

@@ -7,7 +7,7 @@ report = shelf.sync({"a": "first text", "b": "second text"}, source="notes.txt")
 """
 
 from docshelf._version import __version__
-from docshelf.codec import ContentType
+from docshelf.codec import ContentType, canonical_bytes
 from docshelf.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -59,5 +59,6 @@ __all__ = [
     "UnsupportedValueError",
     "ValueTooLargeError",
     "__version__",
+    "canonical_bytes",
     "file_fingerprint",
 ]

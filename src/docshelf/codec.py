@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any, Final, Literal, NamedTuple
 
 from docshelf.compression import UnpackError, pack, unpack
@@ -75,6 +76,16 @@ class Stored(NamedTuple):
     created_at: Any
     updated_at: Any
     seq: int
+
+
+def utc_time(value: Any) -> datetime:
+    """A time as a driver gives it, in UTC.
+
+    Raises:
+        ValueError, TypeError: it is none. SQLite lets a column hold anything.
+    """
+    time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
 
 
 def raw_bytes(value: Any) -> bytes | None:
@@ -166,15 +177,16 @@ class Codec:
         """The name of the encoding and the packed bytes."""
         return pack(data, compress=self.compression is not None)
 
-    def decode(self, row: Stored) -> Any:
-        """The value of a row; None where it has none.
+    def decode(self, row: Stored, *, values: bool = True) -> Any:
+        """The value of a row; None where it has none, or where `values` is False and it was not read.
 
         Raises:
-            CorruptEntryError: for a row that `encode` and `pack` cannot have made.
+            CorruptEntryError: for a row that docshelf cannot have written.
         """
-        if row.value is None and row.value_hash is None:
-            return None
         try:
+            _check_times(row)
+            if not values or (row.value is None and row.value_hash is None):
+                return None
             value, value_hash, checksum = map(raw_bytes, (row.value, row.value_hash, row.checksum))
             if value is None:
                 raise DecodeError("a hash without a value")
@@ -198,7 +210,7 @@ class Codec:
         except (UnpackError, DecodeError) as exc:
             raise CorruptEntryError([Problem(row.key, row.source, str(exc))]) from exc
 
-    def decode_all(self, rows: Iterable[Stored]) -> list[tuple[Stored, Any]]:
+    def decode_all(self, rows: Iterable[Stored], *, values: bool = True) -> list[tuple[Stored, Any]]:
         """Rows with their values, under this store's `on_corrupt`.
 
         Raises:
@@ -208,7 +220,7 @@ class Codec:
         problems: list[Problem] = []
         for row in rows:
             try:
-                decoded.append((row, self.decode(row)))
+                decoded.append((row, self.decode(row, values=values)))
             except CorruptEntryError as exc:
                 problems += exc.problems
         if problems and self.on_corrupt == "raise":
@@ -250,6 +262,18 @@ class Codec:
         return {name: item for name, item in mapping.items() if name not in self.hash_exclude}
 
 
+def canonical_bytes(value: Any) -> bytes:
+    """The canonical bytes of a JSON-like value: UTF-8 JSON, the same for equal values in every process.
+
+    Raises:
+        UnsupportedValueError: it holds something that cannot be stored without loss; names the path.
+    """
+    try:
+        return dumps(value)
+    except EncodeError as exc:
+        raise UnsupportedValueError(str(exc)) from exc
+
+
 def _hash(content_type: str, data: bytes) -> bytes:
     # The content type is part of what is hashed: b"1" and 1 have the same bytes and are not the same value.
     digest = hashlib.sha256(content_type.encode("utf-8", "surrogatepass") + b"\n")
@@ -259,6 +283,15 @@ def _hash(content_type: str, data: bytes) -> bytes:
 
 def _checksum(value_hash: bytes, content_type: str, data: bytes) -> bytes:
     return _hash(value_hash.hex() + content_type, data)
+
+
+def _check_times(row: Stored) -> None:
+    try:
+        for time in (row.created_at, row.updated_at):
+            if type(time) is not datetime:
+                utc_time(time)
+    except (ValueError, TypeError):
+        raise DecodeError("a time that is none") from None
 
 
 def _load(handler: ContentType, content: Any) -> Any:

@@ -10,14 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from docshelf.batch import Batch, Context, Outcome, Prepared, WritePlan, delete_entries, prepare
-from docshelf.codec import Stored, raw_bytes
+from docshelf.codec import Stored, raw_bytes, utc_time
 from docshelf.dialects.base import Identity, PackedRow
 from docshelf.engine import Compute, Flow, Read, Write
 from docshelf.errors import CorruptEntryError, DatabaseError, SchemaError
 from docshelf.migrations import is_current, upgrade
 from docshelf.models import DEL, INS, SKIP, UPD, Change, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
 from docshelf.queries import Standing, chunked
-from docshelf.schema import utc_time
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -143,7 +142,7 @@ def source_entries(context: Context, sources: Sequence[str], *, values: bool) ->
             connection, context.collection, list(dict.fromkeys(sources)), values=values
         )
     )
-    pairs = (yield from _decoded(context, rows)) if values else [(row, None) for row in rows]
+    pairs = yield from _decoded(context, rows, values=values)
     found: dict[str, list[Entry]] = {source: [] for source in sources}
     for row, value in pairs:
         found[row.source].append(_entry(row, value))
@@ -305,16 +304,16 @@ def _entries(
         other = latest.get(row.key)
         if other is None or _is_newer(row, other):
             latest[row.key] = row
-    if not with_values:
-        return {key: (row, None) for key, row in latest.items()}
-    decoded = yield from _decoded(context, list(latest.values()))
+    decoded = yield from _decoded(context, list(latest.values()), values=with_values)
     return {row.key: (row, value) for row, value in decoded}
 
 
-def _decoded(context: Context, rows: Sequence[Stored]) -> Flow[list[tuple[Stored, Any]]]:
+def _decoded(context: Context, rows: Sequence[Stored], *, values: bool) -> Flow[list[tuple[Stored, Any]]]:
     sizes = (len(row.value) for row in rows if isinstance(row.value, bytes | memoryview))
     heavy = len(rows) > _LIGHT_ROWS or sum(sizes) > _LIGHT_BYTES
-    decoded: list[tuple[Stored, Any]] = yield Compute(lambda: context.codec.decode_all(rows), heavy=heavy)
+    decoded: list[tuple[Stored, Any]] = yield Compute(
+        lambda: context.codec.decode_all(rows, values=values), heavy=heavy
+    )
     return decoded
 
 
@@ -322,16 +321,21 @@ def _is_newer(row: Stored, other: Stored) -> bool:
     try:
         return bool((row.updated_at, row.seq) > (other.updated_at, other.seq))
     except TypeError:
-        return False  # one of them holds no time; reading its entry says so
+        return False  # one of them holds no time, as decoding will say
 
 
 def _entry(row: Stored, value: Any) -> Entry:
-    try:
-        created_at, updated_at = utc_time(row.created_at), utc_time(row.updated_at)
-    except (ValueError, TypeError) as exc:
-        raise CorruptEntryError([Problem(row.key, row.source, "a time that is none")]) from exc
-    value_hash = raw_bytes(row.value_hash)
-    return Entry(row.key, row.source, value, row.version, value_hash, row.content_type, created_at, updated_at, row.seq)
+    return Entry(
+        row.key,
+        row.source,
+        value,
+        row.version,
+        raw_bytes(row.value_hash),
+        row.content_type,
+        utc_time(row.created_at),
+        utc_time(row.updated_at),
+        row.seq,
+    )
 
 
 def _is_heavy(items: Collection[Item]) -> bool:

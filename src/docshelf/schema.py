@@ -28,6 +28,7 @@ from sqlalchemy import (
     event,
 )
 
+from docshelf.codec import utc_time
 from docshelf.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -50,16 +51,6 @@ class UTCDateTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return None if value is None else utc_time(value)
-
-
-def utc_time(value: Any) -> datetime:
-    """A time as a driver gives it, in UTC.
-
-    Raises:
-        ValueError, TypeError: it is none. SQLite lets a column hold anything.
-    """
-    time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
 
 
 def _text(**options: Any) -> Column[str]:

@@ -21,9 +21,10 @@ def check_key(key: Any) -> str:
         ArgumentTypeError: it is not text.
         ArgumentValueError: it is empty, over 1,024 bytes, or holds a NUL or a lone surrogate.
     """
-    if key == "":
+    checked = _check_text(key, "key", MAX_KEY_BYTES)
+    if not checked:
         raise ArgumentValueError("a key is empty; a key is text of 1 to 1,024 bytes")
-    return _check_text(key, "key", MAX_KEY_BYTES)
+    return checked
 
 
 def check_source(source: Any, of: str = "") -> str:
@@ -33,9 +34,10 @@ def check_source(source: Any, of: str = "") -> str:
 
 def check_collection(collection: Any) -> str:
     """The collection's name as plain `str`. Raises as `check_key` does."""
-    if collection == "":
+    checked = _check_text(collection, "collection", MAX_COLLECTION_BYTES)
+    if not checked:
         raise ArgumentValueError("the collection's name is empty; give it one, or leave it out for 'default'")
-    return _check_text(collection, "collection", MAX_COLLECTION_BYTES)
+    return checked
 
 
 def check_label(value: Any, what: str, of: str = "") -> str | None:
@@ -45,7 +47,7 @@ def check_label(value: Any, what: str, of: str = "") -> str | None:
 
 def check_prefix(prefix: Any) -> str | None:
     """A prefix of keys, literal text; None and "" mean all keys. Raises as `check_key` does."""
-    return None if prefix is None or prefix == "" else _check_text(prefix, "prefix", MAX_KEY_BYTES)
+    return None if prefix is None else _check_text(prefix, "prefix", MAX_KEY_BYTES) or None
 
 
 def check_keys(keys: Any) -> list[str]:
