@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_core.documents import Document
 from langchain_core.stores import BaseStore
 
-from docshelf import Op, Report, UnsupportedValueError
-from docshelf.serialization import EncodeError, dumps
+from docshelf import Op, Report, canonical_bytes
 from langchain_docshelf.base import ShelfOptions, ShelfStore, Url, notes_of
 from langchain_docshelf.documents import document_content_types, dump_document
 
@@ -68,10 +67,7 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
         """
         if isinstance(value, bytes):
             return value
-        try:
-            return dumps(dump_document(value) if isinstance(value, Document) else value)
-        except EncodeError as exc:
-            raise UnsupportedValueError(str(exc)) from exc
+        return canonical_bytes(dump_document(value) if isinstance(value, Document) else value)
 
     def extract_hashable_content(self, value: Any) -> str | bytes:
         """The text of a document, a text or bytes themselves, and of any other value its bytes."""
