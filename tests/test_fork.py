@@ -31,6 +31,7 @@ class Child:
     """A forked process that does one piece of work, tells its result and stays until it is told to end."""
 
     def __init__(self, work: Work) -> None:
+        gc.collect()  # the parent's garbage is none of the child's
         context = multiprocessing.get_context("fork")
         self._here, there = context.Pipe()
         self._process = context.Process(target=self._main, args=(work, there))
