@@ -314,8 +314,7 @@ class DocShelfDocumentStore(ShelfAdapter, BaseDocumentStore):
 
     def _delete_ref_doc(self, document: str, raise_error: bool) -> Flow[list[str]]:
         """Delete a document; returns the ids that went."""
-        nodes = yield from _document_entries(document)
-        if not nodes:
+        if not (yield from _has_nodes(document)):
             if raise_error:
                 raise ValueError(f"ref_doc_id {document} not found.")
             return []
@@ -417,15 +416,8 @@ def _all_entries(sources: Iterable[Source]) -> Flow[list[Entry]]:
     return [entry for entries in found for entry in entries]
 
 
-def _document_entries(document: str) -> Flow[list[Entry]]:
-    """The entries of a document's nodes, without values."""
-    if not document:
-        return []  # what belongs to no document is not one
-    [entries] = yield Call("source_entries", [document], values=False)
-    return entries  # type: ignore[no-any-return]
-
-
 def _has_nodes(document: str) -> Flow[bool]:
+    # What belongs to no document, which is the source "", is not one.
     return bool(document and (yield Call("count", source=document)))
 
 

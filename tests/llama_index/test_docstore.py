@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from llama_index.core.schema import Document
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.storage.docstore.types import RefDocInfo
-from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, DocShelfKVStore
+from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, DocShelfKVStore, storage_context
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL
 
 from docshelf import ArgumentValueError, ConfigurationError, DocShelf, MassDeleteError
 from tests.conftest import Location
@@ -218,6 +221,40 @@ async def test_tasks_that_add_to_one_document_lose_nothing(place: Location) -> N
 
         await asyncio.gather(*(write(writer) for writer in range(8)))
         _assert_all_there(await store.aget_ref_doc_info("d"))
+
+
+def test_adding_one_by_one_to_a_document_costs_the_same_each_time(new_location: Callable[[str], Location]) -> None:
+    place = new_location("pg18")
+    engine = create_engine(place.sync_url)
+
+    def written() -> int:
+        with engine.connect() as connection:
+            return int(connection.scalar(text("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")) or 0)
+
+    with DocShelfDocumentStore(place.url) as store:
+        marks = [written()]
+        with recorded_statements() as statements:
+            for number in range(600):
+                store.add_documents([piece(f"{number:04}", "d", "x" * 500)])
+                if number % 200 == 199:
+                    marks.append(written())
+        assert len(store.get_ref_doc_info("d").node_ids) == 600  # type: ignore[union-attr]
+    engine.dispose()
+    first, second, third = (later - earlier for earlier, later in pairwise(marks))
+    assert max(second, third) < 2 * first
+    assert len(statements) < 600 * 10
+
+
+def test_a_password_of_special_characters_and_options_of_the_url_reach_both_drivers(
+    password_url: URL, mode: str, loop: Loop, opened: Callable[[Any], Any]
+) -> None:
+    url = password_url.update_query_string("sslmode=prefer").render_as_string(hide_password=False)
+    context = storage_context(url)
+    store = Twin(opened(context.docstore), mode, loop)
+    store.add_documents([piece("a")])
+    assert store.get_node("a") == piece("a")
+    assert str(password_url.password) not in repr(store.store)
+    assert store.store.shelf.collection == "docstore"
 
 
 def _assert_all_there(info: RefDocInfo | None) -> None:
