@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
 import struct
@@ -21,6 +22,7 @@ class Proxy:
         schema: the PostgreSQL schema that the URL's search path names.
         attempts: connections that clients made.
         round_trips: how often a client spoke after the server did.
+        messages: messages of the server that were passed on.
         statement_names: the name of each statement that a client prepared; "" is the unnamed one.
         cuts: connections that this proxy cut.
     """
@@ -29,10 +31,11 @@ class Proxy:
         self.schema = str(url.query.get("options", "")).removeprefix("-csearch_path=")
         self.attempts = 0
         self.round_trips = 0
+        self.messages = 0
         self.statement_names: list[str] = []
         self.cuts = 0
         self._url = url
-        self._refusing = False
+        self._refusals: float = 0
         self._closing = False
         self._messages_left: int | None = None
         self._links: set[_Link] = set()
@@ -72,13 +75,13 @@ class Proxy:
         with self._changed:
             self._messages_left = None
 
-    def refuse(self) -> None:
-        """Hang up on each new connection until `accept`."""
-        self._refusing = True
+    def refuse(self, times: float = math.inf) -> None:
+        """Hang up on this many new connections, or on all until `accept`."""
+        self._refusals = times
 
     def accept(self) -> None:
         """Pass new connections on again."""
-        self._refusing = False
+        self._refusals = 0
 
     def wait_for_no_connection(self, timeout: float = 30) -> bool:
         """Wait until every client has hung up; False if one has not."""
@@ -108,7 +111,8 @@ class Proxy:
                     client.close()
                     return
                 self.attempts += 1
-                if self._refusing:
+                if self._refusals > 0:
+                    self._refusals -= 1
                     client.close()
                     continue
                 link = _Link(self, client, self._connect())
@@ -135,13 +139,13 @@ class Proxy:
     def _may_pass(self) -> bool:
         """Count one message of the server; False when it is the one to be lost."""
         with self._changed:
-            if self._messages_left is None:
-                return True
-            self._messages_left -= 1
-            if self._messages_left >= 0:
-                return True
-            self._messages_left = None
-            return False
+            if self._messages_left == 0:
+                self._messages_left = None
+                return False
+            if self._messages_left is not None:
+                self._messages_left -= 1
+            self.messages += 1
+            return True
 
     def _ended(self, link: _Link, *, cut: bool) -> None:
         with self._changed:
