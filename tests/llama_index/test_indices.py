@@ -104,7 +104,7 @@ def texts(nodes: list[NodeWithScore]) -> list[str]:
 def test_indexes_answer_alike_after_a_restart(place: Location, tmp_path: Path) -> None:
     before = built(place.url, tmp_path)
     assert len(before["vector"]) > len(before["summary"]) > 4
-    assert before["by doc"] == before["summary"]
+    assert sorted(before["by doc"]) == sorted(before["summary"])  # equal scores come in the order of random ids
     assert len(before["merged"]) < len(before["leaves"])
     assert len(before["around"]) == 3
     command = [sys.executable, "-W", "ignore", "-m", "tests.llama_index.test_indices", place.url, str(tmp_path)]
