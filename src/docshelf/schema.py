@@ -125,8 +125,6 @@ def define_tables(
         postgresql_with={"toast_tuple_target": 8160},
     )
     Index(f"{table_prefix}_entries_source_idx", entries.c.collection, entries.c.source, entries.c.key)
-    # PostgreSQL has a sequence; SQLite asks for the largest.
-    Index(f"{table_prefix}_entries_seq_idx", entries.c.seq).ddl_if(dialect="sqlite")
     event.listen(
         entries,
         "after_create",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from docshelf.models import Op
     from docshelf.schema import Tables
+
+# A write takes one number and this many values of seq, so that rows keep the order of the input although they are
+# written in the order of their keys.
+SEQ_PER_TICKET: Final = 2**24
 
 Identity = tuple[str, str]
 """(key, source): what names an entry within its collection."""

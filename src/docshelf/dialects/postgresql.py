@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.schema import CreateSchema
 
-from docshelf.dialects.base import Dialect, Identity, PackedRow, Ticket
+from docshelf.dialects.base import SEQ_PER_TICKET, Dialect, Identity, PackedRow, Ticket
 from docshelf.models import INS, UPD, Op
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 # Sources share this many locks, so that a batch of any number of sources takes a bounded number.
 _LOCK_SLOTS = 64
-# A write takes one number of the sequence and this many values of seq, so that rows keep the order of the input
-# although they are written in the order of their keys.
-_SEQ_PER_TICKET = 2**24
-
 _COLUMNS = {
     "key": "text",
     "source": "text",
@@ -80,7 +76,7 @@ class PostgreSQL(Dialect):
                 f"count({taking}({table}, slot)) FROM unnest(CAST(:slots AS int[])) AS slot), {now}"
             )
         *_, time, number = connection.execute(statement, parameters).one()
-        return Ticket(time, number * _SEQ_PER_TICKET)
+        return Ticket(time, number * SEQ_PER_TICKET)
 
     def upsert(
         self,

@@ -7,10 +7,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
-from sqlalchemy import Text, bindparam, delete, func, select
+from sqlalchemy import Text, bindparam, delete, func, literal_column, select
 from sqlalchemy.dialects.sqlite import Insert, insert
 
-from docshelf.dialects.base import Dialect, Identity, PackedRow, Ticket
+from docshelf.dialects.base import SEQ_PER_TICKET, Dialect, Identity, PackedRow, Ticket
 from docshelf.errors import ConfigurationError
 from docshelf.models import INS, UPD, Op
 
@@ -50,8 +50,10 @@ class SQLite(Dialect):
         self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool
     ) -> Ticket:
         _begin_immediate(connection)
-        last = connection.scalar(select(func.max(self.tables.entries.c.seq)))
-        return Ticket(datetime.now(timezone.utc), (last or 0) + 1)
+        # Rows are numbered in the order of their tickets, so the last of them has the last one.
+        last = connection.scalar(select(self.tables.entries.c.seq).order_by(literal_column("rowid").desc()).limit(1))
+        number = last // SEQ_PER_TICKET + 1 if isinstance(last, int) else 1
+        return Ticket(datetime.now(timezone.utc), number * SEQ_PER_TICKET)
 
     def upsert(
         self,
