@@ -1,97 +1,169 @@
-"""What a role may, and what one that may not is told."""
+"""Roles with few rights: what each can do, and what the others are told."""
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import Engine, text
 
-from docshelf import DatabaseError, DocShelf, SchemaError
-from tests.conftest import POSTGRESQL, Location
+from docshelf import DatabaseError, DocShelf, SchemaError, UnreachableError
+from tests.conftest import Location
 from tests.support.face import Face, Loop
 
-_numbers = itertools.count()
+READING = ("SELECT ON ALL TABLES",)
+WRITING = ("SELECT, INSERT, UPDATE, DELETE ON ALL TABLES", "USAGE ON ALL SEQUENCES")
 
 
-@pytest.fixture(params=POSTGRESQL)
-def place(request: pytest.FixtureRequest, new_location: Callable[[str], Location]) -> Location:
-    return new_location(request.param)
+class Place:
+    """A PostgreSQL schema with a role that has the rights it is given there."""
+
+    def __init__(self, location: Location, engine: Engine) -> None:
+        self.location = location
+        self.role = f"role_of_{location.schema}"
+        self._engine = engine
+        self.execute(f"CREATE ROLE {self.role}", f"GRANT USAGE ON SCHEMA {location.schema} TO {self.role}")
+
+    def execute(self, *statements: str) -> None:
+        with self._engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+    def grant(self, *rights: str) -> None:
+        self.execute(*(f"GRANT {right} IN SCHEMA {self.location.schema} TO {self.role}" for right in rights))
+
+    @property
+    def url(self) -> str:
+        """The place as that role sees it, whoever logs in."""
+        return f"{self.location.url}%20-crole%3D{self.role}"
 
 
 @pytest.fixture
-def owner(place: Location) -> Iterator[Engine]:
-    engine = create_engine(place.sync_url)
-    yield engine
-    engine.dispose()
+def place(pg_location: Location, new_engine: Callable[..., Engine]) -> Iterator[Place]:
+    place = Place(pg_location, new_engine(pg_location))
+    yield place
+    place.execute(f"DROP OWNED BY {place.role} CASCADE", f"DROP ROLE {place.role}")
 
 
 @pytest.fixture
-def role(owner: Engine) -> Iterator[str]:
-    """A role that may log in and see the schema, and nothing else."""
-    name = f"docshelf_role_{os.getpid()}_{next(_numbers)}"
-    with owner.begin() as connection:
-        schema = connection.scalar(text("SELECT current_schema()"))
-        connection.execute(text(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'"))
-        connection.execute(text(f"GRANT USAGE ON SCHEMA {schema} TO {name}"))
-    yield name
-    with owner.begin() as connection:
-        connection.execute(text(f"DROP OWNED BY {name}"))
-        connection.execute(text(f"DROP ROLE {name}"))
+def tables(place: Place) -> None:
+    """Tables that their owner has made."""
+    with DocShelf(place.location.url) as owner:
+        owner.sync({"a": 1, "b": 2}, source="f", fingerprint="one")
 
 
 @pytest.fixture
-def humble(place: Location, role: str, mode: str, loop: Loop) -> Iterator[Face]:
-    """A store as that role."""
-    url = make_url(place.url).set(username=role, password="secret")
-    face = Face(DocShelf(url), mode, loop)
+def face(place: Place, mode: str, loop: Loop) -> Iterator[Face]:
+    face = Face(DocShelf(place.url), mode, loop)
     yield face
     face.close()
 
 
-def set_up_and_grant(place: Location, owner: Engine, *grants: str) -> None:
-    with DocShelf(place.url) as shelf:
-        shelf.sync({"k": 1}, source="s")
-    with owner.begin() as connection:
-        for grant in grants:
-            connection.execute(text(grant))
+@pytest.mark.usefixtures("tables")
+def test_a_role_without_ddl_can_do_everything_with_tables_that_stand(place: Place, face: Face) -> None:
+    place.grant(*WRITING)
+    face.setup()
+    assert face.get("a") == 1
+    assert face.sync({"b": 3, "c": 4}, source="f", fingerprint="two").counts == {
+        "INS": 1,
+        "UPD": 1,
+        "SKIP": 0,
+        "DEL": 1,
+    }
+    assert face.conditional_set("d", 5) == ("d", "INS")
+    face.mset({"e": 6})
+    assert face.set_versions({"d": "v1"}).counts["UPD"] == 1
+    assert dict(face.yield_items()) == {"b": 3, "c": 4, "d": 5, "e": 6}
+    assert [source.fingerprint for source in face.sources()] == [None, "two"]
+    assert face.stats().entries == face.count() == 4
+    assert face.verify() == []
+    assert face.mdelete(["d"]).counts["DEL"] == 1
+    assert face.delete_source("f").counts["DEL"] == 2
+    assert face.clear() == 1
 
 
-def test_a_role_without_ddl_rights_can_do_everything(place: Location, owner: Engine, role: str, humble: Face) -> None:
-    set_up_and_grant(
-        place,
-        owner,
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON docshelf_entries, docshelf_sources TO {role}",
-        f"GRANT SELECT ON docshelf_schema TO {role}",
-        f"GRANT USAGE ON SEQUENCE docshelf_entries_seq_seq TO {role}",
-    )
-    humble.setup()
-    assert humble.get("k") == 1
-    assert humble.sync({"k": 2, "l": 1}, source="s", fingerprint="f").counts["UPD"] == 1
-    assert not humble.source_changed("s", "f")
-    assert humble.stats().entries == 2
-    assert [change.op for change in humble.mdelete(["l"])] == ["DEL"]
-    assert len(humble.delete_source("s")) == 1
-    assert humble.clear() == 0
+@pytest.mark.usefixtures("tables")
+def test_a_role_that_may_only_read_can_read(place: Place, face: Face) -> None:
+    place.grant(*READING)
+    face.setup()
+    assert face.mget(["a", "x"]) == [1, None]
+    assert dict(face.yield_items()) == {"a": 1, "b": 2}
+    assert face.sources()[0].fingerprint == "one"
+    assert (face.exists("a"), face.count(), face.stats().entries) == (True, 2, 2)
+    assert face.source_changed("f", "one") is False
+    assert face.verify() == []
 
 
-def test_a_role_that_may_only_read_reads(place: Location, owner: Engine, role: str, humble: Face) -> None:
-    set_up_and_grant(place, owner, f"GRANT SELECT ON docshelf_entries, docshelf_sources, docshelf_schema TO {role}")
-    assert humble.get("k") == 1
-    assert humble.sync({"k": 1}, source="s").counts["SKIP"] == 1  # an unchanged sync writes nothing
-    with pytest.raises(DatabaseError, match="permission denied"):
-        humble.set("k", 2)
+@pytest.mark.usefixtures("tables")
+def test_what_a_reading_role_would_not_write_it_may_ask_for(place: Place, face: Face) -> None:
+    # A dry run and an unchanged sync need no right to write.
+    place.grant(*READING)
+    assert face.sync({"a": 1, "b": 2}, source="f", fingerprint="one").counts["SKIP"] == 2
+    assert face.sync({"a": 5}, source="f", dry_run=True).counts == {"INS": 0, "UPD": 1, "SKIP": 0, "DEL": 1}
 
 
-def test_missing_tables_without_ddl_rights_are_an_error_that_says_what_to_grant(
-    place: Location, owner: Engine, humble: Face
+@pytest.mark.usefixtures("tables")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda face: face.set("k", "v"),
+        lambda face: face.sync({"a": 5}, source="f"),
+        lambda face: face.mdelete(["a"]),
+        lambda face: face.clear(),
+    ],
+    ids=["set", "sync", "mdelete", "clear"],
+)
+def test_a_reading_role_that_writes_is_told_what_it_lacks(
+    place: Place, face: Face, write: Callable[[Face], Any]
 ) -> None:
-    with owner.begin() as connection:
-        schema = connection.scalar(text("SELECT current_schema()"))
-        connection.execute(text(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"))
-    for call in (humble.setup, lambda: humble.get("k"), lambda: humble.set("k", 1)):
-        with pytest.raises(SchemaError, match=r"docshelf_entries is missing.*run setup\(\) once.*grant"):
-            call()
+    place.grant(*READING)
+    with pytest.raises(DatabaseError, match="permission denied") as refusal:
+        write(face)
+    assert refusal.value.sqlstate == "42501"
+    assert not isinstance(refusal.value, UnreachableError)
+    assert dict(face.yield_items()) == {"a": 1, "b": 2}
+
+
+def test_missing_tables_and_no_right_to_make_them_is_a_schema_error_that_says_what_to_grant(face: Face) -> None:
+    for use in (face.setup, lambda: face.get("a"), lambda: face.set("a", 1)):
+        with pytest.raises(SchemaError) as refusal:
+            use()
+        message = str(refusal.value)
+        for part in ("docshelf_entries", "SELECT, INSERT, UPDATE", "DELETE", "USAGE on the sequence", "setup()"):
+            assert part in message
+
+
+def test_a_missing_schema_and_no_right_to_make_it_is_a_schema_error(place: Place, mode: str, loop: Loop) -> None:
+    face = Face(DocShelf(place.url, schema=f"{place.location.schema}_none"), mode, loop)
+    with pytest.raises(SchemaError, match="grant"):
+        face.get("a")
+    face.close()
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_schema_that_may_not_be_used_is_a_schema_error(place: Place, face: Face) -> None:
+    # The search path leads nowhere: to this role there is neither table nor schema.
+    place.execute(f"REVOKE USAGE ON SCHEMA {place.location.schema} FROM {place.role}")
+    with pytest.raises(SchemaError, match="grant"):
+        face.get("a")
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_role_without_any_right_is_told_what_it_lacks(face: Face) -> None:
+    with pytest.raises(DatabaseError, match="permission denied for table"):
+        face.get("a")
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_role_without_the_sequence_is_told_what_it_lacks(place: Place, face: Face) -> None:
+    place.grant(WRITING[0])
+    with pytest.raises(DatabaseError, match="permission denied for sequence"):
+        face.set("k", "v")
+    assert face.get("a") == 1
+
+
+def test_a_role_that_may_create_makes_the_tables_itself(place: Place, face: Face) -> None:
+    place.execute(f"GRANT CREATE ON SCHEMA {place.location.schema} TO {place.role}")
+    face.set("a", 1)
+    assert face.get("a") == 1
