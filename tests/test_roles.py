@@ -12,8 +12,12 @@ from docshelf import DatabaseError, DocShelf, SchemaError, UnreachableError
 from tests.conftest import Location
 from tests.support.face import Face, Loop
 
-READING = ("SELECT ON ALL TABLES",)
-WRITING = ("SELECT, INSERT, UPDATE, DELETE ON ALL TABLES", "USAGE ON ALL SEQUENCES")
+READING = ("SELECT ON docshelf_entries, docshelf_sources, docshelf_schema",)
+WRITING = (
+    "SELECT, INSERT, UPDATE, DELETE ON docshelf_entries, docshelf_sources",
+    "SELECT ON docshelf_schema",
+    "USAGE ON SEQUENCE docshelf_entries_seq_seq",
+)
 
 
 class Place:
@@ -31,7 +35,7 @@ class Place:
                 connection.execute(text(statement))
 
     def grant(self, *rights: str) -> None:
-        self.execute(*(f"GRANT {right} IN SCHEMA {self.location.schema} TO {self.role}" for right in rights))
+        self.execute(*(f"GRANT {right} TO {self.role}" for right in rights))
 
     @property
     def url(self) -> str:
@@ -157,7 +161,7 @@ def test_a_role_without_any_right_is_told_what_it_lacks(face: Face) -> None:
 
 @pytest.mark.usefixtures("tables")
 def test_a_role_without_the_sequence_is_told_what_it_lacks(place: Place, face: Face) -> None:
-    place.grant(WRITING[0])
+    place.grant(*WRITING[:2])
     with pytest.raises(DatabaseError, match="permission denied for sequence"):
         face.set("k", "v")
     assert face.get("a") == 1
