@@ -163,6 +163,7 @@ def test_set_versions_labels_and_leaves_values_as_they_are(face: Face, location:
         assert after[identity].version == "1"
         assert after[identity].value == before[identity].value
         assert after[identity].value_hash == before[identity].value_hash
+        assert after[identity].updated_at == before[identity].updated_at
     assert face.set_versions({"a": "1", "new": "1"}).counts["SKIP"] == 3
     [only] = face.set_versions({"a": "2"}, source="x")
     assert tuple(only) == ("a", "UPD", "x")
@@ -184,6 +185,8 @@ def test_labelling_does_not_change_which_source_answers(face: Face) -> None:
     face.set("k", "old", source="1.txt")
     face.set("k", "new", source="2.txt", version="v")
     face.set_versions({"k": "v"})
+    assert face.get("k") == "new"
+    assert face.conditional_set("k", "old", source="1.txt", version="w") == ("k", "UPD")
     assert face.get("k") == "new"
 
 
