@@ -131,7 +131,8 @@ class Entry:
         version: the caller's label, or None.
         value_hash: SHA-256, 32 bytes, of what counts as change.
         content_type: what the value is: "json", "bytes", or a name that an adapter registered.
-        created_at, updated_at: aware datetimes in UTC, by the database's clock.
+        created_at, updated_at: when the entry was made and when its value was last written, aware datetimes in UTC, by
+            the database's clock. A new version alone does not count.
         seq: grows in the order of insertion; not without gaps, and kept by updates.
     """
 

@@ -121,7 +121,7 @@ class PostgreSQL(Dialect):
     def _upsert_statement(self) -> TextClause:
         columns = [name for name in _COLUMNS if name != "position"]
         arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())
-        updated = [*columns[2:], "updated_at"]
+        updated = columns[2:]
         # A version that the caller does not state is no change; what is written takes the row's version as it is.
         statement = f"""
             INSERT INTO {self._entries} AS entries (collection, {", ".join(columns)}, seq, created_at, updated_at)
@@ -130,7 +130,9 @@ class PostgreSQL(Dialect):
             FROM unnest({arrays}) AS t({", ".join(_COLUMNS)})
             ORDER BY t.key COLLATE "C", t.source COLLATE "C"
             ON CONFLICT (collection, key, source) DO UPDATE
-            SET {", ".join(f"{name} = excluded.{name}" for name in updated)}
+            SET {", ".join(f"{name} = excluded.{name}" for name in updated)},
+                updated_at = CASE WHEN entries.value_hash IS DISTINCT FROM excluded.value_hash
+                                  THEN excluded.updated_at ELSE entries.updated_at END
             WHERE entries.value_hash IS DISTINCT FROM excluded.value_hash
                OR (excluded.version IS NOT NULL AND entries.version IS DISTINCT FROM excluded.version)
             RETURNING key, source, created_at

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
-from sqlalchemy import Text, bindparam, delete, func, literal_column, select
+from sqlalchemy import Text, bindparam, case, delete, func, literal_column, select
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from docshelf.dialects.base import SEQ_PER_TICKET, Dialect, Identity, PackedRow, Ticket
@@ -102,12 +102,13 @@ class SQLite(Dialect):
         entries = self.tables.entries
         statement = insert(entries)
         new = statement.excluded
-        values = ("value", "value_hash", "checksum", "content_type", "encoding", "version", "updated_at")
+        names = ("value", "value_hash", "checksum", "content_type", "encoding", "version")
+        other_value = entries.c.value_hash.is_distinct_from(new.value_hash)
+        updated_at = case((other_value, new.updated_at), else_=entries.c.updated_at)
         return statement.on_conflict_do_update(
             index_elements=[entries.c.collection, entries.c.key, entries.c.source],
-            set_={name: new[name] for name in values},
-            where=entries.c.value_hash.is_distinct_from(new.value_hash)
-            | (new.version.is_not(None) & entries.c.version.is_distinct_from(new.version)),
+            set_={**{name: new[name] for name in names}, "updated_at": updated_at},
+            where=other_value | (new.version.is_not(None) & entries.c.version.is_distinct_from(new.version)),
         )
 
 
