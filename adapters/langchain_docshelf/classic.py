@@ -1,0 +1,89 @@
+"""`sync` for retrievers of langchain-classic, which bring their own way of searching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from langchain_core.documents import Document
+
+from docshelf import ConfigurationError
+from langchain_docshelf.indexing import ChildSplitter, Scope
+from langchain_docshelf.reports import RetrieverReport
+from langchain_docshelf.retriever import ParentDocumentRetriever
+from langchain_docshelf.stores import DocShelfStore
+
+
+def sync_parent_documents(
+    retriever: Any,
+    documents: Iterable[Document],
+    *,
+    source: str | None = None,
+    ids: Sequence[str] | None = None,
+    child_splitter: ChildSplitter = None,
+    fingerprint: str = "",
+    index: str = "children",
+    scope: Scope = "sources",
+    dry_run: bool = False,
+    allow_mass_delete: bool = False,
+) -> RetrieverReport:
+    """Do for a retriever of langchain-classic what `ParentDocumentRetriever.sync` does.
+
+    Children that the retriever's own `add_documents` put into the vector store are not known, and stay there: sync
+    from the beginning, or begin with an empty vector store.
+
+    Args:
+        retriever: a ParentDocumentRetriever or MultiVectorRetriever whose `docstore` is a `DocShelfStore`.
+        child_splitter: what makes children of a parent: by default the retriever's own, or else, for a
+            MultiVectorRetriever, the parent as a whole. A function may give summaries, or questions.
+        documents, source, ids, fingerprint, index, scope, dry_run, allow_mass_delete: as for
+            `ParentDocumentRetriever`.
+
+    Raises:
+        ConfigurationError: the retriever's docstore is of another kind.
+        As `ParentDocumentRetriever.sync` otherwise.
+    """
+    ours = _ours(retriever, child_splitter, fingerprint, index)
+    return ours.sync(
+        documents, source=source, ids=ids, scope=scope, dry_run=dry_run, allow_mass_delete=allow_mass_delete
+    )
+
+
+async def async_parent_documents(
+    retriever: Any,
+    documents: Iterable[Document],
+    *,
+    source: str | None = None,
+    ids: Sequence[str] | None = None,
+    child_splitter: ChildSplitter = None,
+    fingerprint: str = "",
+    index: str = "children",
+    scope: Scope = "sources",
+    dry_run: bool = False,
+    allow_mass_delete: bool = False,
+) -> RetrieverReport:
+    """As `sync_parent_documents`."""
+    ours = _ours(retriever, child_splitter, fingerprint, index)
+    return await ours.async_(
+        documents, source=source, ids=ids, scope=scope, dry_run=dry_run, allow_mass_delete=allow_mass_delete
+    )
+
+
+def _ours(retriever: Any, child_splitter: ChildSplitter, fingerprint: str, index: str) -> ParentDocumentRetriever:
+    """A retriever of ours with the parts of another."""
+    docstore = getattr(retriever, "docstore", None)
+    if not isinstance(docstore, DocShelfStore):
+        raise ConfigurationError(
+            f"the docstore of this {type(retriever).__name__} is a {type(docstore).__name__}; give it "
+            "docstore=DocShelfStore(...)"
+        )
+    return ParentDocumentRetriever(
+        vectorstore=retriever.vectorstore,
+        docstore=docstore,
+        child_splitter=child_splitter or getattr(retriever, "child_splitter", None),
+        parent_splitter=getattr(retriever, "parent_splitter", None),
+        id_key=retriever.id_key,
+        child_metadata_fields=getattr(retriever, "child_metadata_fields", None),
+        fingerprint=fingerprint,
+        index=index,
+    )

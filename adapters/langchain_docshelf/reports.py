@@ -1,0 +1,42 @@
+"""What a write of a retriever did."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+from docshelf import Report
+
+
+@dataclass(frozen=True, repr=False)
+class RetrieverReport(Report):
+    """One `Change` per parent document, in input order, deletions last; and what that took in the vector store.
+
+    Attributes:
+        embedded: how many children were embedded.
+        spared: how many children stood in the vector store already, and were not embedded again.
+        removed: how many stale children were removed.
+    """
+
+    embedded: int = 0
+    spared: int = 0
+    removed: int = 0
+
+    @property
+    def _children(self) -> dict[str, int]:
+        return {"embedded": self.embedded, "spared": self.spared, "removed": self.removed}
+
+    def __repr__(self) -> str:
+        numbers = [*self.counts.items(), *self._children.items()]
+        counts = " ".join(f"{name}={count}" for name, count in numbers)
+        return f"<{type(self).__name__} {counts}{' dry_run' if self.dry_run else ''}>"
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(f"{name:<8}  {count:>4,}" for name, count in self._children.items())])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td style='text-align:right'>{count:,}</td></tr>"
+            for name, count in self._children.items()
+        )
+        return super()._repr_html_().replace("</tbody>", f"{rows}</tbody>")

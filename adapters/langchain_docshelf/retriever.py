@@ -1,0 +1,171 @@
+"""A retriever that finds small chunks and answers with the documents they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.vectorstores import VectorStore
+from langchain_text_splitters import TextSplitter
+from pydantic import Field
+
+from langchain_docshelf.flow import aperform, perform
+from langchain_docshelf.indexing import ChildSplitter, Indexer, Scope
+from langchain_docshelf.reports import RetrieverReport
+from langchain_docshelf.stores import DocShelfStore
+
+
+class ParentDocumentRetriever(BaseRetriever):
+    """Finds children, which are small, in a vector store, and answers with their parents, which a docstore keeps.
+
+    `sync` embeds only the children of parents that are new or changed, and removes those of parents that are gone. It
+    may be interrupted anywhere: run again, it ends as if it had not been. Start with a vector store of its own, as
+    only children that went in this way are known.
+
+    A parent is known by its `Document.id`, or, without one or when `parent_splitter` made it, by its source and text.
+    """
+
+    vectorstore: VectorStore
+    """Where the children are. It has to keep to `add_documents(ids=...)` and `delete(ids)`."""
+
+    docstore: DocShelfStore
+    """Where the parents are."""
+
+    child_splitter: ChildSplitter
+    """Makes children of a parent: a text splitter, or a function that gives documents. None: the parent as a whole."""
+
+    parent_splitter: TextSplitter | None = None
+    """Makes parents of the documents that are given; None takes them as they are."""
+
+    id_key: str = "doc_id"
+    """The key of a child's metadata that holds the key of its parent."""
+
+    child_metadata_fields: Sequence[str] | None = None
+    """What of a parent's metadata its children have; None is all."""
+
+    search_type: Literal["similarity", "similarity_score_threshold", "mmr"] = "similarity"
+    """How children are searched for."""
+
+    search_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """What the vector store's search is given beside the query: `k`, `filter`, `score_threshold`, ..."""
+
+    fingerprint: str = ""
+    """What else the vectors depend on: the name of the embedding model, say. Another one embeds all anew. The settings
+    of `child_splitter` are seen without it, the body of a function is not."""
+
+    index: str = "children"
+    """The name under which it is remembered which children the vector store holds. Two retrievers on the same documents
+    with different vector stores need different ones."""
+
+    batch_size: int = Field(default=100, ge=1)
+    """Parents whose children are embedded in one go, and are done for good when that is through."""
+
+    def add_documents(self, documents: Iterable[Document], ids: Sequence[str] | None = None) -> RetrieverReport:
+        """Write documents, and embed those that are new or changed. Others stay.
+
+        Args:
+            documents: the documents. Their sources are what the docstore takes them to be.
+            ids: keys for the parents, one each.
+
+        Raises:
+            As `DocShelfStore.mset`, before anything is written; and what the vector store raises.
+        """
+        return perform(self._indexer.add(documents, ids))
+
+    async def aadd_documents(self, documents: Iterable[Document], ids: Sequence[str] | None = None) -> RetrieverReport:
+        """As `add_documents`."""
+        return await aperform(self._indexer.add(documents, ids))
+
+    def sync(
+        self,
+        documents: Iterable[Document],
+        *,
+        source: str | None = None,
+        ids: Sequence[str] | None = None,
+        scope: Scope = "sources",
+        dry_run: bool = False,
+        allow_mass_delete: bool = False,
+    ) -> RetrieverReport:
+        """Make sources hold exactly these documents, and the vector store exactly their children.
+
+        Args:
+            documents: the documents.
+            source: file all documents under this source, whatever their metadata say, and leave others alone. By
+                default every source that a document names is made so.
+            ids: keys for the parents, one each.
+            scope: "collection" deletes the documents of all other sources too.
+            dry_run: report what would be done, and write nothing. Children that a change leaves as they are count as
+                embedded then.
+            allow_mass_delete: delete all that stands even if there is nothing in its place.
+
+        Raises:
+            MassDeleteError: that was not allowed; nothing was written.
+            As `add_documents` otherwise.
+        """
+        return perform(
+            self._indexer.sync(
+                documents, source, ids=ids, scope=scope, dry_run=dry_run, allow_mass_delete=allow_mass_delete
+            )
+        )
+
+    async def async_(
+        self,
+        documents: Iterable[Document],
+        *,
+        source: str | None = None,
+        ids: Sequence[str] | None = None,
+        scope: Scope = "sources",
+        dry_run: bool = False,
+        allow_mass_delete: bool = False,
+    ) -> RetrieverReport:
+        """As `sync`."""
+        return await aperform(
+            self._indexer.sync(
+                documents, source, ids=ids, scope=scope, dry_run=dry_run, allow_mass_delete=allow_mass_delete
+            )
+        )
+
+    def delete_source(self, source: str) -> RetrieverReport:
+        """Delete a source with its documents and their children."""
+        return perform(self._indexer.delete_source(source))
+
+    async def adelete_source(self, source: str) -> RetrieverReport:
+        """As `delete_source`."""
+        return await aperform(self._indexer.delete_source(source))
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
+    ) -> list[Document]:
+        children = self.vectorstore.search(query, self.search_type, **{**self.search_kwargs, **kwargs})
+        return _present(self.docstore.mget(self._parents_of(children)))
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
+    ) -> list[Document]:
+        children = await self.vectorstore.asearch(query, self.search_type, **{**self.search_kwargs, **kwargs})
+        return _present(await self.docstore.amget(self._parents_of(children)))
+
+    def _parents_of(self, children: Iterable[Document]) -> list[str]:
+        """The keys of parents, the best first, each once."""
+        return list(dict.fromkeys(c.metadata[self.id_key] for c in children if self.id_key in c.metadata))
+
+    @property
+    def _indexer(self) -> Indexer:
+        return Indexer(
+            self.vectorstore,
+            self.docstore,
+            child_splitter=self.child_splitter,
+            parent_splitter=self.parent_splitter,
+            id_key=self.id_key,
+            child_metadata_fields=self.child_metadata_fields,
+            index=self.index,
+            fingerprint=self.fingerprint,
+            batch_size=self.batch_size,
+        )
+
+
+def _present(documents: Iterable[Document | None]) -> list[Document]:
+    return [document for document in documents if document is not None]
