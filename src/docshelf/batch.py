@@ -202,9 +202,10 @@ class Batch:
     ) -> dict[str, SourceNote]:
         """The notes that differ from what is written down; under a scope, also those of the sources that changed."""
         plan = self.plan
-        touched: set[str] = set()
-        if plan.scope in ("source", "sources"):
-            touched = {one.identity[1] for one in changed} | {source for _, source in stale}
+        # Sources that only lost entries to a sync of the collection were not synced; their fingerprints are forgotten.
+        touched = {one.identity[1] for one in changed} if plan.scope is not None else set()
+        if plan.scope != "collection" and plan.scope is not None:
+            touched |= {source for _, source in stale}
         told = {source for source, note in plan.notes.items() if note != SourceNote()}
         if not (touched or told):
             return {}
