@@ -39,7 +39,7 @@ def setup(context: Context) -> Flow[None]:
     try:
         yield Write(partial(upgrade, dialect=dialect))
     except DatabaseError as exc:
-        if exc.sqlstate != "42501":
+        if exc.sqlstate not in ("42501", "3F000"):  # insufficient privilege, no schema to create in
             raise
         raise SchemaError(
             f"the table {dialect.tables.entries.fullname} is missing or of an older version, and this role may not "

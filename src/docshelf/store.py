@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from docshelf import operations
@@ -36,7 +37,7 @@ from docshelf.validation import (
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
     from sqlalchemy.engine import URL
     from sqlalchemy.ext.asyncio import AsyncEngine
     from typing_extensions import Self
@@ -163,6 +164,11 @@ class DocShelf:
         Raises:
             ConfigurationError: the connection is to another kind of database.
         """
+        self._backend.check_open()
+        if not isinstance(connection, Connection | AsyncConnection):
+            raise ArgumentTypeError(
+                f"the connection is a {type(connection).__name__}; give a SQLAlchemy Connection or AsyncConnection"
+            )
         dialect = self._backend.dialect
         if connection.dialect.name != dialect.name:
             raise ConfigurationError(f"this store is for {dialect.name}, the connection to {connection.dialect.name}")
