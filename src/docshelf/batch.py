@@ -136,6 +136,8 @@ class Batch:
     plan: WritePlan
     prepared: dict[Identity, Prepared]
     keys: list[str] = field(init=False)
+    # What an attempt did whose commit was not answered: where the next finds it done, it was this call's doing.
+    attempted: Outcome = field(init=False, default_factory=lambda: Outcome({}, ()))
 
     def __post_init__(self) -> None:
         self.keys = list(dict.fromkeys(key for key, _ in self.prepared))
@@ -195,7 +197,10 @@ class Batch:
         vanished = {source for _, source in deleted} - notes.keys()
         if vanished:
             context.queries.forget_fingerprints(connection, collection, vanished)
-        return Outcome(ops, deleted)
+        before = self.attempted
+        gone = {identity for identity in before.deleted if identity not in standing}
+        self.attempted = Outcome({**before.ops, **ops}, gone.union(deleted))
+        return self.attempted
 
     def notes_to_write(
         self, connection: Connection, changed: Sequence[Prepared], stale: Sequence[Identity]

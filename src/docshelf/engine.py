@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 import threading
 import weakref
 from abc import ABC, abstractmethod
@@ -181,6 +180,8 @@ class EngineBackend(Backend):
 
     def __init__(self, dialect: Dialect, *, pooler: bool = False) -> None:
         super().__init__(dialect)
+        # Whatever a given engine has: under the locks each statement has to see what was committed before it.
+        self._writing_isolation = "READ COMMITTED" if dialect.name == "postgresql" else None
         self._pooler = pooler
         self._closed = False
 
@@ -274,7 +275,6 @@ class OwnEngines(EngineBackend):
         # Our own connections autocommit, as most calls read, and to switch costs. SQLite's do even when they write:
         # there a transaction is what BEGIN IMMEDIATE begins.
         self._reading_isolation = None
-        self._writing_isolation = "READ COMMITTED" if target.dialect == "postgresql" else None
         self._target = target
         self._forget()
         _own_engines.add(self)
@@ -507,15 +507,14 @@ def translated_errors() -> Iterator[None]:
     except (SQLAlchemyError, OSError, asyncio.TimeoutError) as exc:
         raise _translated(exc) from exc
     except Exception as exc:
-        if not _is_asyncpg(exc):
+        if not _is_of_driver(exc):
             raise
         raise _translated(exc) from exc
 
 
-def _is_asyncpg(exc: Exception) -> bool:
-    """asyncpg's errors while connecting reach us as they are under SQLAlchemy 2.0."""
-    asyncpg = sys.modules.get("asyncpg")
-    return asyncpg is not None and isinstance(exc, asyncpg.PostgresError | asyncpg.InterfaceError)
+def _is_of_driver(exc: Exception) -> bool:
+    """Drivers' errors while connecting, or while a connection is switched, do not pass through SQLAlchemy."""
+    return type(exc).__module__.partition(".")[0] in ("asyncpg", "psycopg", "psycopg2", "sqlite3")
 
 
 def _translated(exc: Exception) -> DocShelfError:

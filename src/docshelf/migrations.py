@@ -76,6 +76,8 @@ def _is_there(connection: Connection, table: Table) -> bool:
         there = {column["name"] for column in inspect(connection).get_columns(table.name, schema=table.schema)}
     except NoSuchTableError:
         return False
+    if not there:
+        return False  # it came to be between two looks; the next is under the lock
     missing = sorted({column.name for column in table.columns} - there)
     if missing:
         raise SchemaError(
