@@ -94,11 +94,12 @@ def set_versions(context: Context, versions: Mapping[str, str], source: str | No
         ticket = dialect.begin_write(connection, collection, sources, exclusive=True)
         there = {(row.key, row.source): row for row in queries.fetch(connection, collection, keys, source)}
         standing = {identity: Standing(None, row.version) for identity, row in there.items()}
-        differing = sorted(identity for identity, differs in judge(standing).items() if differs)
-        rows = []
-        for position, (key, of) in enumerate(differing):
-            row = there.get((key, of))
-            rows.append(_labelled(row, (key, of), versions[key], position))
+        differing = [identity for identity, differs in judge(standing).items() if differs]
+        rows = [
+            _labelled(there.get(identity), identity, versions[identity[0]], position)
+            for position, identity in enumerate(differing)
+        ]
+        rows.sort(key=lambda row: (row.key, row.source))
         ops: dict[Identity, Op] = {}
         for chunk in chunked(rows, dialect.chunk_rows):
             ops.update(dialect.upsert(connection, collection, chunk, ticket, standing))
