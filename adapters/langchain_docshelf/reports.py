@@ -23,20 +23,22 @@ class RetrieverReport(Report):
     removed: int = 0
 
     @property
-    def _children(self) -> dict[str, int]:
-        return {"embedded": self.embedded, "spared": self.spared, "removed": self.removed}
+    def _children(self) -> list[tuple[str, int]]:
+        return [("embedded", self.embedded), ("spared", self.spared), ("removed", self.removed)]
 
     def __repr__(self) -> str:
-        numbers = [*self.counts.items(), *self._children.items()]
+        numbers = [*self.counts.items(), *self._children]
         counts = " ".join(f"{name}={count}" for name, count in numbers)
         return f"<{type(self).__name__} {counts}{' dry_run' if self.dry_run else ''}>"
 
     def __str__(self) -> str:
-        return "\n".join([super().__str__(), *(f"{name:<8}  {count:>4,}" for name, count in self._children.items())])
+        rows = [*self.counts.items(), *self._children]
+        head = "would be" if self.dry_run else "done"
+        return "\n".join([f"{'op':<8}  {head:>8}", *(f"{name:<8}  {count:>8,}" for name, count in rows)])
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{html.escape(name)}</td><td style='text-align:right'>{count:,}</td></tr>"
-            for name, count in self._children.items()
+            for name, count in self._children
         )
         return super()._repr_html_().replace("</tbody>", f"{rows}</tbody>")

@@ -1,0 +1,94 @@
+"""Embeddings that count, and vector stores of several manners."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import InMemoryVectorStore
+
+
+class CountingEmbeddings(Embeddings):
+    """Vectors of the words of a text; remembers what it was asked to embed."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        self.texts += texts
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        vector = [0.01] * 512
+        for word in text.lower().split():
+            vector[int.from_bytes(hashlib.sha256(word.encode()).digest()[:2], "big") % 512] += 1.0
+        return vector
+
+    def take(self) -> int:
+        """How many texts were embedded since it was last asked."""
+        count = len(self.texts)
+        self.texts.clear()
+        return count
+
+
+class Vectors(InMemoryVectorStore):
+    """LangChain's own, with relevance scores."""
+
+    def __init__(self) -> None:
+        self.counting = CountingEmbeddings()
+        super().__init__(self.counting)
+
+    def _select_relevance_score_fn(self) -> Any:
+        return lambda score: score
+
+    @property
+    def children(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Text and metadata by id."""
+        return {child: (stored["text"], stored["metadata"]) for child, stored in self.store.items()}
+
+
+class StrictVectors(Vectors):
+    """Refuses to add what it holds and to delete what it does not, as FAISS does."""
+
+    def add_documents(self, documents: list[Document], ids: list[str] | None = None, **kwargs: Any) -> list[str]:
+        assert not self.store.keys() & set(ids or ()), "ids that are there already"
+        return super().add_documents(documents, ids, **kwargs)
+
+    async def aadd_documents(self, documents: list[Document], ids: list[str] | None = None, **kwargs: Any) -> list[str]:
+        assert not self.store.keys() & set(ids or ()), "ids that are there already"
+        return await super().aadd_documents(documents, ids, **kwargs)
+
+    def delete(self, ids: Sequence[str] | None = None, **kwargs: Any) -> None:
+        assert self.store.keys() >= set(ids or ()), "ids that are not there"
+        super().delete(ids, **kwargs)
+
+
+class BlindVectors(Vectors):
+    """Does not tell what it holds."""
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        raise NotImplementedError("does not yet support get_by_ids")
+
+
+class FileVectors(Vectors):
+    """Keeps what it holds in a file, after each call."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        if path.exists():
+            self.store = json.loads(path.read_text())
+
+    def add_documents(self, documents: list[Document], ids: list[str] | None = None, **kwargs: Any) -> list[str]:
+        added = super().add_documents(documents, ids, **kwargs)
+        self.path.write_text(json.dumps(self.store))
+        return added
+
+    def delete(self, ids: Sequence[str] | None = None, **kwargs: Any) -> None:
+        super().delete(ids, **kwargs)
+        self.path.write_text(json.dumps(self.store))
