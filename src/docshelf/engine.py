@@ -13,6 +13,7 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -375,10 +376,9 @@ class _LoopEngine:
         if loop.is_closed():
             return
         if not loop.is_running():
-            try:
-                asyncio.get_running_loop()
-            except RuntimeError:
-                loop.run_until_complete(self.aclose())
+            # In a thread of its own, because this one may be running another loop.
+            with ThreadPoolExecutor(1) as closer:
+                closer.submit(lambda: loop.run_until_complete(self.aclose())).result()
             return
         closing = asyncio.run_coroutine_threadsafe(self.aclose(), loop)
         try:
