@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from docshelf import DatabaseError, DocShelf, SchemaError, UnreachableError
-from tests.conftest import Location
+from tests.conftest import POSTGRESQL, Location
 from tests.support.face import Face, Loop
 
 READING = ("SELECT ON docshelf_entries, docshelf_sources, docshelf_schema",)
@@ -43,9 +43,13 @@ class Place:
         return f"{self.location.url}%20-crole%3D{self.role}"
 
 
-@pytest.fixture
-def place(pg_location: Location, new_engine: Callable[..., Engine]) -> Iterator[Place]:
-    place = Place(pg_location, new_engine(pg_location))
+# Rights are the server's matter: each server once, and the drivers by turns.
+@pytest.fixture(params=[backend for backend in POSTGRESQL if "-" not in backend])
+def place(
+    request: pytest.FixtureRequest, new_location: Callable[[str], Location], new_engine: Callable[..., Engine]
+) -> Iterator[Place]:
+    location = new_location(request.param)
+    place = Place(location, new_engine(location))
     yield place
     place.execute(f"DROP OWNED BY {place.role} CASCADE", f"DROP ROLE {place.role}")
 
