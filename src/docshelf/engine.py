@@ -34,6 +34,7 @@ from docshelf.errors import (
     TransientError,
     UnreachableError,
 )
+from docshelf.urls import Target, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import IsolationLevel
 
     from docshelf.dialects import Dialect
-    from docshelf.urls import Target
 
 T = TypeVar("T")
 
@@ -265,7 +265,7 @@ class GivenEngines(EngineBackend):
     def __repr__(self) -> str:
         engine = self._given if self._given is not None else self._given_async
         assert engine is not None
-        return repr(engine.url.render_as_string(hide_password=True))
+        return repr(without_secrets(engine.url))
 
 
 class OwnEngines(EngineBackend):
@@ -495,6 +495,8 @@ _NO_CONNECTION: Final = re.compile(
     r"the connection is lost|failed to resolve host",
     re.IGNORECASE,
 )
+# libpq gives no state for what a server answers to a login; these answers may pass, the others will not.
+_REFUSED: Final = re.compile(r"FATAL:(?!.*(starting up|shutting down|recovery|too many|connection slots|terminating))")
 
 
 @contextmanager
@@ -527,8 +529,9 @@ def _translated(exc: Exception) -> DocShelfError:
         return AuthenticationError(f"the server refused the login: {message}; check user and password", state)
     if state in _TRANSIENT_STATES or "database is locked" in message or "database table is locked" in message:
         return TransientError(f"still failing after {_ATTEMPTS} attempts: {message}", state)
+    lost = lost and not _REFUSED.search(message)
     if lost or isinstance(exc, OSError | asyncio.TimeoutError) or (state or "").startswith("08"):
         return UnreachableError(f"no connection to the database: {message}; check host, port and network", state)
-    if state is None and _NO_CONNECTION.search(message):
+    if state is None and _NO_CONNECTION.search(message) and not _REFUSED.search(message):
         return UnreachableError(f"no connection to the database: {message}; check host, port and network", state)
     return DatabaseError(message, state)

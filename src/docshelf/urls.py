@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -43,6 +43,10 @@ _ASYNCPG_DSN: Final = frozenset(
         "target_session_attrs",
     )
 )
+# What libpq also takes as options, and the part of the URL that it is.
+_URL_PARTS: Final = {"user": "username", "password": "password", "dbname": "database"}
+_HOST: Final = re.compile(r"(?P<host>.*?)(:(?P<port>\d+))?")
+_SECRET_OPTIONS: Final = ("password", "sslpassword")
 _ASYNCPG_SETTINGS: Final = frozenset(("application_name", "options"))
 # Options of the SQLAlchemy dialect or of asyncpg.connect, which libpq would refuse, and what they are.
 _ASYNCPG_ONLY: Final[dict[str, type[int] | type[float]]] = {
@@ -54,11 +58,11 @@ _ASYNCPG_ONLY: Final[dict[str, type[int] | type[float]]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Target:
     """Where a store lives: a dialect, and how its sync and async drivers connect.
 
-    `sync_url` and `async_url` hold the password; `str(target)` does not.
+    `sync_url`, `async_url` and `async_options` hold passwords; `str(target)` and `repr(target)` do not.
     """
 
     dialect: str
@@ -68,8 +72,16 @@ class Target:
     memory: bool = False
 
     def __str__(self) -> str:
-        shown = self.sync_url.set(drivername=self.dialect)
-        return shown.render_as_string(hide_password=True)
+        return without_secrets(self.sync_url.set(drivername=self.dialect))
+
+    def __repr__(self) -> str:
+        return f"<Target {self}>"
+
+
+def without_secrets(url: URL) -> str:
+    """The URL to show: passwords are `***`, also those among its options."""
+    hidden = {name: "***" for name in _SECRET_OPTIONS if name in url.query}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def parse_url(url: str | os.PathLike[str] | URL | None) -> Target:
@@ -131,6 +143,7 @@ def _sqlite(url: URL) -> Target:
 
 
 def _postgresql(url: URL, driver: str) -> Target:
+    url = _normalized(url)
     if driver in ("psycopg", "psycopg_async"):
         url = url.set(drivername="postgresql+psycopg", query=_libpq_query(url))
         return Target("postgresql", url, url)
@@ -138,16 +151,29 @@ def _postgresql(url: URL, driver: str) -> Target:
     return Target("postgresql", sync_url, url.set(drivername="postgresql+asyncpg", query={}), _asyncpg_options(url))
 
 
+def _normalized(url: URL) -> URL:
+    """The URL with one place for each thing; of an option given twice the last counts, as libpq has it."""
+    query = {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
+    parts: dict[str, Any] = {part: query.pop(name) for name, part in _URL_PARTS.items() if name in query}
+    if "ssl" in query:  # SQLAlchemy's name for it with asyncpg
+        query.setdefault("sslmode", query.pop("ssl"))
+    hosts = url.query.get("host", ())
+    pairs = [_HOST.fullmatch(host) for host in ((hosts,) if isinstance(hosts, str) else hosts)]
+    if any(pair and pair["port"] for pair in pairs) or len(pairs) > 1:
+        # SQLAlchemy's form, host=a:1&host=b:2, in libpq's, which all drivers know: host=a,b&port=1,2
+        query["host"] = ",".join(pair["host"] if pair else "" for pair in pairs)
+        query["port"] = ",".join((pair and pair["port"]) or str(url.port or 5432) for pair in pairs)
+    if url.host is not None:
+        url = url.set(host=unquote(url.host))  # the folder of a socket: %2Fvar%2Frun
+    return url.set(query=query, **parts)
+
+
 def _query(url: URL) -> dict[str, str]:
-    """The URL's options; of one given twice the last, as libpq has it."""
-    return {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
+    return {name: value for name, value in url.query.items() if isinstance(value, str)}
 
 
 def _libpq_query(url: URL) -> dict[str, str]:
-    query = {name: value for name, value in _query(url).items() if name not in _ASYNCPG_ONLY}
-    if "ssl" in query:  # SQLAlchemy's name for it with asyncpg
-        query.setdefault("sslmode", query.pop("ssl"))
-    return query
+    return {name: value for name, value in _query(url).items() if name not in _ASYNCPG_ONLY}
 
 
 def _asyncpg_options(url: URL) -> dict[str, Any]:
@@ -157,8 +183,6 @@ def _asyncpg_options(url: URL) -> dict[str, Any]:
     the connection only and are left out.
     """
     query = _query(url)
-    if "ssl" in query:
-        query.setdefault("sslmode", query.pop("ssl"))
     options: dict[str, Any] = {}
     dsn = {name: value for name, value in query.items() if name in _ASYNCPG_DSN}
     if dsn:
@@ -167,7 +191,9 @@ def _asyncpg_options(url: URL) -> dict[str, Any]:
     if settings:
         options["server_settings"] = settings
     if "connect_timeout" in query:
-        options["timeout"] = _number("connect_timeout", query["connect_timeout"], float)
+        # libpq waits without a limit where it is 0 or less.
+        seconds = _number("connect_timeout", query["connect_timeout"], float)
+        options["timeout"] = seconds if seconds > 0 else None
     for name in _ASYNCPG_ONLY.keys() & query.keys():
         options[name] = _number(name, query[name], _ASYNCPG_ONLY[name])
     return options

@@ -104,14 +104,15 @@ class PostgreSQL(Dialect):
         return [(key, source) for key, source in result]
 
     def lock_schema(self, connection: Connection) -> None:
-        number = _lock_number(f"schema of {self._entries}")
+        # One for the whole database: stores with other prefixes may make the same schema.
+        number = _lock_number("docshelf schema")
         connection.execute(text("SELECT pg_advisory_xact_lock(CAST(:number AS bigint))"), {"number": number})
 
     def create_namespace(self, connection: Connection) -> None:
         schema = self.tables.entries.schema
         if schema is not None:
-            known = select(func.to_regnamespace(bindparam("name", schema, Text)).is_not(None))
-            if not connection.scalar(known):
+            known = text("SELECT 1 FROM pg_namespace WHERE nspname = CAST(:name AS text)")
+            if not connection.scalar(known, {"name": schema}):
                 connection.execute(CreateSchema(schema))
 
     def disk_bytes(self, connection: Connection) -> int:
