@@ -281,19 +281,22 @@ class OwnEngines(EngineBackend):
         _own_engines.add(self)
 
     def _forget(self) -> None:
-        """Begin without engines: at first, and in the child of a fork, whose parent owns the connections."""
         self._lock = threading.Lock()
         self._made: Engine | None = None
         self._made_async: dict[asyncio.AbstractEventLoop, _LoopEngine] = {}
 
     def after_fork(self) -> None:
-        """Leave the parent's connections alone, without a word to the server."""
+        """Begin anew in the child; the parent's connections are left alone, without a word to the server."""
+        if self._target.memory:
+            self._lock = threading.Lock()  # a database in memory is copied with the process
+            return
         engines = [self._made, *(made.engine.sync_engine for made in self._made_async.values())]
         for engine in engines:
             if engine is not None:
+                _of_parent.append(engine.pool)
                 engine.dispose(close=False)
-        if not self._target.memory:
-            self._forget()
+        _of_parent.extend(self._made_async.values())
+        self._forget()
 
     def _engine(self) -> Engine:
         with self._lock:
@@ -390,6 +393,8 @@ class _LoopEngine:
 
 
 _own_engines: weakref.WeakSet[OwnEngines] = weakref.WeakSet()
+# In the child of a fork: what holds the parent's connections. Nothing may collect them, as drivers would close them.
+_of_parent: list[object] = []
 
 
 def _after_fork() -> None:
