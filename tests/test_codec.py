@@ -53,7 +53,7 @@ PAGES = page_type()
 def row_of(codec: Codec, value: Any, /, **changes: Any) -> Stored:
     """The row that a store with this codec would write, with changes made by hand."""
     encoded = codec.encode(value, "k")
-    encoding, packed = codec.pack(encoded.data)
+    [(encoding, packed)] = codec.pack_all([encoded.data])
     row = Stored(
         *("k", "s", packed, encoded.value_hash, encoded.checksum, encoded.content_type, encoding),
         *(None, datetime(2024, 1, 1), datetime(2024, 1, 1), 1),
@@ -81,7 +81,7 @@ def test_bytes_are_stored_as_they_are(data: bytes) -> None:
     encoded = Codec().encode(data, "k")
     assert encoded.content_type == "bytes"
     assert encoded.data == data
-    assert Codec(compression=None).pack(data) == ("plain", data)
+    assert Codec(compression=None).pack_all([data]) == [("plain", data)]
     assert Codec().decode(row_of(Codec(), data)) == data
 
 
@@ -508,7 +508,7 @@ def test_a_derived_codec_keeps_the_options_that_are_not_given() -> None:
     derived = codec.derived(content_types=None, on_corrupt="skip")
     assert derived.encode(BASE, "k") == codec.encode(BASE, "k")
     assert derived.on_corrupt == "skip"
-    assert derived.pack(b"x" * 5000) == ("plain", b"x" * 5000)
+    assert derived.pack_all([b"x" * 5000]) == [("plain", b"x" * 5000)]
     with pytest.raises(ValueTooLargeError):
         derived.encode(b"x" * 501, "k")
     other = codec.derived(content_types=[], on_corrupt=None)

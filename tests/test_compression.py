@@ -18,7 +18,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from docshelf.compression import MIN_BYTES, UnpackError, pack, unpack
+from docshelf.compression import MIN_BYTES, UnpackError, pack_all, unpack
 
 MIB = 1024 * 1024
 LIMIT = MIB
@@ -26,6 +26,13 @@ ONE_MIB_OF_ZEROS = bytes(MIB)
 
 
 @cache
+
+
+def pack(data: bytes, *, compress: bool) -> tuple[str, bytes]:
+    [packed] = pack_all([data], compress=compress)
+    return packed
+
+
 def bomb(*, tells_its_size: bool) -> bytes:
     """A frame of some kilobytes that holds 256 MiB of zeros."""
     size = 256 * MIB
@@ -59,6 +66,13 @@ def test_what_is_packed_is_unpacked(data: bytes, compress: bool) -> None:
     encoding, packed = pack(data, compress=compress)
     assert unpack(encoding, packed, limit=max(len(data), 1)) == data
     assert len(packed) <= len(data)
+
+
+def test_many_are_packed_as_each_alone_whatever_stands_among_them() -> None:
+    noise = random.Random(1).randbytes
+    values = [[TEXT[n:], b"short", noise(5_000), b""][n % 4] for n in range(300)]
+    assert pack_all(values, compress=True) == [pack(data, compress=True) for data in values]
+    assert pack_all(values, compress=False) == [("plain", data) for data in values]
 
 
 def test_packing_is_done_where_it_pays() -> None:

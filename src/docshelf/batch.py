@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from docshelf.codec import Codec, Encoded
+from docshelf.codec import Codec
 from docshelf.dialects.base import Identity, PackedRow
 from docshelf.errors import MassDeleteError
 from docshelf.models import DEL, SKIP, Change, Item, Op, Report, SourceNote
@@ -39,66 +40,81 @@ class Context:
 
 
 class Prepared:
-    """An item, hashed. Its canonical bytes are kept while the call's budget lasts, and made again after that."""
+    """The items of a call, hashed: a column for each thing that a row needs, as objects by the row cost more to make.
 
-    __slots__ = ("encoded", "identity", "item", "position", "row", "size")
+    Canonical bytes are kept while the call's budget lasts, and made again after that.
+    """
 
-    def __init__(self, identity: Identity, item: Item, position: int, codec: Codec) -> None:
-        self.identity = identity
-        self.item = item
-        self.position = position
-        self.encoded: Encoded = codec.encode(item.value, item.key)
-        self.size = len(self.encoded.data)
-        self.row: PackedRow | None = None
+    __slots__ = ("_checksums", "_codec", "_content_types", "_data", "_rows", "hashes", "identities", "items", "sizes")
 
-    def differs(self, standing: Standing | None) -> bool:
-        return (
-            standing is None
-            or standing.value_hash != self.encoded.value_hash
-            or (self.item.version is not None and standing.version != self.item.version)
-        )
+    def __init__(self, codec: Codec, items: Mapping[Identity, Item]) -> None:
+        """Serialize and hash every item; the first that cannot be stored raises."""
+        self.items = items
+        self.identities = list(items)
+        self.hashes: list[bytes] = []
+        self.sizes: list[int] = []
+        self._codec = codec
+        self._content_types: list[str] = []
+        self._data: list[bytes | None] = []
+        self._checksums: list[bytes | None] = []
+        self._rows: dict[int, PackedRow] = {}
+        kept = 0
+        for item in items.values():
+            content_type, data, value_hash, checksum = codec.encode(item.value, item.key)
+            size = len(data)
+            kept += size
+            self.hashes.append(value_hash)
+            self.sizes.append(size)
+            self._content_types.append(content_type)
+            self._data.append(data if kept <= _KEPT_BYTES else None)
+            self._checksums.append(checksum)
 
-    def drop_data(self) -> None:
-        self.encoded = self.encoded._replace(data=b"")
+    def __len__(self) -> int:
+        return len(self.items)
 
-    def pack(self, codec: Codec) -> None:
-        """Make the row, unless it is there, and let go of the canonical bytes."""
-        if self.row is not None:
-            return
-        if len(self.encoded.data) != self.size:
+    def changed(self, standing: Mapping[Identity, Standing]) -> list[int]:
+        """The positions of the items to write, in the order of their identities, which all writers keep."""
+        found = []
+        for position, (identity, value_hash) in enumerate(zip(self.identities, self.hashes, strict=True)):
+            there = standing.get(identity)
+            if there is not None and there[0] == value_hash:
+                version = self.items[identity].version
+                if version is None or version == there[1]:
+                    continue
+            found.append(position)
+        found.sort(key=self.identities.__getitem__)
+        return found
+
+    def pack(self, positions: Sequence[int]) -> None:
+        """Make the rows of some items, unless they are there, and let go of the canonical bytes."""
+        missing = [position for position in positions if position not in self._rows]
+        packed = self._codec.pack_all([self._canonical(position) for position in missing])
+        for position, (encoding, value) in zip(missing, packed, strict=True):
+            identity = self.identities[position]
+            self._data[position] = None
+            self._rows[position] = PackedRow(
+                *identity,
+                value,
+                self.hashes[position],
+                self._checksums[position],
+                self._content_types[position],
+                encoding,
+                self.items[identity].version,
+                position,
+            )
+
+    def take_rows(self, positions: Sequence[int]) -> list[PackedRow]:
+        """Packed rows, handed over; should the transaction run again, they are packed again."""
+        return [self._rows.pop(position) for position in positions]
+
+    def _canonical(self, position: int) -> bytes:
+        data = self._data[position]
+        if data is None:
             # Encoded anew as a whole, so that hash and bytes belong together whatever became of the value.
-            self.encoded = codec.encode(self.item.value, self.item.key)
-        encoded = self.encoded
-        encoding, value = codec.pack(encoded.data)
-        self.row = PackedRow(
-            *self.identity,
-            value,
-            encoded.value_hash,
-            encoded.checksum,
-            encoded.content_type,
-            encoding,
-            self.item.version,
-            self.position,
-        )
-        self.drop_data()
-
-    def take_row(self) -> PackedRow:
-        """The row, handed over; should the transaction run again, it is packed again."""
-        row, self.row = self.row, None
-        assert row is not None
-        return row
-
-
-def prepare(codec: Codec, items: Mapping[Identity, Item]) -> dict[Identity, Prepared]:
-    """Serialize and hash every item; the first that cannot be stored raises."""
-    prepared = {}
-    kept = 0
-    for position, (identity, item) in enumerate(items.items()):
-        one = prepared[identity] = Prepared(identity, item, position, codec)
-        kept += one.size
-        if kept > _KEPT_BYTES:
-            one.drop_data()
-    return prepared
+            item = self.items[self.identities[position]]
+            encoded = self._codec.encode(item.value, item.key)
+            self._content_types[position], data, self.hashes[position], self._checksums[position] = encoded
+        return data
 
 
 @dataclass(frozen=True)
@@ -134,13 +150,13 @@ class Batch:
 
     context: Context
     plan: WritePlan
-    prepared: dict[Identity, Prepared]
+    prepared: Prepared
     keys: list[str] = field(init=False)
     # What an attempt did whose commit was not answered: where the next finds it done, it was this call's doing.
     attempted: Outcome = field(init=False, default_factory=lambda: Outcome({}, ()))
 
     def __post_init__(self) -> None:
-        self.keys = list(dict.fromkeys(key for key, _ in self.prepared))
+        self.keys = list(dict.fromkeys(key for key, _ in self.prepared.identities))
 
     def standing(self, connection: Connection) -> dict[Identity, Standing]:
         """What the call has to know of the database: all that it might delete, or else the entries of its keys."""
@@ -149,19 +165,14 @@ class Batch:
             return queries.standing(connection, collection, keys=None, sources=None)
         if self.plan.scope is not None:
             return queries.standing(connection, collection, keys=None, sources=self.plan.sources)
-        sources = None if self.plan.move else {source for _, source in self.prepared}
+        sources = None if self.plan.move else {source for _, source in self.prepared.identities}
         return queries.standing(connection, collection, keys=self.keys, sources=sources)
-
-    def changed(self, standing: Mapping[Identity, Standing]) -> list[Prepared]:
-        """The items to write, in the order that all writers keep."""
-        found = [identity for identity, one in self.prepared.items() if one.differs(standing.get(identity))]
-        return [self.prepared[identity] for identity in sorted(found)]
 
     def stale(self, standing: Mapping[Identity, Standing]) -> list[Identity]:
         """The entries to delete."""
         if self.plan.scope is None and not self.plan.move:
             return []
-        return sorted(identity for identity in standing if identity not in self.prepared)
+        return sorted(identity for identity in standing if identity not in self.prepared.items)
 
     def check_mass_delete(self, standing: Mapping[Identity, Standing], stale: Sequence[Identity]) -> None:
         plan = self.plan
@@ -185,7 +196,7 @@ class Batch:
         standing = self.standing(connection)
         stale = self.stale(standing)
         self.check_mass_delete(standing, stale)
-        changed = self.changed(standing)
+        changed = self.prepared.changed(standing)
         ops: dict[Identity, Op] = {}
         for rows in self._packed(changed):
             ops.update(dialect.upsert(connection, collection, rows, ticket, standing))
@@ -203,12 +214,12 @@ class Batch:
         return self.attempted
 
     def notes_to_write(
-        self, connection: Connection, changed: Sequence[Prepared], stale: Sequence[Identity]
+        self, connection: Connection, changed: Sequence[int], stale: Sequence[Identity]
     ) -> dict[str, SourceNote]:
         """The notes that differ from what is written down; under a scope, also those of the sources that changed."""
         plan = self.plan
         # Sources that only lost entries to a sync of the collection were not synced; their fingerprints are forgotten.
-        touched = {one.identity[1] for one in changed} if plan.scope is not None else set()
+        touched = {self.prepared.identities[position][1] for position in changed} if plan.scope is not None else set()
         if plan.scope != "collection" and plan.scope is not None:
             touched |= {source for _, source in stale}
         told = {source for source, note in plan.notes.items() if note != SourceNote()}
@@ -228,37 +239,42 @@ class Batch:
         return notes
 
     def report(self, outcome: Outcome) -> Report:
-        changes = [Change(key, outcome.ops.get((key, source), SKIP), source) for key, source in self.prepared]
+        ops = outcome.ops
+        changes = [Change(key, ops.get((key, source), SKIP), source) for key, source in self.prepared.identities]
         changes += [Change(key, DEL, source) for key, source in sorted(outcome.deleted)]
         return Report(tuple(changes), dry_run=self.plan.dry_run)
 
-    def pack_first(self, changed: Sequence[Prepared]) -> None:
+    def pack_first(self, changed: Sequence[int]) -> None:
         """Pack what the first statement will write, before a connection waits for it."""
         for chunk in self._chunks(changed):
-            _pack(self.context.codec, chunk)
+            self.prepared.pack(chunk)
             return
 
-    def _packed(self, changed: Sequence[Prepared]) -> Iterator[list[PackedRow]]:
+    def _packed(self, changed: Sequence[int]) -> Iterator[list[PackedRow]]:
         """The rows to write, a statement's worth at a time; a thread packs the next while one is written."""
+        prepared = self.prepared
         chunks = list(self._chunks(changed))
         if len(chunks) < 2:
-            yield from (_rows(_pack(self.context.codec, chunk)) for chunk in chunks)
+            for chunk in chunks:
+                prepared.pack(chunk)
+                yield prepared.take_rows(chunk)
             return
         with ThreadPoolExecutor(1, "docshelf-pack") as ahead:
-            coming = ahead.submit(_pack, self.context.codec, chunks[0])
-            for following in [*chunks[1:], []]:
-                chunk = coming.result()
-                coming = ahead.submit(_pack, self.context.codec, following)
-                yield _rows(chunk)
+            coming = ahead.submit(prepared.pack, chunks[0])
+            for chunk, following in zip_longest(chunks, chunks[1:], fillvalue=()):
+                coming.result()
+                rows = prepared.take_rows(chunk)
+                coming = ahead.submit(prepared.pack, following)
+                yield rows
 
-    def _chunks(self, changed: Sequence[Prepared]) -> Iterator[Sequence[Prepared]]:
+    def _chunks(self, changed: Sequence[int]) -> Iterator[Sequence[int]]:
         start = size = 0
-        dialect = self.context.dialect
-        for position, one in enumerate(changed):
-            if position > start and (position - start >= dialect.chunk_rows or size + one.size > dialect.chunk_bytes):
-                yield changed[start:position]
-                start, size = position, 0
-            size += one.size
+        dialect, sizes = self.context.dialect, self.prepared.sizes
+        for place, position in enumerate(changed):
+            if place > start and (place - start >= dialect.chunk_rows or size + sizes[position] > dialect.chunk_bytes):
+                yield changed[start:place]
+                start, size = place, 0
+            size += sizes[position]
         if changed:
             yield changed[start:]
 
@@ -269,13 +285,3 @@ def delete_entries(connection: Connection, context: Context, identities: Sequenc
     for chunk in chunked(identities, context.dialect.chunk_rows):
         deleted += context.dialect.delete(connection, context.collection, chunk)
     return deleted
-
-
-def _pack(codec: Codec, chunk: Sequence[Prepared]) -> Sequence[Prepared]:
-    for one in chunk:
-        one.pack(codec)
-    return chunk
-
-
-def _rows(chunk: Sequence[Prepared]) -> list[PackedRow]:
-    return [one.take_row() for one in chunk]

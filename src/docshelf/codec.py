@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Final, Literal, NamedTuple
 
-from docshelf.compression import UnpackError, pack, unpack
+from docshelf.compression import UnpackError, pack_all, unpack
 from docshelf.errors import (
     ConfigurationError,
     CorruptEntryError,
@@ -63,7 +63,7 @@ class Encoded(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A row of the entries table as it was read; the values of one are what `Codec.decode` judges."""
+    """A row of the entries table as it was read; what `Codec.decode` judges. The last fields are read where needed."""
 
     key: str
     source: str
@@ -72,10 +72,10 @@ class Stored(NamedTuple):
     checksum: bytes | memoryview | None
     content_type: str | None
     encoding: str | None
-    version: str | None
-    created_at: Any
-    updated_at: Any
-    seq: int
+    version: str | None = None
+    created_at: Any = None
+    updated_at: Any = None
+    seq: int = 0
 
 
 def utc_time(value: Any) -> datetime:
@@ -124,6 +124,7 @@ class Codec:
         self.on_corrupt = on_corrupt
         self.compression = compression
         self.max_value_bytes = max_value_bytes
+        self._by_type: dict[type, ContentType | None] = {}
         self._by_name = {content_type.name: content_type for content_type in self.content_types}
         for reserved in (JSON, BYTES):
             if reserved in self._by_name:
@@ -148,7 +149,7 @@ class Codec:
             UnsupportedValueError: with the key and the path to what cannot be stored.
             ValueTooLargeError: more than `max_value_bytes` of canonical bytes.
         """
-        handler = self._handler_of(value)
+        handler = self._handler_of(type(value))
         content_type: str
         content: Any
         data: bytes
@@ -161,7 +162,7 @@ class Codec:
                 if handler and not isinstance(content, dict):
                     raise EncodeError("", f"{content_type} dumps a {type(content).__name__}; it has to be a dict")
                 data = dumps(content)
-            counted = self._counted(value, content, handler)
+            counted = None if self._hashes_all else self._counted(value, content, handler)
         except EncodeError as exc:
             raise UnsupportedValueError(f"key {key!r}: {exc}") from exc
         if len(data) > self.max_value_bytes:
@@ -173,9 +174,9 @@ class Codec:
         value_hash = _hash(content_type, counted)
         return Encoded(content_type, data, value_hash, _checksum(value_hash, content_type, data))
 
-    def pack(self, data: bytes) -> tuple[str, bytes]:
-        """The name of the encoding and the packed bytes."""
-        return pack(data, compress=self.compression is not None)
+    def pack_all(self, values: Sequence[bytes]) -> list[tuple[str, bytes]]:
+        """For each of them the name of the encoding and the packed bytes."""
+        return pack_all(values, compress=self.compression is not None)
 
     def decode(self, row: Stored, *, values: bool = True) -> Any:
         """The value of a row; None where it has none, or where `values` is False and it was not read.
@@ -184,10 +185,11 @@ class Codec:
             CorruptEntryError: for a row that docshelf cannot have written.
         """
         try:
-            _check_times(row)
+            if row.created_at is not None:
+                _check_times(row)
             if not values or (row.value is None and row.value_hash is None):
                 return None
-            value, value_hash, checksum = map(raw_bytes, (row.value, row.value_hash, row.checksum))
+            value, value_hash, checksum = raw_bytes(row.value), raw_bytes(row.value_hash), raw_bytes(row.checksum)
             if value is None:
                 raise DecodeError("a hash without a value")
             data = unpack(row.encoding, value, limit=self.max_value_bytes)
@@ -233,16 +235,15 @@ class Codec:
             )
         return decoded
 
-    def _handler_of(self, value: Any) -> ContentType | None:
-        for content_type in self.content_types:
-            if content_type.python_types and isinstance(value, content_type.python_types):
-                return content_type
-        return None
+    def _handler_of(self, kind: type) -> ContentType | None:
+        try:
+            return self._by_type[kind]
+        except KeyError:
+            of_kind = (one for one in self.content_types if one.python_types and issubclass(kind, one.python_types))
+            return self._by_type.setdefault(kind, next(of_kind, None))
 
     def _counted(self, value: Any, content: Any, handler: ContentType | None) -> bytes | None:
         """The bytes of what counts as change; None where that is everything."""
-        if self._hashes_all:
-            return None
         if callable(self.hash_on):
             return dumps(self.hash_on(value))
         if self.hash_on == "text":
@@ -276,9 +277,7 @@ def canonical_bytes(value: Any) -> bytes:
 
 def _hash(content_type: str, data: bytes) -> bytes:
     # The content type is part of what is hashed: b"1" and 1 have the same bytes and are not the same value.
-    digest = hashlib.sha256(content_type.encode("utf-8", "surrogatepass") + b"\n")
-    digest.update(data)
-    return digest.digest()
+    return hashlib.sha256(b"%b\n%b" % (content_type.encode("utf-8", "surrogatepass"), data)).digest()
 
 
 def _checksum(value_hash: bytes, content_type: str, data: bytes) -> bytes:

@@ -73,9 +73,10 @@ Step = Read | Write | Compute
 Flow = Generator[Step, Any, T]
 
 _ATTEMPTS: Final = 5
+# From the second attempt on, which comes at once: what needs no retry is not to pay for the counting.
 _RETRY: Final[dict[str, Any]] = {
     "retry": retry_if_exception_type(TransientError),
-    "stop": stop_after_attempt(_ATTEMPTS),
+    "stop": stop_after_attempt(_ATTEMPTS - 1),
     "wait": wait_random_exponential(multiplier=0.05, max=1.0),
     "reraise": True,
 }
@@ -194,6 +195,8 @@ class EngineBackend(Backend):
 
     def _connected(self, step: Read | Write) -> Any:
         engine = self._engine()
+        with suppress(TransientError), translated_errors():
+            return self._once(engine, step)
         for attempt in Retrying(**_RETRY):
             with attempt, translated_errors():
                 return self._once(engine, step)
@@ -201,6 +204,8 @@ class EngineBackend(Backend):
 
     async def _aconnected(self, step: Read | Write) -> Any:
         engine = self._async_engine()
+        with suppress(TransientError), translated_errors():
+            return await self._aonce(engine, step)
         async for attempt in AsyncRetrying(**_RETRY):
             with attempt, translated_errors():
                 return await self._aonce(engine, step)

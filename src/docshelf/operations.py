@@ -9,14 +9,14 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from docshelf.batch import Batch, Context, Outcome, Prepared, WritePlan, delete_entries, prepare
+from docshelf.batch import Batch, Context, Outcome, Prepared, WritePlan, delete_entries
 from docshelf.codec import Stored, raw_bytes, utc_time
 from docshelf.dialects.base import Identity, PackedRow
 from docshelf.engine import Compute, Flow, Read, Write
 from docshelf.errors import CorruptEntryError, DatabaseError, SchemaError
 from docshelf.migrations import is_current, upgrade
 from docshelf.models import DEL, INS, SKIP, UPD, Change, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
-from docshelf.queries import Standing, chunked
+from docshelf.queries import Standing, chunked, latest
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -50,14 +50,14 @@ def setup(context: Context) -> Flow[None]:
 
 def write(context: Context, items: Mapping[Identity, Item], plan: WritePlan) -> Flow[Report]:
     """Make the database hold the items, and under a scope nothing else; the report says what that took."""
-    prepared = yield Compute(partial(prepare, context.codec, items), heavy=_is_heavy(items.values()))
+    prepared: Prepared = yield Compute(partial(Prepared, context.codec, items), heavy=_is_heavy(items.values()))
     batch = Batch(context, plan, prepared)
     if not prepared and plan.scope is None and not plan.notes:
         return Report(dry_run=plan.dry_run)
 
-    def probe(connection: Connection) -> tuple[Mapping[Identity, Standing], list[Prepared], list[Identity], bool]:
+    def probe(connection: Connection) -> tuple[Mapping[Identity, Standing], list[int], list[Identity], bool]:
         standing = batch.standing(connection)
-        changed, stale = batch.changed(standing), batch.stale(standing)
+        changed, stale = prepared.changed(standing), batch.stale(standing)
         differs = bool(changed or stale or batch.notes_to_write(connection, changed, stale))
         return standing, changed, stale, differs
 
@@ -65,10 +65,12 @@ def write(context: Context, items: Mapping[Identity, Item], plan: WritePlan) -> 
     batch.check_mass_delete(standing, stale)
     if plan.dry_run or not differs:
         context.tick(len(prepared))
-        ops: dict[Identity, Op] = {one.identity: UPD if one.identity in standing else INS for one in changed}
+        written = (prepared.identities[position] for position in changed)
+        ops: dict[Identity, Op] = {identity: UPD if identity in standing else INS for identity in written}
         return batch.report(Outcome(ops, stale))
     context.tick(len(prepared) - len(changed))
-    yield Compute(partial(batch.pack_first, changed), heavy=_is_heavy([one.item for one in changed]))
+    light = len(changed) <= _LIGHT_ITEMS and sum(prepared.sizes[position] for position in changed) <= _LIGHT_BYTES
+    yield Compute(partial(batch.pack_first, changed), heavy=not light)
     return batch.report((yield Write(batch.apply)))
 
 
@@ -86,14 +88,12 @@ def set_versions(context: Context, versions: Mapping[str, str], source: str | No
         for identity in sorted(standing):
             found.setdefault(identity[0], []).append(identity)
         identities = [identity for key in keys for identity in found.get(key) or [(key, source or "")]]
-        return {
-            (key, of): (key, of) not in standing or standing[key, of].version != versions[key] for key, of in identities
-        }
+        return {(key, of): (key, of) not in standing or standing[key, of][1] != versions[key] for key, of in identities}
 
     def apply(connection: Connection) -> dict[Identity, Op]:
         ticket = dialect.begin_write(connection, collection, sources, exclusive=True)
         there = {(row.key, row.source): row for row in queries.fetch(connection, collection, keys, source)}
-        standing = {identity: Standing(None, row.version) for identity, row in there.items()}
+        standing: dict[Identity, Standing] = {identity: (None, row.version) for identity, row in there.items()}
         differing = [identity for identity, differs in judge(standing).items() if differs]
         rows = [
             _labelled(there.get(identity), identity, versions[identity[0]], position)
@@ -124,13 +124,19 @@ def _labelled(row: Stored | None, identity: Identity, version: str, position: in
 
 def get_values(context: Context, keys: Sequence[str], source: str | None) -> Flow[list[Any]]:
     """The values of the keys, in their order, None where there is none."""
-    entries = yield from _entries(context, keys, source, with_values=True)
-    return [None if (entry := entries.get(key)) is None else entry[1] for key in keys]
+    if not keys:
+        return []
+    unique = list(dict.fromkeys(keys))
+    rows: list[Stored] = yield Read(
+        lambda connection: context.queries.latest_values(connection, context.collection, unique, source)
+    )
+    values = {row.key: value for row, value in (yield from _decoded(context, rows, values=True))}
+    return [values.get(key) for key in keys]
 
 
 def get_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry | None]]:
     """The entries of the keys, in their order, None where there is none."""
-    entries = yield from _entries(context, keys, source, with_values=values)
+    entries = yield from _entries(context, keys, source, values=values)
     return [None if (entry := entries.get(key)) is None else _entry(*entry) for key in keys]
 
 
@@ -235,7 +241,7 @@ def value_batches(context: Context, keys: Sequence[str], source: str | None) -> 
 
 def present_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry]]:
     """The entries of those keys that are still there, in their order."""
-    entries = yield from _entries(context, keys, source, with_values=values)
+    entries = yield from _entries(context, keys, source, values=values)
     return [_entry(*entries[key]) for key in keys if key in entries]
 
 
@@ -291,21 +297,16 @@ def stats(context: Context) -> Flow[Stats]:
 
 
 def _entries(
-    context: Context, keys: Sequence[str], source: str | None, *, with_values: bool
+    context: Context, keys: Sequence[str], source: str | None, *, values: bool
 ) -> Flow[dict[str, tuple[Stored, Any]]]:
     """By key, the row written last and its value."""
     if not keys:
         return {}
     unique = list(dict.fromkeys(keys))
     rows: list[Stored] = yield Read(
-        lambda connection: context.queries.fetch(connection, context.collection, unique, source, values=with_values)
+        lambda connection: context.queries.fetch(connection, context.collection, unique, source, values=values)
     )
-    latest: dict[str, Stored] = {}
-    for row in rows:
-        other = latest.get(row.key)
-        if other is None or _is_newer(row, other):
-            latest[row.key] = row
-    decoded = yield from _decoded(context, list(latest.values()), values=with_values)
+    decoded = yield from _decoded(context, list(latest(rows).values()), values=values)
     return {row.key: (row, value) for row, value in decoded}
 
 
@@ -316,13 +317,6 @@ def _decoded(context: Context, rows: Sequence[Stored], *, values: bool) -> Flow[
         lambda: context.codec.decode_all(rows, values=values), heavy=heavy
     )
     return decoded
-
-
-def _is_newer(row: Stored, other: Stored) -> bool:
-    try:
-        return bool((row.updated_at, row.seq) > (other.updated_at, other.seq))
-    except TypeError:
-        return False  # one of them holds no time, as decoding will say
 
 
 def _entry(row: Stored, value: Any) -> Entry:

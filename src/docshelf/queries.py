@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import bindparam, delete, func, null, select, type_coerce, update
@@ -27,11 +28,8 @@ T = TypeVar("T")
 KEYS_PER_STATEMENT: Final = 20_000
 
 
-class Standing(NamedTuple):
-    """What a write has to know of an entry that stands."""
-
-    value_hash: bytes | None
-    version: str | None
+Standing = tuple["bytes | None", "str | None"]
+"""What a write has to know of an entry that stands: hash and version. (Python collects no plain tuples of these.)"""
 
 
 class Sized(NamedTuple):
@@ -62,6 +60,7 @@ class Queries:
             null().label(name) if name == "value" else column
             for name, column in zip(Stored._fields, self._stored, strict=True)
         ]
+        self._readable = self._stored[: Stored._fields.index("version")]
         self._of_collection = e.collection == bindparam("collection")
         self._of_keys = dialect.member(e.key, "keys")
         self._of_source = e.source == bindparam("source")
@@ -90,7 +89,7 @@ class Queries:
         for key, source, value_hash, version in self._narrowed(
             connection, "standing", columns, collection, keys=keys, sources=sources
         ):
-            found[key, source] = Standing(raw_bytes(value_hash), version)
+            found[key, source] = (raw_bytes(value_hash), version)
         return found
 
     def fetch(
@@ -99,7 +98,21 @@ class Queries:
         """The rows of some keys, in no order; a key has one for each of its sources."""
         columns = self._stored if values else self._without_value
         rows = self._narrowed(connection, values, columns, collection, keys=keys, sources=_only(source))
-        return [Stored(*row) for row in rows]
+        return list(starmap(Stored, rows))
+
+    def latest_values(
+        self, connection: Connection, collection: str, keys: Sequence[str], source: str | None
+    ) -> list[Stored]:
+        """For each key the row written last, without version, times and seq."""
+        rows = self._narrowed(connection, "values", self._readable, collection, keys=keys, sources=_only(source))
+        found: dict[str, Stored] = {}
+        repeated = set()
+        for row in starmap(Stored, rows):
+            if found.setdefault(row.key, row) is not row:
+                repeated.add(row.key)
+        if repeated:  # it takes their times to tell which one
+            found |= latest(self.fetch(connection, collection, list(repeated), source))
+        return list(found.values())
 
     def of_sources(
         self, connection: Connection, collection: str, sources: Sequence[str], *, values: bool
@@ -110,7 +123,7 @@ class Queries:
         statement = select(*columns).where(self._of_collection, self._of_sources)
         parameters = {"collection": collection, "sources": self.dialect.array(sources)}
         rows: Iterable[Any] = connection.execute(statement.order_by(e.seq), parameters)
-        return [Stored(*row) for row in rows]
+        return list(starmap(Stored, rows))
 
     def existing(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> set[str]:
         """Those of the keys that have an entry."""
@@ -270,6 +283,23 @@ class Queries:
             "source": self._of_source,
         }
         return [self._of_collection, *(conditions[name] for name in parameters)]
+
+
+def latest(rows: Iterable[Stored]) -> dict[str, Stored]:
+    """By key, the row written last."""
+    found: dict[str, Stored] = {}
+    for row in rows:
+        other = found.setdefault(row.key, row)
+        if other is not row and _is_newer(row, other):
+            found[row.key] = row
+    return found
+
+
+def _is_newer(row: Stored, other: Stored) -> bool:
+    try:
+        return bool((row.updated_at, row.seq) > (other.updated_at, other.seq))
+    except TypeError:
+        return False  # one of them holds no time, as decoding will say
 
 
 def _only(source: str | None) -> set[str] | None:

@@ -63,8 +63,10 @@ def dumps(value: Any) -> bytes:
     """
     try:
         if _is_plain(value, MAX_DEPTH):
-            with suppress(orjson.JSONEncodeError):  # a lone surrogate, which has to be tagged
+            try:
                 return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+            except orjson.JSONEncodeError:
+                pass  # a lone surrogate, which has to be tagged
         return orjson.dumps(_Encoder().encode(value, MAX_DEPTH), option=orjson.OPT_SORT_KEYS)
     except RecursionError:
         raise EncodeError("", "nested deeper than the rest of the stack allows") from None
