@@ -123,7 +123,6 @@ def test_a_downgrade_takes_the_tables_away(team: Team, engine: Engine, place: Lo
         assert "docshelf" not in str(catalog(connection, place.schema)["columns" if place.schema else "tables"])
 
 
-@pytest.mark.xfail(strict=False, reason="autogenerate knows no column storage; docs/design.md says what to add")
 def test_alembic_makes_the_tables_that_setup_makes(
     team: Team,
     place: Location,

@@ -22,10 +22,11 @@ Step = Callable[["Connection", "Dialect"], None]
 def _create_tables(connection: Connection, dialect: Dialect) -> None:
     dialect.create_namespace(connection)
     dialect.tables.metadata.create_all(connection, checkfirst=True)
+    dialect.complete_tables(connection)
 
 
 # Each step turns the schema of the version before it into its own. A database made by all of them in turn equals one
-# made by the last. Step 1 makes the tables.
+# made by the last. Step 1 makes the tables, or completes those that Alembic made.
 STEPS: Final[Mapping[int, Step]] = {1: _create_tables}
 
 

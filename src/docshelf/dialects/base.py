@@ -106,6 +106,9 @@ class Dialect(ABC):
     def create_namespace(self, connection: Connection) -> None:
         """Make the schema that the tables are to live in, where it is missing."""
 
+    def complete_tables(self, connection: Connection) -> None:
+        """Set what neither a SQLAlchemy Table nor Alembic can say about new tables."""
+
     @abstractmethod
     def disk_bytes(self, connection: Connection) -> int:
         """What the entries take on disk, with indexes."""

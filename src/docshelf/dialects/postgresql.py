@@ -115,6 +115,19 @@ class PostgreSQL(Dialect):
             if not connection.scalar(known, {"name": schema}):
                 connection.execute(CreateSchema(schema))
 
+    def complete_tables(self, connection: Connection) -> None:
+        # Values arrive compressed: to try again costs the server time (rows of 20 KB a second on PostgreSQL 18: 33
+        # against 2 thousand in, 130 against 22 thousand out). Only an owner may say so, and who is none can do without.
+        wanting = connection.scalar(
+            text(
+                "SELECT attstorage <> 'e' AND pg_has_role(relowner, 'USAGE') FROM pg_attribute "
+                f"JOIN pg_class ON pg_class.oid = attrelid WHERE attrelid = '{self._entries}'::regclass "
+                "AND attname = 'value'"
+            )
+        )
+        if wanting:
+            connection.execute(text(f"ALTER TABLE {self._entries} ALTER COLUMN value SET STORAGE EXTERNAL"))
+
     def disk_bytes(self, connection: Connection) -> int:
         size = func.pg_total_relation_size(literal_column(f"'{self._entries}'::regclass"))
         return int(connection.scalar(select(size)) or 0)
