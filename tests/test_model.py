@@ -324,13 +324,16 @@ def typed(value: Any) -> Any:
     return type(value), value
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "pg18"])
+@pytest.mark.parametrize("backend", ["sqlite", "pg18", "pg18 in partitions"])
 def test_a_store_does_what_the_model_does(
     backend: str, mode: str, loop: Loop, new_location: Callable[[str], Location]
 ) -> None:
     numbers = itertools.count()
 
-    with DocShelf(new_location(backend).url) as shelf:
+    server, _, partitioned = backend.partition(" in ")
+    with DocShelf(new_location(server).url) as shelf:
+        if partitioned:
+            shelf.setup(partitions=3)
 
         class Opened(Store):
             def open(self) -> Face:

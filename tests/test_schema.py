@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, select, text
 
 from docshelf import ConfigurationError, DocShelf, SchemaError
 from docshelf.dialects import Dialect, dialect_for
+from docshelf.dialects.base import Layout
 from docshelf.migrations import STEPS, Step, is_current, upgrade
 from docshelf.schema import define_tables
 from tests.conftest import Location
@@ -344,13 +345,13 @@ def test_a_newer_schema_is_refused_and_untouched(
 # Upgrades
 
 
-def add_note(connection: Connection, dialect: Dialect) -> None:
+def add_note(connection: Connection, dialect: Dialect, layout: Layout) -> None:
     """A step as a later version would bring it: a column, and what it holds in the rows that stand."""
     connection.execute(text(f"ALTER TABLE {dialect.tables.entries.name} ADD COLUMN note text"))
     connection.execute(text(f"UPDATE {dialect.tables.entries.name} SET note = key"))
 
 
-def add_index(connection: Connection, dialect: Dialect) -> None:
+def add_index(connection: Connection, dialect: Dialect, layout: Layout) -> None:
     connection.execute(text(f"CREATE INDEX {dialect.tables.entries.name}_note ON {dialect.tables.entries.name} (note)"))
 
 
@@ -410,8 +411,8 @@ def test_a_step_that_fails_leaves_the_version_before_all_of_them(
     with engine.connect() as connection:
         before = catalog(connection, location.schema)
 
-    def fail(connection: Connection, dialect: Dialect) -> None:
-        add_index(connection, dialect)
+    def fail(connection: Connection, dialect: Dialect, layout: Layout) -> None:
+        add_index(connection, dialect, layout)
         raise KeyError("a step that fails after it has done something")
 
     with pytest.raises(KeyError):
@@ -429,9 +430,9 @@ def test_upgrades_at_once_run_each_step_once(location: Location, new_engine: Cal
     meeting = threading.Barrier(8)
     runs: list[int] = []
 
-    def counted(connection: Connection, dialect: Dialect) -> None:
+    def counted(connection: Connection, dialect: Dialect, layout: Layout) -> None:
         runs.append(1)
-        add_note(connection, dialect)
+        add_note(connection, dialect, layout)
 
     engine = new_engine(location, pool_size=8)
 

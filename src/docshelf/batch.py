@@ -218,11 +218,13 @@ class Batch:
     ) -> dict[str, SourceNote]:
         """The notes that differ from what is written down; under a scope, also those of the sources that changed."""
         plan = self.plan
-        # Sources that only lost entries to a sync of the collection were not synced; their fingerprints are forgotten.
-        touched = {self.prepared.identities[position][1] for position in changed} if plan.scope is not None else set()
-        if plan.scope != "collection" and plan.scope is not None:
-            touched |= {source for _, source in stale}
         told = {source for source, note in plan.notes.items() if note != SourceNote()}
+        touched = set()
+        if plan.scope is not None:
+            lost = {source for _, source in stale}
+            touched = {self.prepared.identities[position][1] for position in changed}
+            # A source that only lost entries to a sync of the collection was not synced; its fingerprint is forgotten.
+            touched |= lost & told if plan.scope == "collection" else lost
         if not (touched or told):
             return {}
         known = self.context.queries.noted(connection, self.context.collection, touched | told)

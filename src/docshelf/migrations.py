@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import func, insert, inspect, select
 from sqlalchemy.exc import NoSuchTableError
 
+from docshelf.dialects.base import AS_ONE, Layout
 from docshelf.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -16,13 +17,12 @@ if TYPE_CHECKING:
 
     from docshelf.dialects import Dialect
 
-Step = Callable[["Connection", "Dialect"], None]
+Step = Callable[["Connection", "Dialect", Layout], None]
 
 
-def _create_tables(connection: Connection, dialect: Dialect) -> None:
+def _create_tables(connection: Connection, dialect: Dialect, layout: Layout) -> None:
     dialect.create_namespace(connection)
-    dialect.tables.metadata.create_all(connection, checkfirst=True)
-    dialect.complete_tables(connection)
+    dialect.create_tables(connection, layout)
 
 
 # Each step turns the schema of the version before it into its own. A database made by all of them in turn equals one
@@ -50,21 +50,24 @@ def is_current(connection: Connection, dialect: Dialect, steps: Mapping[int, Ste
     return version == max(steps)
 
 
-def upgrade(connection: Connection, dialect: Dialect, steps: Mapping[int, Step] = STEPS) -> None:
+def upgrade(
+    connection: Connection, dialect: Dialect, steps: Mapping[int, Step] = STEPS, *, layout: Layout = AS_ONE
+) -> None:
     """Bring the schema up to date, in one transaction, under a lock that other processes wait for.
 
     Raises:
-        SchemaError: as `is_current` does.
+        SchemaError: as `is_current` does, or the table that is there cannot have this layout.
     """
     dialect.lock_schema(connection)
-    if is_current(connection, dialect, steps):
-        return
-    versions = dialect.tables.versions
-    done = _version(connection, dialect) if _is_there(connection, versions) else 0
-    for version in sorted(steps):
-        if version > done:
-            steps[version](connection, dialect)
-            connection.execute(insert(versions).values(version=version, applied_at=datetime.now(timezone.utc)))
+    if not is_current(connection, dialect, steps):
+        versions = dialect.tables.versions
+        done = _version(connection, dialect) if _is_there(connection, versions) else 0
+        for version in sorted(steps):
+            if version > done:
+                steps[version](connection, dialect, layout)
+                connection.execute(insert(versions).values(version=version, applied_at=datetime.now(timezone.utc)))
+    if not dialect.is_laid_out(connection, layout):
+        dialect.lay_out(connection, layout)
 
 
 def _version(connection: Connection, dialect: Dialect) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from docshelf.batch import Batch, Context, Outcome, Prepared, WritePlan, delete_entries
 from docshelf.codec import Stored, raw_bytes, utc_time
-from docshelf.dialects.base import Identity, PackedRow
+from docshelf.dialects.base import AS_ONE, Identity, Layout, PackedRow
 from docshelf.engine import Compute, Flow, Read, Write
 from docshelf.errors import CorruptEntryError, DatabaseError, SchemaError
 from docshelf.migrations import is_current, upgrade
@@ -31,13 +31,17 @@ _PAGE_BYTES: Final = 16 * 1024 * 1024
 _PAGE_VALUES: Final = 500
 
 
-def setup(context: Context) -> Flow[None]:
-    """Create or upgrade the tables where that is needed."""
+def setup(context: Context, layout: Layout = AS_ONE) -> Flow[None]:
+    """Create or upgrade the tables, and spread the entries, where that is needed."""
     dialect = context.dialect
-    if (yield Read(partial(is_current, dialect=dialect))):
+
+    def is_done(connection: Connection) -> bool:
+        return is_current(connection, dialect) and dialect.is_laid_out(connection, layout)
+
+    if (yield Read(is_done)):
         return
     try:
-        yield Write(partial(upgrade, dialect=dialect))
+        yield Write(partial(upgrade, dialect=dialect, layout=layout))
     except DatabaseError as exc:
         if exc.sqlstate not in ("42501", "3F000"):  # insufficient privilege, no schema to create in
             raise

@@ -14,7 +14,7 @@ from docshelf import operations
 from docshelf.batch import Context, Scope, WritePlan
 from docshelf.codec import DEFAULT_MAX_VALUE_BYTES, Codec, ContentType, HashOn, OnCorrupt
 from docshelf.dialects import dialect_for
-from docshelf.dialects.base import Identity
+from docshelf.dialects.base import AS_ONE, MAX_PARTITIONS, Identity, Layout
 from docshelf.engine import Backend, BoundBackend, Flow, GivenEngines, OwnEngines
 from docshelf.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError
 from docshelf.models import Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
@@ -176,22 +176,42 @@ class DocShelf:
 
     # Life
 
-    def setup(self) -> None:
+    def setup(self, *, partitions: int | None = None, distribute: Literal["citus"] | None = None) -> None:
         """Create the tables, or bring them up to date; else it happens on first use. Safe from many processes at once.
 
+        Args:
+            partitions: on PostgreSQL, make the table of entries in this many hash partitions by key, 1 to 1,024. One
+                that is there has to have as many.
+            distribute: "citus" has Citus distribute the entries by key over its workers, if they are not yet.
+
         Raises:
-            SchemaError: the schema is newer than this docshelf, a table of that name is not docshelf's, or the role
-                may not create what is missing.
+            SchemaError: the schema is newer than this docshelf, a table of that name is not docshelf's, the role may
+                not create what is missing, the table has other partitions, or the database has no Citus.
+            ConfigurationError: this database cannot be set up so.
         """
+        layout = self._layout(partitions, distribute)
         self._backend.check_open()
-        self._backend.run(operations.setup(self._context))
+        self._backend.run(operations.setup(self._context, layout))
         self._backend.ready = True
 
-    async def asetup(self) -> None:
+    async def asetup(self, *, partitions: int | None = None, distribute: Literal["citus"] | None = None) -> None:
         """As `setup`."""
+        layout = self._layout(partitions, distribute)
         self._backend.check_open()
-        await self._backend.arun(operations.setup(self._context))
+        await self._backend.arun(operations.setup(self._context, layout))
         self._backend.ready = True
+
+    def _layout(self, partitions: int | None, distribute: Literal["citus"] | None) -> Layout:
+        if partitions is not None and (type(partitions) is not int or not 1 <= partitions <= MAX_PARTITIONS):
+            raise ConfigurationError(f"partitions={partitions!r}: give 1 to {MAX_PARTITIONS:,}")
+        if distribute not in (None, "citus"):
+            raise ConfigurationError(f"distribute={distribute!r}: give 'citus'")
+        if partitions is not None and distribute is not None:
+            raise ConfigurationError("both partitions and distribute were given; Citus makes partitions of its own")
+        layout = Layout(partitions, distribute)
+        if layout != AS_ONE and self._backend.dialect.name != "postgresql":
+            raise ConfigurationError(f"{self._backend.dialect.name} has neither partitions nor Citus; use PostgreSQL")
+        return layout
 
     def close(self) -> None:
         """Close the connections that this store opened; it cannot be used afterwards. Views share its fate."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # A write takes one number and this many values of seq, so that rows keep the order of the input although they are
 # written in the order of their keys.
 SEQ_PER_TICKET: Final = 2**24
+
+# More make planning slower than the rows are worth.
+MAX_PARTITIONS: Final = 1024
 
 Identity = tuple[str, str]
 """(key, source): what names an entry within its collection."""
@@ -42,6 +45,16 @@ class PackedRow(NamedTuple):
     encoding: str | None
     version: str | None
     position: int
+
+
+class Layout(NamedTuple):
+    """How the entries are spread: over `partitions` hash partitions by key, or by Citus, or neither."""
+
+    partitions: int | None = None
+    distribute: Literal["citus"] | None = None
+
+
+AS_ONE: Final = Layout()
 
 
 class Dialect(ABC):
@@ -106,8 +119,20 @@ class Dialect(ABC):
     def create_namespace(self, connection: Connection) -> None:
         """Make the schema that the tables are to live in, where it is missing."""
 
-    def complete_tables(self, connection: Connection) -> None:
-        """Set what neither a SQLAlchemy Table nor Alembic can say about new tables."""
+    def create_tables(self, connection: Connection, layout: Layout) -> None:
+        """Create the tables that are missing, and complete those that Alembic made."""
+        self.tables.metadata.create_all(connection, checkfirst=True)
+
+    def is_laid_out(self, connection: Connection, layout: Layout) -> bool:
+        """True when the entries are spread as asked; False when `lay_out` can do it.
+
+        Raises:
+            SchemaError: nothing can, now that the table is there.
+        """
+        return True
+
+    def lay_out(self, connection: Connection, layout: Layout) -> None:
+        """Spread the entries of a table that is there as asked."""
 
     @abstractmethod
     def disk_bytes(self, connection: Connection) -> int:
