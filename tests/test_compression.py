@@ -25,14 +25,12 @@ LIMIT = MIB
 ONE_MIB_OF_ZEROS = bytes(MIB)
 
 
-@cache
-
-
 def pack(data: bytes, *, compress: bool) -> tuple[str, bytes]:
     [packed] = pack_all([data], compress=compress)
     return packed
 
 
+@cache
 def bomb(*, tells_its_size: bool) -> bytes:
     """A frame of some kilobytes that holds 256 MiB of zeros."""
     size = 256 * MIB
