@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from docshelf import ArgumentTypeError, ArgumentValueError, DocShelfError, Item
 from docshelf.validation import (
+    CheckedItems,
     check_collection,
     check_items,
     check_iterable,
@@ -204,30 +205,32 @@ def test_each_part_of_an_item_is_checked(pair: Any, error: type[Exception], said
 
 
 def test_items_may_be_a_mapping_or_pairs_or_longer() -> None:
-    expected = {("a", "s"): Item("a", 1, "s"), ("b", "s"): Item("b", 2, "s")}
+    expected = CheckedItems({("a", "s"): 1, ("b", "s"): 2}, {})
     assert check_items({"a": 1, "b": 2}, "s") == expected
     assert check_items([("a", 1), ["b", 2]], "s") == expected
     assert check_items(iter([Item("a", 1), ("b", 2, None, None)]), "s") == expected
-    assert check_items([("a", 1, "", "v")], "s") == {("a", ""): Item("a", 1, "", "v")}
-    assert check_items([], "s") == {}
+    assert check_items([("a", 1, "", "v")], "s") == CheckedItems({("a", ""): 1}, {("a", ""): "v"})
+    assert check_items([], "s") == CheckedItems({}, {})
 
 
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["a", "b", "\ud7ff"]), st.integers(), st.sampled_from([None, "", "s", "t"]), st.none()
+            st.sampled_from(["a", "b", "\ud7ff"]),
+            st.integers(),
+            st.sampled_from([None, "", "s", "t"]),
+            st.sampled_from([None, "v", "w"]),
         )
     ),
     st.sampled_from(["", "s"]),
 )
 def test_of_items_with_the_same_key_and_source_the_last_wins(items: list[Any], source: str) -> None:
-    model: dict[tuple[str, str], int] = {}
-    for key, value, of, _ in items:
-        model[key, source if of is None else of] = value
-    checked = check_items(items, source)
-    assert {identity: item.value for identity, item in checked.items()} == model
-    assert list(checked) == list(model)
-    assert all(identity == (item.key, item.source) for identity, item in checked.items())
+    model: dict[tuple[str, str], tuple[int, str | None]] = {}
+    for key, value, of, version in items:
+        model[key, source if of is None else of] = (value, version)
+    values, versions = check_items(items, source)
+    assert list(values.items()) == [(identity, value) for identity, (value, _) in model.items()]
+    assert versions == {identity: version for identity, (_, version) in model.items() if version is not None}
 
 
 # Prefixes

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from docshelf.codec import Codec
 from docshelf.dialects.base import Identity, PackedRow
 from docshelf.errors import MassDeleteError
-from docshelf.models import DEL, SKIP, Change, Item, Op, Report, SourceNote
+from docshelf.models import DEL, SKIP, Change, Op, Report, SourceNote
 from docshelf.queries import Queries, Standing, chunked
+from docshelf.validation import CheckedItems
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -47,10 +48,10 @@ class Prepared:
 
     __slots__ = ("_checksums", "_codec", "_content_types", "_data", "_rows", "hashes", "identities", "items", "sizes")
 
-    def __init__(self, codec: Codec, items: Mapping[Identity, Item]) -> None:
+    def __init__(self, codec: Codec, items: CheckedItems) -> None:
         """Serialize and hash every item; the first that cannot be stored raises."""
         self.items = items
-        self.identities = list(items)
+        self.identities = list(items.values)
         self.hashes: list[bytes] = []
         self.sizes: list[int] = []
         self._codec = codec
@@ -59,8 +60,8 @@ class Prepared:
         self._checksums: list[bytes | None] = []
         self._rows: dict[int, PackedRow] = {}
         kept = 0
-        for item in items.values():
-            content_type, data, value_hash, checksum = codec.encode(item.value, item.key)
+        for (key, _), value in items.values.items():
+            content_type, data, value_hash, checksum = codec.encode(value, key)
             size = len(data)
             kept += size
             self.hashes.append(value_hash)
@@ -70,15 +71,19 @@ class Prepared:
             self._checksums.append(checksum)
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.identities)
+
+    def __contains__(self, identity: Identity) -> bool:
+        return identity in self.items.values
 
     def changed(self, standing: Mapping[Identity, Standing]) -> list[int]:
         """The positions of the items to write, in the order of their identities, which all writers keep."""
         found = []
+        versions = self.items.versions
         for position, (identity, value_hash) in enumerate(zip(self.identities, self.hashes, strict=True)):
             there = standing.get(identity)
             if there is not None and there[0] == value_hash:
-                version = self.items[identity].version
+                version = versions.get(identity)
                 if version is None or version == there[1]:
                     continue
             found.append(position)
@@ -99,7 +104,7 @@ class Prepared:
                 self._checksums[position],
                 self._content_types[position],
                 encoding,
-                self.items[identity].version,
+                self.items.versions.get(identity),
                 position,
             )
 
@@ -111,8 +116,8 @@ class Prepared:
         data = self._data[position]
         if data is None:
             # Encoded anew as a whole, so that hash and bytes belong together whatever became of the value.
-            item = self.items[self.identities[position]]
-            encoded = self._codec.encode(item.value, item.key)
+            identity = self.identities[position]
+            encoded = self._codec.encode(self.items.values[identity], identity[0])
             self._content_types[position], data, self.hashes[position], self._checksums[position] = encoded
         return data
 
@@ -172,7 +177,7 @@ class Batch:
         """The entries to delete."""
         if self.plan.scope is None and not self.plan.move:
             return []
-        return sorted(identity for identity in standing if identity not in self.prepared.items)
+        return sorted(identity for identity in standing if identity not in self.prepared)
 
     def check_mass_delete(self, standing: Mapping[Identity, Standing], stale: Sequence[Identity]) -> None:
         plan = self.plan

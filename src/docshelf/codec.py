@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 from docshelf.compression import UnpackError, pack_all, unpack
@@ -275,13 +276,18 @@ def canonical_bytes(value: Any) -> bytes:
         raise UnsupportedValueError(str(exc)) from exc
 
 
-def _hash(content_type: str, data: bytes) -> bytes:
+@lru_cache(64)
+def _prefix(content_type: str) -> bytes:
     # The content type is part of what is hashed: b"1" and 1 have the same bytes and are not the same value.
-    return hashlib.sha256(b"%b\n%b" % (content_type.encode("utf-8", "surrogatepass"), data)).digest()
+    return content_type.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _hash(content_type: str, data: bytes) -> bytes:
+    return hashlib.sha256(_prefix(content_type) + data).digest()
 
 
 def _checksum(value_hash: bytes, content_type: str, data: bytes) -> bytes:
-    return _hash(value_hash.hex() + content_type, data)
+    return hashlib.sha256(value_hash.hex().encode() + _prefix(content_type) + data).digest()
 
 
 def _check_times(row: Stored) -> None:

@@ -15,8 +15,9 @@ from docshelf.dialects.base import AS_ONE, Identity, Layout, PackedRow
 from docshelf.engine import Compute, Flow, Read, Write
 from docshelf.errors import CorruptEntryError, DatabaseError, SchemaError
 from docshelf.migrations import is_current, upgrade
-from docshelf.models import DEL, INS, SKIP, UPD, Change, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.models import DEL, INS, SKIP, UPD, Change, Entry, Op, Problem, Report, Source, SourceNote, Stats
 from docshelf.queries import Standing, chunked, latest
+from docshelf.validation import CheckedItems
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -52,9 +53,9 @@ def setup(context: Context, layout: Layout = AS_ONE) -> Flow[None]:
         ) from exc
 
 
-def write(context: Context, items: Mapping[Identity, Item], plan: WritePlan) -> Flow[Report]:
+def write(context: Context, items: CheckedItems, plan: WritePlan) -> Flow[Report]:
     """Make the database hold the items, and under a scope nothing else; the report says what that took."""
-    prepared: Prepared = yield Compute(partial(Prepared, context.codec, items), heavy=_is_heavy(items.values()))
+    prepared: Prepared = yield Compute(partial(Prepared, context.codec, items), heavy=_is_heavy(items.values.values()))
     batch = Batch(context, plan, prepared)
     if not prepared and plan.scope is None and not plan.notes:
         return Report(dry_run=plan.dry_run)
@@ -337,8 +338,8 @@ def _entry(row: Stored, value: Any) -> Entry:
     )
 
 
-def _is_heavy(items: Collection[Item]) -> bool:
-    if len(items) > _LIGHT_ITEMS:
+def _is_heavy(values: Collection[Any]) -> bool:
+    if len(values) > _LIGHT_ITEMS:
         return True
     # Text and bytes tell their size; what a document or a dict holds is not worth the look for so few.
-    return any(isinstance(item.value, str | bytes) and len(item.value) > _LIGHT_BYTES for item in items)
+    return any(isinstance(value, str | bytes) and len(value) > _LIGHT_BYTES for value in values)

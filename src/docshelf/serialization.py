@@ -64,9 +64,12 @@ def dumps(value: Any) -> bytes:
     try:
         if _is_plain(value, MAX_DEPTH):
             try:
-                return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+                data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
             except orjson.JSONEncodeError:
                 pass  # a lone surrogate, which has to be tagged
+            else:
+                if not _may_hold_tags(data) or _has_plain_keys(value):
+                    return data
         return orjson.dumps(_Encoder().encode(value, MAX_DEPTH), option=orjson.OPT_SORT_KEYS)
     except RecursionError:
         raise EncodeError("", "nested deeper than the rest of the stack allows") from None
@@ -80,16 +83,20 @@ def loads(data: bytes) -> Any:
     """
     try:
         value = orjson.loads(data)
-        # No tag without this byte pair, and most documents have no tag.
-        return _decode(value) if b'"$' in data else value
+        return _decode(value) if _may_hold_tags(data) else value
     except DecodeError:
         raise
     except (ValueError, TypeError, ArithmeticError, DecimalException, RecursionError) as exc:
         raise DecodeError(f"not canonical JSON ({type(exc).__name__})") from exc
 
 
+def _may_hold_tags(data: bytes) -> bool:
+    """False for most documents: no tag is without this pair of bytes. (To look for one is done in a fraction.)"""
+    return b"$" in data and b'"$' in data
+
+
 def _is_plain(value: Any, depth: int) -> bool:
-    """True when orjson alone writes `value` without loss; lone surrogates it refuses by itself."""
+    """True when orjson alone writes `value` without loss, but for lone surrogates and keys that start as tags do."""
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return True
@@ -101,17 +108,30 @@ def _is_plain(value: Any, depth: int) -> bool:
         return False
     if kind is dict:
         for key, item in value.items():
-            if type(key) is not str or key[:1] == "$":
+            if type(key) is not str:
                 return False
-            if type(item) is not str and not _is_plain(item, depth - 1):
+            if type(item) is not str and item is not None and not _is_plain(item, depth - 1):
                 return False
         return True
     if kind is list:
         for item in value:  # noqa: SIM110 - a generator would take a frame of the stack at each level
-            if not _is_plain(item, depth - 1):
+            if type(item) is not str and not _is_plain(item, depth - 1):
                 return False
         return True
     return False
+
+
+def _has_plain_keys(value: Any) -> bool:
+    """True when no key within a value of dicts and lists starts as a tag does."""
+    if type(value) is dict:
+        for key, item in value.items():
+            if key[:1] == "$" or (type(item) is not str and not _has_plain_keys(item)):
+                return False
+    elif type(value) is list:
+        for item in value:
+            if type(item) is not str and not _has_plain_keys(item):
+                return False
+    return True
 
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")

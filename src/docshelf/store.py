@@ -14,7 +14,7 @@ from docshelf import operations
 from docshelf.batch import Context, Scope, WritePlan
 from docshelf.codec import DEFAULT_MAX_VALUE_BYTES, Codec, ContentType, HashOn, OnCorrupt
 from docshelf.dialects import dialect_for
-from docshelf.dialects.base import AS_ONE, MAX_PARTITIONS, Identity, Layout
+from docshelf.dialects.base import AS_ONE, MAX_PARTITIONS, Layout
 from docshelf.engine import Backend, BoundBackend, Flow, GivenEngines, OwnEngines
 from docshelf.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError
 from docshelf.models import Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
@@ -24,6 +24,7 @@ from docshelf.schema import define_tables
 from docshelf.serialization import EncodeError, dumps
 from docshelf.urls import parse_url
 from docshelf.validation import (
+    CheckedItems,
     check_collection,
     check_items,
     check_iterable,
@@ -577,12 +578,12 @@ class DocShelf:
         """As `set_versions`."""
         return await self._arun(operations.set_versions(self._context, _check_versions(versions), _optional(source)))
 
-    def _write(self, items: dict[Identity, Item], plan: WritePlan, *, show_progress: bool) -> Report:
-        with progress(len(items), "writing", show=show_progress) as tick:
+    def _write(self, items: CheckedItems, plan: WritePlan, *, show_progress: bool) -> Report:
+        with progress(len(items.values), "writing", show=show_progress) as tick:
             return self._run(operations.write(replace(self._context, tick=tick), items, plan))
 
-    async def _awrite(self, items: dict[Identity, Item], plan: WritePlan, *, show_progress: bool) -> Report:
-        with progress(len(items), "writing", show=show_progress) as tick:
+    async def _awrite(self, items: CheckedItems, plan: WritePlan, *, show_progress: bool) -> Report:
+        with progress(len(items.values), "writing", show=show_progress) as tick:
             return await self._arun(operations.write(replace(self._context, tick=tick), items, plan))
 
     def mdelete(self, keys: Iterable[str], *, source: str | None = None) -> Report:
@@ -675,11 +676,11 @@ def _optional(source: str | None) -> str | None:
 
 def _mset_plan(
     items: Items, source: str, *, move: bool, notes: Mapping[str, SourceNote] | None, dry_run: bool
-) -> tuple[dict[Identity, Item], WritePlan]:
+) -> tuple[CheckedItems, WritePlan]:
     checked = check_items(items, check_source(source))
     told = _check_notes(notes)
-    sources = frozenset(of for _, of in checked) | told.keys()
-    if move and len({key for key, _ in checked}) < len(checked):
+    sources = frozenset(of for _, of in checked.values) | told.keys()
+    if move and len({key for key, _ in checked.values}) < len(checked.values):
         raise ArgumentValueError("with move=True a key lives in one source, and one of the items stands there twice")
     return checked, WritePlan(sources=sources, move=move, notes=told, dry_run=dry_run)
 
@@ -694,7 +695,7 @@ def _sync_plan(
     allow_mass_delete: bool,
     note: SourceNote,
     notes: Mapping[str, SourceNote] | None,
-) -> tuple[dict[Identity, Item], WritePlan]:
+) -> tuple[CheckedItems, WritePlan]:
     source = check_source(source)
     if scope not in ("source", "sources", "collection"):
         raise ArgumentValueError(f"scope={scope!r}: give 'source', 'sources' or 'collection'")
@@ -707,7 +708,7 @@ def _sync_plan(
     if scope == "source":
         if told:
             raise ArgumentValueError("notes are for scope='sources'; give fingerprint and metadata themselves")
-        for key, other in checked:
+        for key, other in checked.values:
             if other != source:
                 raise ArgumentValueError(
                     f"the item {key!r} names the source {other!r} in a sync of {source!r}; sync each source by "
@@ -716,7 +717,7 @@ def _sync_plan(
         told = _check_notes({source: note})
     elif note != SourceNote():
         raise ArgumentValueError(f"fingerprint and metadata are for scope='source'; with {scope!r} pass notes=")
-    sources = frozenset((source,)) if scope == "source" else frozenset(of for _, of in checked) | told.keys()
+    sources = frozenset((source,)) if scope == "source" else frozenset(of for _, of in checked.values) | told.keys()
     return checked, WritePlan(
         scope,
         sources,

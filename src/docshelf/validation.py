@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from docshelf.errors import ArgumentTypeError, ArgumentValueError
-from docshelf.models import Item
 
 # One PostgreSQL index row holds 2,704 bytes and carries collection, key and source.
 MAX_KEY_BYTES: Final = 1024
@@ -21,6 +20,8 @@ def check_key(key: Any) -> str:
         ArgumentTypeError: it is not text.
         ArgumentValueError: it is empty, over 1,024 bytes, or holds a NUL or a lone surrogate.
     """
+    if type(key) is str and 0 < len(key) <= MAX_KEY_BYTES and key.isascii() and "\0" not in key:
+        return key  # nearly all
     checked = _check_text(key, "key", MAX_KEY_BYTES)
     if not checked:
         raise ArgumentValueError("a key is empty; a key is text of 1 to 1,024 bytes")
@@ -55,8 +56,20 @@ def check_keys(keys: Any) -> list[str]:
     return [check_key(key) for key in check_iterable(keys, "keys", "keys")]
 
 
-def check_items(items: Any, source: str) -> dict[tuple[str, str], Item]:
-    """The items of a batch by (key, source), in input order; of equal ones the last wins.
+class CheckedItems(NamedTuple):
+    """The items of a batch by (key, source), in input order.
+
+    Attributes:
+        values: what each of them is to hold.
+        versions: of those that state one.
+    """
+
+    values: dict[tuple[str, str], Any]
+    versions: dict[tuple[str, str], str]
+
+
+def check_items(items: Any, source: str) -> CheckedItems:
+    """The items of a batch; of those with equal key and source the last wins, in the place of the first.
 
     Args:
         items: a mapping of keys to values, or any iterable of `Item` or of tuples `(key, value[, source[, version]])`.
@@ -65,21 +78,27 @@ def check_items(items: Any, source: str) -> dict[tuple[str, str], Item]:
     Raises:
         ArgumentTypeError, ArgumentValueError: for items, keys, sources or versions that cannot be.
     """
-    pairs: Iterable[Any]
-    pairs = items.items() if isinstance(items, Mapping) else check_iterable(items, "items", "(key, value) pairs")
-    checked: dict[tuple[str, str], Item] = {}
-    for position, pair in enumerate(pairs):
+    values: dict[tuple[str, str], Any] = {}
+    versions: dict[tuple[str, str], str] = {}
+    if isinstance(items, Mapping):
+        for key, value in items.items():
+            values[check_key(key), source] = value
+        return CheckedItems(values, versions)
+    for position, pair in enumerate(check_iterable(items, "items", "(key, value) pairs")):
         if not isinstance(pair, tuple | list) or not 2 <= len(pair) <= 4:
             raise ArgumentTypeError(
                 f"item {position} is a {type(pair).__name__}; each item is a tuple (key, value), an Item, "
                 "or the whole is a mapping of keys to values"
             )
-        item = Item(*pair)
-        key = check_key(item.key)
-        from_source = source if item.source is None else check_source(item.source, f" of the key {key!r}")
-        version = item.version if item.version is None else check_label(item.version, "version", f" of the key {key!r}")
-        checked[key, from_source] = Item(key, item.value, from_source, version)
-    return checked
+        key, value, given, version = (*pair, None, None)[:4]
+        key = check_key(key)
+        identity = (key, source if given is None else check_source(given, f" of the key {key!r}"))
+        values[identity] = value
+        if version is not None:
+            versions[identity] = _check_text(version, "version", None, f" of the key {key!r}")
+        elif versions:
+            versions.pop(identity, None)
+    return CheckedItems(values, versions)
 
 
 def prefix_end(prefix: str) -> str | None:
