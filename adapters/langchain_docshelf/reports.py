@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 
 from docshelf import Report
@@ -23,22 +22,14 @@ class RetrieverReport(Report):
     removed: int = 0
 
     @property
-    def _children(self) -> list[tuple[str, int]]:
-        return [("embedded", self.embedded), ("spared", self.spared), ("removed", self.removed)]
+    def _further(self) -> dict[str, int]:
+        return {"embedded": self.embedded, "spared": self.spared, "removed": self.removed}
 
     def __repr__(self) -> str:
-        numbers = [*self.counts.items(), *self._children]
-        counts = " ".join(f"{name}={count}" for name, count in numbers)
+        counts = " ".join(f"{name}={count}" for name, count in {**self.counts, **self._further}.items())
         return f"<{type(self).__name__} {counts}{' dry_run' if self.dry_run else ''}>"
 
     def __str__(self) -> str:
-        rows = [*self.counts.items(), *self._children]
+        rows = {**self.counts, **self._further}.items()
         head = "would be" if self.dry_run else "done"
         return "\n".join([f"{'op':<8}  {head:>8}", *(f"{name:<8}  {count:>8,}" for name, count in rows)])
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td style='text-align:right'>{count:,}</td></tr>"
-            for name, count in self._children
-        )
-        return super()._repr_html_().replace("</tbody>", f"{rows}</tbody>")

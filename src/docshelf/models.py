@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, overload
+
+from docshelf import views
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -112,13 +113,13 @@ class Report(Sequence[Change]):
         lines += [f"{op:<4}  {count:>8,}" for op, count in self.counts.items()]
         return "\n".join(lines)
 
+    @property
+    def _further(self) -> dict[str, int]:
+        """What else a subclass counts, by name."""
+        return {}
+
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(op)}</td><td style='text-align:right'>{count:,}</td></tr>"
-            for op, count in self.counts.items()
-        )
-        head = "would be" if self.dry_run else "done"
-        return f"<table><thead><tr><th>op</th><th>{head}</th></tr></thead><tbody>{rows}</tbody></table>"
+        return views.report(self, self._further)
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,9 @@ class Entry:
     updated_at: datetime
     seq: int
 
+    def _repr_html_(self) -> str:
+        return views.entry(self)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -164,6 +168,16 @@ class Source:
     fingerprint: str | None = None
     metadata: Mapping[str, Any] | None = None
     synced_at: datetime | None = None
+
+    def _repr_html_(self) -> str:
+        return views.sources([self])
+
+
+class Sources(list[Source]):
+    """The list of sources that a store gives, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        return views.sources(self)
 
 
 @dataclass(frozen=True)
@@ -194,6 +208,9 @@ class Stats:
     sources: int
     stored_bytes: int
     disk_bytes: int
+
+    def _repr_html_(self) -> str:
+        return views.stats(self)
 
 
 class Problem(NamedTuple):

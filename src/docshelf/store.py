@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from docshelf import operations
+from docshelf import operations, views
 from docshelf.batch import Context, Scope, WritePlan
 from docshelf.codec import DEFAULT_MAX_VALUE_BYTES, Codec, ContentType, HashOn, OnCorrupt
 from docshelf.dialects import dialect_for
 from docshelf.dialects.base import AS_ONE, MAX_PARTITIONS, Layout
 from docshelf.engine import Backend, BoundBackend, Flow, GivenEngines, OwnEngines
 from docshelf.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError
-from docshelf.models import Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.models import Entry, Item, Op, Problem, Report, SourceNote, Sources, Stats
 from docshelf.progress import progress
 from docshelf.queries import Queries
 from docshelf.schema import define_tables
@@ -133,6 +133,18 @@ class DocShelf:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.collection!r} {self._backend!r}>"
+
+    def _repr_html_(self) -> str:
+        # Of the object alone: to show a store asks the database nothing, so it never waits, fails or makes tables.
+        codec = self._context.codec
+        counts = codec.hash_on if isinstance(codec.hash_on, str) else getattr(codec.hash_on, "__name__", "a function")
+        facts = {
+            "collection": self.collection,
+            "database": repr(self._backend),
+            "table": str(self._context.dialect.tables.entries.fullname),
+            "counts as change": ", without ".join([counts, *sorted(codec.hash_exclude)]),
+        }
+        return views.shelf(type(self).__name__, facts)
 
     # Other faces of the same database
 
@@ -607,13 +619,13 @@ class DocShelf:
 
     # Sources
 
-    def sources(self) -> list[Source]:
+    def sources(self) -> Sources:
         """Every source that has entries or was synced, ordered by name."""
-        return self._run(operations.sources(self._context))
+        return Sources(self._run(operations.sources(self._context)))
 
-    async def asources(self) -> list[Source]:
+    async def asources(self) -> Sources:
         """As `sources`."""
-        return await self._arun(operations.sources(self._context))
+        return Sources(await self._arun(operations.sources(self._context)))
 
     def source_changed(self, source: str, fingerprint: str) -> bool:
         """True unless the source's last sync had this fingerprint. Does not read its entries."""
@@ -633,11 +645,26 @@ class DocShelf:
 
     def delete_source(self, source: str) -> Report:
         """Delete a source with all its entries; the same keys in other sources stay."""
-        return self._run(operations.delete_source(self._context, check_source(source)))
+        return self.delete_sources([source])
 
     async def adelete_source(self, source: str) -> Report:
         """As `delete_source`."""
-        return await self._arun(operations.delete_source(self._context, check_source(source)))
+        return await self.adelete_sources([source])
+
+    def delete_sources(self, sources: Iterable[str], *, keys: Iterable[str] = ()) -> Report:
+        """Delete sources with all their entries, in one transaction.
+
+        Args:
+            sources: their names; those that are not there are passed over.
+            keys: entries of these keys go too, whatever their source.
+        """
+        names, others = _check_sources(sources), check_keys(keys)
+        return self._run(operations.delete_sources(self._context, names, others))
+
+    async def adelete_sources(self, sources: Iterable[str], *, keys: Iterable[str] = ()) -> Report:
+        """As `delete_sources`."""
+        names, others = _check_sources(sources), check_keys(keys)
+        return await self._arun(operations.delete_sources(self._context, names, others))
 
     # Health
 
