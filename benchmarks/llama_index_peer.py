@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from llama_index.core.schema import BaseNode, NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.storage.docstore import BaseDocumentStore, SimpleDocumentStore
-from llama_index_docshelf import DocShelfDocumentStore
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine
 
 from benchmarks.corpus import build_corpus
+from llama_index_docshelf import DocShelfDocumentStore
 from tests.support.servers import wheel_server
 
 NODES, SIZE, DOCUMENTS = 3_000, 2_000, 30

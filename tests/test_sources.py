@@ -147,6 +147,24 @@ def test_delete_source_takes_its_entries_and_what_is_known_of_it(face: Face) -> 
     assert listed(face) == [("g", 1, "one")]
 
 
+def test_several_sources_and_some_keys_go_in_one_call(face: Face) -> None:
+    for source in ("f", "g", "h"):
+        face.sync({"a": source, f"only {source}": 1}, source=source, fingerprint="one")
+    face.set("own", 1)
+    report = face.delete_sources(iter(["g", "f", "never there"]), keys=["own", "only h", "f"])
+    assert [tuple(change) for change in report] == [
+        ("a", "DEL", "f"),
+        ("a", "DEL", "g"),
+        ("only f", "DEL", "f"),
+        ("only g", "DEL", "g"),
+        ("only h", "DEL", "h"),
+        ("own", "DEL", ""),
+    ]
+    assert listed(face) == [("h", 1, None)]
+    assert not face.delete_sources([])
+    assert [change.key for change in face.delete_sources([], keys=["a"])] == ["a"]
+
+
 def test_an_unchanged_file_need_not_be_parsed(face: Face, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("first\nsecond\n")

@@ -70,6 +70,7 @@ WRITES: dict[str, Callable[[Face, list[str]], object]] = {
     "mdelete of a source": lambda face, keys: face.mdelete(keys, source="f"),
     "mdelete of the absent": lambda face, keys: face.mdelete([f"no {key}" for key in keys]),
     "delete_source": lambda face, keys: face.delete_source("f"),
+    "delete_sources with keys": lambda face, keys: face.delete_sources(["f"], keys=keys),
     "clear": lambda face, keys: face.clear(),
     "sources": lambda face, keys: face.sources(),
     "stats": lambda face, keys: face.stats(),

@@ -26,10 +26,11 @@ class RetrieverReport(Report):
         return {"embedded": self.embedded, "spared": self.spared, "removed": self.removed}
 
     def __repr__(self) -> str:
-        counts = " ".join(f"{name}={count}" for name, count in {**self.counts, **self._further}.items())
+        numbers = [*self.counts.items(), *self._further.items()]
+        counts = " ".join(f"{name}={count}" for name, count in numbers)
         return f"<{type(self).__name__} {counts}{' dry_run' if self.dry_run else ''}>"
 
     def __str__(self) -> str:
-        rows = {**self.counts, **self._further}.items()
+        rows = [*self.counts.items(), *self._further.items()]
         head = "would be" if self.dry_run else "done"
         return "\n".join([f"{'op':<8}  {head:>8}", *(f"{name:<8}  {count:>8,}" for name, count in rows)])

@@ -12,7 +12,7 @@ from llama_index.core.storage.kvstore.types import DEFAULT_BATCH_SIZE
 from docshelf import ArgumentTypeError, ArgumentValueError, DocShelf, Entry, Item, Report, Source, SourceNote
 from llama_index_docshelf.base import ShelfAdapter, ShelfOptions, Url
 from llama_index_docshelf.flow import Call, Compute, Flow
-from llama_index_docshelf.nodes import holds_node, node_content_types, node_of, version_of
+from llama_index_docshelf.nodes import holds_node, is_at_home, node_content_types, node_of, version_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -318,9 +318,7 @@ class DocShelfDocumentStore(ShelfAdapter, BaseDocumentStore):
             if raise_error:
                 raise ValueError(f"ref_doc_id {document} not found.")
             return []
-        # The document's own row goes first: whoever is interrupted here finds the nodes, and deletes again.
-        yield Call("mdelete", [document])
-        report: Report = yield Call("delete_source", document)
+        report: Report = yield Call("delete_sources", [document], keys=[document])
         return [document, *(change.key for change in report)]
 
     # Ingestion
@@ -388,10 +386,12 @@ def _node(key: str, raise_error: bool) -> Flow[BaseNode | None]:
 
 
 def _nodes(keys: Sequence[str], raise_error: bool) -> Flow[list[BaseNode]]:
-    entries = yield Call("mget_entries", keys)
+    values = yield Call("mget", keys)
+    if not all(map(is_at_home, values)):
+        # What LangChain wrote becomes a node of its source, which the value alone does not tell.
+        values = map(node_of, (yield Call("mget_entries", keys)))
     nodes = []
-    for key, entry in zip(keys, entries, strict=True):
-        node = node_of(entry)
+    for key, node in zip(keys, values, strict=True):
         if node is not None:
             nodes.append(node)
         elif raise_error:

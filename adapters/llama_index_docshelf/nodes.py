@@ -110,6 +110,12 @@ def node_of(entry: Entry | None) -> BaseNode | None:
     return _at_home(entry.value, entry) if entry.content_type == LANGCHAIN else entry.value
 
 
+def is_at_home(value: Any) -> bool:
+    """True for a node of LlamaIndex's own, and for none; False where only the entry says what node it is."""
+    # Of a row that LangChain wrote, only these fields are set.
+    return value is None or (isinstance(value, BaseNode) and "relationships" in value.model_fields_set)
+
+
 def holds_node(entry: Entry | None) -> bool:
     """True when the entry holds a node, by what is known without its value."""
     return entry is not None and entry.content_type in (NODE, LANGCHAIN)

@@ -193,15 +193,26 @@ def delete_keys(context: Context, keys: Sequence[str], source: str | None) -> Fl
     return Report(tuple(Change(key, DEL, of) for key, of in deleted))
 
 
-def delete_source(context: Context, source: str) -> Flow[Report]:
-    """Delete a source with its entries."""
+def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]) -> Flow[Report]:
+    """Delete some sources with their entries, and the entries of some keys in any source, in one transaction."""
+    if not sources and not keys:
+        return Report()
     queries, collection = context.queries, context.collection
+    names, unique = set(sources), list(dict.fromkeys(keys))
 
     def apply(connection: Connection) -> list[Identity]:
-        context.dialect.begin_write(connection, collection, [source], exclusive=True)
-        queries.delete_source_row(connection, collection, source)
-        doomed = sorted(queries.standing(connection, collection, keys=None, sources=[source]))
-        return delete_entries(connection, context, doomed)
+        context.dialect.begin_write(connection, collection, None if keys else names, exclusive=True)
+        doomed: set[Identity] = set()
+        if names:
+            queries.delete_source_rows(connection, collection, names)
+            doomed.update(queries.standing(connection, collection, keys=None, sources=names))
+        if unique:
+            doomed.update(queries.standing(connection, collection, keys=unique, sources=None))
+        deleted = delete_entries(connection, context, sorted(doomed))
+        others = {of for _, of in deleted} - names
+        if others:
+            queries.forget_fingerprints(connection, collection, others)
+        return deleted
 
     deleted = yield Write(apply)
     return Report(tuple(Change(key, DEL, of) for key, of in sorted(deleted)))
@@ -213,7 +224,7 @@ def clear(context: Context) -> Flow[int]:
 
     def apply(connection: Connection) -> int:
         context.dialect.begin_write(connection, collection, None, exclusive=True)
-        queries.delete_source_row(connection, collection, None)
+        queries.delete_source_rows(connection, collection, None)
         return queries.delete_all(connection, collection)
 
     count: int = yield Write(apply)

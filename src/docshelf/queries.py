@@ -227,11 +227,15 @@ class Queries:
         parameters = {"of_collection": collection, "sources": self.dialect.array(sources), "fingerprint": None}
         connection.execute(statement, parameters)
 
-    def delete_source_row(self, connection: Connection, collection: str, source: str | None) -> None:
-        """Forget a source, or all of the collection's."""
+    def delete_source_rows(self, connection: Connection, collection: str, sources: Collection[str] | None) -> None:
+        """Forget some sources, or all of the collection's."""
         s = self._sources.c
-        statement = delete(self._sources).where(s.collection == collection)
-        connection.execute(statement if source is None else statement.where(s.source == source))
+        statement = delete(self._sources).where(s.collection == bindparam("of_collection"))
+        parameters: dict[str, Any] = {"of_collection": collection}
+        if sources is not None:
+            statement = statement.where(self.dialect.member(s.source, "sources"))
+            parameters["sources"] = self.dialect.array(sources)
+        connection.execute(statement, parameters)
 
     def delete_all(self, connection: Connection, collection: str) -> int:
         """Delete the collection's entries; returns how many there were."""

@@ -84,6 +84,7 @@ def check_items(items: Any, source: str) -> CheckedItems:
         for key, value in items.items():
             values[check_key(key), source] = value
         return CheckedItems(values, versions)
+    known: set[str] = set()
     for position, pair in enumerate(check_iterable(items, "items", "(key, value) pairs")):
         if not isinstance(pair, tuple | list) or not 2 <= len(pair) <= 4:
             raise ArgumentTypeError(
@@ -92,10 +93,17 @@ def check_items(items: Any, source: str) -> CheckedItems:
             )
         key, value, given, version = (*pair, None, None)[:4]
         key = check_key(key)
-        identity = (key, source if given is None else check_source(given, f" of the key {key!r}"))
+        if given is None:
+            given = source
+        elif type(given) is not str or given not in known:
+            given = check_source(given, f" of the key {key!r}")
+            known.add(given)
+        identity = (key, given)
         values[identity] = value
         if version is not None:
-            versions[identity] = _check_text(version, "version", None, f" of the key {key!r}")
+            if type(version) is not str or not version.isascii() or "\0" in version:
+                version = _check_text(version, "version", None, f" of the key {key!r}")
+            versions[identity] = version
         elif versions:
             versions.pop(identity, None)
     return CheckedItems(values, versions)

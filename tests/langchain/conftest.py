@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from langchain_docshelf import DocShelfByteStore, DocShelfStore, PostgresByteStore
 
+from langchain_docshelf import DocShelfByteStore, DocShelfStore, PostgresByteStore
 from tests.conftest import Location
 from tests.langchain.twins import Twin
 from tests.support.face import Loop

@@ -8,9 +8,9 @@ import struct
 from typing import Any
 
 import pytest
-from langchain_docshelf import DocShelfByteStore
 
 from docshelf import ArgumentTypeError, CorruptEntryError, Item
+from langchain_docshelf import DocShelfByteStore
 from tests.langchain.twins import Twin
 
 ODD_KEYS = [

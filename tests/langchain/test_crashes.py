@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
-from langchain_docshelf import DocShelfStore, ParentDocumentRetriever
-from langchain_docshelf.flow import Call
 
 from docshelf import DocShelf
+from langchain_docshelf import DocShelfStore, ParentDocumentRetriever
+from langchain_docshelf.flow import Call
 from tests.conftest import Location
 from tests.langchain.test_retriever import sentences, text
 from tests.langchain.twins import Twin, page

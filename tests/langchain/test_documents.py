@@ -11,7 +11,6 @@ from uuid import UUID
 
 import pytest
 from langchain_core.documents import Document
-from langchain_docshelf import DocShelfByteStore, DocShelfStore, StoredDocument
 from sqlalchemy import text
 
 from docshelf import (
@@ -25,6 +24,7 @@ from docshelf import (
     SourceNote,
     UnsupportedValueError,
 )
+from langchain_docshelf import DocShelfByteStore, DocShelfStore, StoredDocument
 from tests.conftest import Location
 from tests.langchain.twins import Twin, page
 from tests.support.tables import connected

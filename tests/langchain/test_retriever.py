@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
-from langchain_docshelf import DocShelfStore, ParentDocumentRetriever, RetrieverReport
 from langchain_text_splitters import CharacterTextSplitter, RecursiveCharacterTextSplitter
 
 from docshelf import ArgumentTypeError, ArgumentValueError, DocShelfError, MassDeleteError, UnsupportedValueError
+from langchain_docshelf import DocShelfStore, ParentDocumentRetriever, RetrieverReport
 from tests.conftest import Location
 from tests.langchain.twins import Twin, page
 from tests.langchain.vectors import Vectors

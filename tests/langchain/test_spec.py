@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
-from langchain_docshelf import PostgresByteStore
 
 from docshelf import MassDeleteError, UnsupportedValueError
+from langchain_docshelf import PostgresByteStore
 from tests.conftest import Location
 from tests.langchain.twins import Twin, page
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
-from langchain_docshelf import DocShelfByteStore, DocShelfStore, PostgresByteStore
 from langchain_tests.integration_tests import BaseStoreAsyncTests, BaseStoreSyncTests
 
+from langchain_docshelf import DocShelfByteStore, DocShelfStore, PostgresByteStore
 from tests.conftest import Location
 
 THREE_DOCUMENTS = (

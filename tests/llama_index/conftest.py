@@ -9,8 +9,8 @@ import pytest
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.storage.index_store import SimpleIndexStore
 from llama_index.core.storage.kvstore import SimpleKVStore
-from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, DocShelfKVStore
 
+from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, DocShelfKVStore
 from tests.conftest import Location
 from tests.llama_index.twins import Twin
 from tests.support.face import Loop

@@ -9,8 +9,8 @@ import pytest
 from llama_index.core.data_structs import IndexDict, IndexGraph, IndexList, KeywordTable
 from llama_index.core.schema import BaseNode, Document
 from llama_index.core.storage.docstore.types import RefDocInfo
-from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, DocShelfKVStore
 
+from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, DocShelfKVStore
 from tests.llama_index.twins import Twin, ids, piece, pieces
 
 

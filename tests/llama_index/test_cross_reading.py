@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document as LangChainDocument
-from langchain_docshelf import DocShelfStore
 from llama_index.core.schema import Document, TextNode
-from llama_index_docshelf import DocShelfDocumentStore
 
 from docshelf import ContentType, DocShelf, Item
+from langchain_docshelf import DocShelfStore
+from llama_index_docshelf import DocShelfDocumentStore
 from tests.conftest import Location
 from tests.llama_index.twins import Twin, ids, piece
 

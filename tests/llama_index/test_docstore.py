@@ -12,11 +12,11 @@ import pytest
 from llama_index.core.schema import Document
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.storage.docstore.types import RefDocInfo
-from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, DocShelfKVStore, storage_context
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
 
 from docshelf import ArgumentValueError, ConfigurationError, DocShelf, MassDeleteError
+from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, DocShelfKVStore, storage_context
 from tests.conftest import Location
 from tests.llama_index.twins import Twin, ids, piece, pieces
 from tests.support.face import Loop

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import llama_index_docshelf
 import pytest
+
+import llama_index_docshelf
 
 _GUIDE = Path(__file__).parents[2] / "docs" / "llama-index.md"
 

@@ -25,9 +25,9 @@ from llama_index.core.postprocessor import PrevNextNodePostprocessor
 from llama_index.core.retrievers import AutoMergingRetriever
 from llama_index.core.schema import Document, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores import SimpleVectorStore
-from llama_index_docshelf import DocShelfIndexStore, storage_context
 
 from docshelf import DocShelf
+from llama_index_docshelf import DocShelfIndexStore, storage_context
 from tests.conftest import Location
 from tests.llama_index.twins import Twin, piece
 from tests.support.face import Loop

@@ -15,8 +15,8 @@ from llama_index.core.schema import BaseNode, Document, MetadataMode, TransformC
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.vector_stores import SimpleVectorStore
-from llama_index_docshelf import DocShelfDocumentStore, DocShelfKVStore
 
+from llama_index_docshelf import DocShelfDocumentStore, DocShelfKVStore
 from tests.llama_index.twins import Twin, ids, piece
 from tests.support.face import Loop
 from tests.support.statements import recorded_statements

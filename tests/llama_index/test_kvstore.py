@@ -9,10 +9,10 @@ from datetime import date
 from typing import Any
 
 import pytest
-from llama_index_docshelf import DocShelfDocumentStore, DocShelfKVStore
 from sqlalchemy import create_engine
 
 from docshelf import ArgumentTypeError, ArgumentValueError, ConfigurationError, DocShelf, UnsupportedValueError
+from llama_index_docshelf import DocShelfDocumentStore, DocShelfKVStore
 from tests.conftest import Location
 from tests.llama_index.twins import Twin, piece
 from tests.support.statements import recorded_statements

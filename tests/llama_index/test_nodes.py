@@ -26,10 +26,10 @@ from llama_index.core.schema import (
     RelatedNodeInfo,
     TextNode,
 )
-from llama_index_docshelf import DocShelfDocumentStore, node_content_types
 from sqlalchemy import create_engine, text
 
 from docshelf import ConfigurationError, CorruptEntryError, CorruptEntryWarning, DocShelf, UnsupportedValueError
+from llama_index_docshelf import DocShelfDocumentStore, node_content_types
 from tests.conftest import Location
 from tests.llama_index.twins import Twin, piece
 
