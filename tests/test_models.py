@@ -7,7 +7,6 @@ import dataclasses
 import pickle
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -81,49 +80,6 @@ def test_a_report_prints_as_a_small_table() -> None:
 def test_a_repr_is_one_line_that_shows_no_keys() -> None:
     assert repr(REPORT) == "<Report INS=2 UPD=1 SKIP=1 DEL=1>"
     assert repr(Report(dry_run=True)) == "<Report INS=0 UPD=0 SKIP=0 DEL=0 dry_run>"
-
-
-class Cells(HTMLParser):
-    """The tags of a text, in order, and the text of each cell."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: set[str] = set()
-        self.rows: list[list[str]] = []
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.open.append(tag)
-        self.seen.add(tag)
-        if tag == "tr":
-            self.rows.append([])
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        assert self.open[-1] in ("td", "th")
-        self.rows[-1].append(data)
-
-
-def test_a_notebook_shows_the_table() -> None:
-    cells = Cells()
-    cells.feed(report_of(["INS"] * 1234 + ["DEL"])._repr_html_())
-    cells.close()
-    assert not cells.open
-    assert cells.rows == [["op", "done"], ["INS", "1,234"], ["UPD", "0"], ["SKIP", "0"], ["DEL", "1"]]
-    assert "would be" in Report(dry_run=True)._repr_html_()
-
-
-@pytest.mark.parametrize("evil", ["<script>alert(1)</script>", "<img src=x onerror=y>", "&amp;", '"><b>', "</td><p>"])
-def test_nothing_from_the_data_reaches_the_html_as_markup(evil: str) -> None:
-    report = Report((Change(evil, "INS", evil), Change("k", evil, evil)))  # type: ignore[arg-type]
-    cells = Cells()
-    cells.feed(report._repr_html_())
-    cells.close()
-    assert not cells.open
-    assert cells.seen <= {"table", "thead", "tbody", "tr", "th", "td"}
-    assert evil not in report._repr_html_()
 
 
 def test_a_report_cannot_be_changed() -> None:

@@ -144,6 +144,9 @@ class ShelfStore:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self._shelf!r}>"
 
+    def _repr_html_(self) -> str:
+        return self._shelf._repr_html_()
+
 
 def notes_of(source: str | None, notes: Mapping[str, SourceNote] | None = None) -> Mapping[str, SourceNote] | None:
     """Notes that name a source, so that it is synced even where no item belongs to it."""

@@ -99,25 +99,39 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
         return self._shelf.ayield_keys(prefix)
 
     def conditional_mset(
-        self, key_value_pairs: Documents, *, move: bool = False, dry_run: bool = False, show_progress: bool = False
+        self,
+        key_value_pairs: Documents,
+        *,
+        move: bool = False,
+        dry_run: bool = False,
+        diff: bool = False,
+        show_progress: bool = False,
     ) -> Report:
         """As `mset`; returns what each key went through.
 
         Args:
             move: a key lives in one source only: a document written under another source than before leaves the old
                 one, which the report lists as DEL.
-            dry_run: report what would be done, and write nothing.
+            dry_run, diff: as for `docshelf.DocShelf.conditional_mset`.
             show_progress: show a progress bar.
         """
         items = self._items(key_value_pairs, None)
-        return self._shelf.conditional_mset(items, move=move, dry_run=dry_run, show_progress=show_progress)
+        return self._shelf.conditional_mset(items, move=move, dry_run=dry_run, diff=diff, show_progress=show_progress)
 
     async def aconditional_mset(
-        self, key_value_pairs: Documents, *, move: bool = False, dry_run: bool = False, show_progress: bool = False
+        self,
+        key_value_pairs: Documents,
+        *,
+        move: bool = False,
+        dry_run: bool = False,
+        diff: bool = False,
+        show_progress: bool = False,
     ) -> Report:
         """As `conditional_mset`."""
         items = self._items(key_value_pairs, None)
-        return await self._shelf.aconditional_mset(items, move=move, dry_run=dry_run, show_progress=show_progress)
+        return await self._shelf.aconditional_mset(
+            items, move=move, dry_run=dry_run, diff=diff, show_progress=show_progress
+        )
 
     def sync(
         self,
@@ -126,6 +140,7 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
         source: str | None = None,
         scope: Literal["sources", "collection"] = "sources",
         dry_run: bool = False,
+        diff: bool = False,
         max_delete: float = 1.0,
         allow_mass_delete: bool = False,
         notes: Mapping[str, SourceNote] | None = None,
@@ -138,7 +153,7 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
             source: file all documents under this source, whatever their metadata say, and leave others alone. By
                 default every source that a document or `notes` names is made so.
             scope: "collection" deletes the documents of all other sources too.
-            dry_run, max_delete, allow_mass_delete, notes, show_progress: as for `docshelf.DocShelf.sync`.
+            dry_run, diff, max_delete, allow_mass_delete, notes, show_progress: as for `docshelf.DocShelf.sync`.
 
         Raises:
             MassDeleteError: it was refused; nothing was written.
@@ -148,6 +163,7 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
             self._items(key_value_pairs, source),
             scope=scope,
             dry_run=dry_run,
+            diff=diff,
             max_delete=max_delete,
             allow_mass_delete=allow_mass_delete,
             notes=notes_of(source, notes),
@@ -161,6 +177,7 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
         source: str | None = None,
         scope: Literal["sources", "collection"] = "sources",
         dry_run: bool = False,
+        diff: bool = False,
         max_delete: float = 1.0,
         allow_mass_delete: bool = False,
         notes: Mapping[str, SourceNote] | None = None,
@@ -171,6 +188,7 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
             self._items(key_value_pairs, source),
             scope=scope,
             dry_run=dry_run,
+            diff=diff,
             max_delete=max_delete,
             allow_mass_delete=allow_mass_delete,
             notes=notes_of(source, notes),

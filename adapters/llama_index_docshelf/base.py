@@ -107,6 +107,9 @@ class ShelfAdapter:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self._shelf!r}>"
 
+    def _repr_html_(self) -> str:
+        return self._shelf._repr_html_()
+
     # A pipeline with num_workers pickles its cache, and transformations may hold a document store.
 
     def __getstate__(self) -> dict[str, Any]:

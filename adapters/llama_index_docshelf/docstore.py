@@ -102,7 +102,7 @@ class DocShelfDocumentStore(ShelfAdapter, BaseDocumentStore):
         Args:
             nodes: its nodes, each naming it as its source, as LlamaIndex's node parsers do.
             ref_doc_id: the document; by default every document that a node names is made so.
-            options: dry_run, max_delete, allow_mass_delete, fingerprint, metadata, show_progress of
+            options: dry_run, diff, max_delete, allow_mass_delete, fingerprint, metadata, show_progress of
                 `docshelf.DocShelf.sync`; metadata is by default that of the nodes.
 
         Raises:

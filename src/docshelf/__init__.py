@@ -27,7 +27,7 @@ from docshelf.errors import (
     ValueTooLargeError,
 )
 from docshelf.fingerprints import file_fingerprint
-from docshelf.models import Change, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.models import Change, Diff, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
 from docshelf.store import DocShelf
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "CorruptEntryError",
     "CorruptEntryWarning",
     "DatabaseError",
+    "Diff",
     "DocShelf",
     "DocShelfError",
     "Entry",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from docshelf.codec import Codec
 from docshelf.dialects.base import Identity, PackedRow
 from docshelf.errors import MassDeleteError
-from docshelf.models import DEL, SKIP, Change, Op, Report, SourceNote
+from docshelf.models import DEL, SKIP, UPD, Change, Diff, Diffs, Op, Report, SourceNote
 from docshelf.queries import Queries, Standing, chunked
 from docshelf.validation import CheckedItems
 
@@ -133,6 +133,7 @@ class WritePlan:
         notes: what to write down about sources.
         move: a key lives in one source only; writing it deletes its entries in others.
         max_delete: the share of what stands that may go.
+        diff: give the report the texts of updated entries before and after.
     """
 
     scope: Scope | None = None
@@ -142,6 +143,7 @@ class WritePlan:
     dry_run: bool = False
     max_delete: float = 1.0
     allow_mass_delete: bool = False
+    diff: bool = False
 
 
 class Outcome(NamedTuple):
@@ -245,11 +247,12 @@ class Batch:
                 notes[source] = note
         return notes
 
-    def report(self, outcome: Outcome) -> Report:
+    def report(self, outcome: Outcome, diffs: Sequence[Diff] = ()) -> Report:
         ops = outcome.ops
+        told = Diffs(diff for diff in diffs if ops.get((diff.key, diff.source)) == UPD)
         changes = [Change(key, ops.get((key, source), SKIP), source) for key, source in self.prepared.identities]
         changes += [Change(key, DEL, source) for key, source in sorted(outcome.deleted)]
-        return Report(tuple(changes), dry_run=self.plan.dry_run)
+        return Report(tuple(changes), dry_run=self.plan.dry_run, diffs=told)
 
     def pack_first(self, changed: Sequence[int]) -> None:
         """Pack what the first statement will write, before a connection waits for it."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
+from pprint import pformat
 from typing import Any, Final, Literal, NamedTuple
 
 from docshelf.compression import UnpackError, pack_all, unpack
@@ -236,6 +237,27 @@ class Codec:
             )
         return decoded
 
+    def readable(self, old: Any, new: Any) -> tuple[str, str]:
+        """The texts of two values for a reader to compare: documents by text and metadata if these tell them apart."""
+        for parts in (1, 2):
+            texts = self._text_of(old, parts), self._text_of(new, parts)
+            if texts[0] != texts[1]:
+                return texts
+        return _printed(self._content(old)), _printed(self._content(new))
+
+    def _content(self, value: Any) -> Any:
+        handler = self._handler_of(type(value))
+        return handler.dump(value) if handler else value
+
+    def _text_of(self, value: Any, parts: int) -> str:
+        """The text of a document; of two parts, with its metadata."""
+        handler, content = self._handler_of(type(value)), self._content(value)
+        if handler is None or handler.text_field is None:
+            return _printed(content)
+        text = _printed(content.get(handler.text_field))
+        metadata = content.get(handler.metadata_field) if handler.metadata_field else None
+        return f"{text}\n\n{_printed(metadata)}" if parts == 2 and metadata else text
+
     def _handler_of(self, kind: type) -> ContentType | None:
         try:
             return self._by_type[kind]
@@ -262,6 +284,16 @@ class Codec:
 
     def _without_excluded(self, mapping: dict[Any, Any]) -> dict[Any, Any]:
         return {name: item for name, item in mapping.items() if name not in self.hash_exclude}
+
+
+def _printed(value: Any) -> str:
+    """A text as it is, any other value as Python prints it."""
+    if isinstance(value, str):
+        return value
+    try:
+        return pformat(value, width=100)
+    except ValueError:  # Python does not print an int of thousands of digits
+        return dumps(value).decode("utf-8", "replace")
 
 
 def canonical_bytes(value: Any) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import unified_diff
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, overload
 
 from docshelf import views
@@ -44,6 +45,40 @@ class Change(NamedTuple):
     source: str = ""
 
 
+@dataclass(frozen=True)
+class Diff:
+    """The text of an updated entry before and after. Prints as a unified diff, shows as one by words in a notebook.
+
+    The text of a document is its own text and below it, where they differ, its metadata; that of any other value is
+    the value itself, or how Python prints it.
+    """
+
+    key: str
+    source: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        old, new = self.old.splitlines(), self.new.splitlines()
+        lines = unified_diff(old, new, f"{self.key} before", f"{self.key} after", lineterm="", n=2)
+        return "\n".join(map(views.visible, lines))
+
+    def _repr_html_(self) -> str:
+        return views.diffs([self])
+
+
+class Diffs(tuple[Diff, ...]):
+    """The diffs of a report, in the order of its changes. Print as one text, show as a list in a notebook."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self))
+
+    def _repr_html_(self) -> str:
+        return views.diffs(self)
+
+
 @dataclass(frozen=True, repr=False)
 class Report(Sequence[Change]):
     """What a write did: one `Change` per key, in input order, deletions last.
@@ -51,10 +86,12 @@ class Report(Sequence[Change]):
     Attributes:
         changes: all of them.
         dry_run: True when nothing was written.
+        diffs: where the call asked for them, the texts of the updated entries before and after.
     """
 
     changes: tuple[Change, ...] = ()
     dry_run: bool = False
+    diffs: Diffs = field(default=Diffs(), compare=False)
     _counts: Counter[str] = field(init=False, compare=False, default_factory=Counter)
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from docshelf.dialects.base import AS_ONE, Identity, Layout, PackedRow
 from docshelf.engine import Compute, Flow, Read, Write
 from docshelf.errors import CorruptEntryError, DatabaseError, SchemaError
 from docshelf.migrations import is_current, upgrade
-from docshelf.models import DEL, INS, SKIP, UPD, Change, Entry, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.models import DEL, INS, SKIP, UPD, Change, Diff, Entry, Op, Problem, Report, Source, SourceNote, Stats
 from docshelf.queries import Standing, chunked, latest
 from docshelf.validation import CheckedItems
 
@@ -68,15 +68,47 @@ def write(context: Context, items: CheckedItems, plan: WritePlan) -> Flow[Report
 
     standing, changed, stale, differs = yield Read(probe)
     batch.check_mass_delete(standing, stale)
+    diffs: list[Diff] = []
+    if plan.diff:
+        diffs = yield from _diffs(
+            context, items, [i for i in map(prepared.identities.__getitem__, changed) if i in standing]
+        )
     if plan.dry_run or not differs:
         context.tick(len(prepared))
         written = (prepared.identities[position] for position in changed)
         ops: dict[Identity, Op] = {identity: UPD if identity in standing else INS for identity in written}
-        return batch.report(Outcome(ops, stale))
+        return batch.report(Outcome(ops, stale), diffs)
     context.tick(len(prepared) - len(changed))
     light = len(changed) <= _LIGHT_ITEMS and sum(prepared.sizes[position] for position in changed) <= _LIGHT_BYTES
     yield Compute(partial(batch.pack_first, changed), heavy=not light)
-    return batch.report((yield Write(batch.apply)))
+    return batch.report((yield Write(batch.apply)), diffs)
+
+
+def _diffs(context: Context, items: CheckedItems, updated: Collection[Identity]) -> Flow[list[Diff]]:
+    """The texts of entries before and after they are updated, in input order."""
+    if not updated:
+        return []
+    wanted, keys = set(updated), list({key: None for key, _ in updated})
+    rows: list[Stored] = yield Read(
+        lambda connection: context.queries.fetch(connection, context.collection, keys, None)
+    )
+
+    def compare() -> list[Diff]:
+        before = {(row.key, row.source): row for row in rows if (row.key, row.source) in wanted}
+        found = []
+        for identity, new in items.values.items():
+            if identity not in before:
+                continue
+            try:
+                texts = context.codec.readable(context.codec.decode(before[identity]), new)
+            except CorruptEntryError as exc:  # the write will mend it
+                texts = (f"({exc.problems[0].reason})", context.codec.readable(None, new)[1])
+            if texts[0] != texts[1]:
+                found.append(Diff(*identity, *texts))
+        return found
+
+    found: list[Diff] = yield Compute(compare, heavy=True)
+    return found
 
 
 def set_versions(context: Context, versions: Mapping[str, str], source: str | None) -> Flow[Report]:

@@ -477,6 +477,7 @@ class DocShelf:
         move: bool = False,
         notes: Mapping[str, SourceNote] | None = None,
         dry_run: bool = False,
+        diff: bool = False,
         show_progress: bool = False,
     ) -> Report:
         """As `mset`; returns what each key went through.
@@ -486,8 +487,10 @@ class DocShelf:
                 lists as DEL.
             notes: what to write down about sources, in the same transaction.
             dry_run: report what would be done, and write nothing.
+            diff: read the old values of entries to update, for `report.diffs`. They and the new ones are held in
+                memory.
         """
-        checked, plan = _mset_plan(items, source, move=move, notes=notes, dry_run=dry_run)
+        checked, plan = _mset_plan(items, source, move=move, notes=notes, dry_run=dry_run, diff=diff)
         return self._write(checked, plan, show_progress=show_progress)
 
     async def aconditional_mset(
@@ -498,10 +501,11 @@ class DocShelf:
         move: bool = False,
         notes: Mapping[str, SourceNote] | None = None,
         dry_run: bool = False,
+        diff: bool = False,
         show_progress: bool = False,
     ) -> Report:
         """As `conditional_mset`."""
-        checked, plan = _mset_plan(items, source, move=move, notes=notes, dry_run=dry_run)
+        checked, plan = _mset_plan(items, source, move=move, notes=notes, dry_run=dry_run, diff=diff)
         return await self._awrite(checked, plan, show_progress=show_progress)
 
     def sync(
@@ -511,6 +515,7 @@ class DocShelf:
         source: str = "",
         scope: Scope = "source",
         dry_run: bool = False,
+        diff: bool = False,
         max_delete: float = 1.0,
         allow_mass_delete: bool = False,
         fingerprint: str | None = None,
@@ -526,6 +531,7 @@ class DocShelf:
             scope: "sources" makes every source that an item or `notes` names hold exactly its items, "collection" the
                 whole collection.
             dry_run: report what would be done, and write nothing.
+            diff: as for `conditional_mset`.
             max_delete: the share of the standing entries, 0 to 1, that this sync may delete. A sync that would delete
                 them all and hold nothing in their place is refused whatever the share.
             allow_mass_delete: do not refuse.
@@ -543,6 +549,7 @@ class DocShelf:
             source=source,
             scope=scope,
             dry_run=dry_run,
+            diff=diff,
             max_delete=max_delete,
             allow_mass_delete=allow_mass_delete,
             note=SourceNote(fingerprint, metadata),
@@ -557,6 +564,7 @@ class DocShelf:
         source: str = "",
         scope: Scope = "source",
         dry_run: bool = False,
+        diff: bool = False,
         max_delete: float = 1.0,
         allow_mass_delete: bool = False,
         fingerprint: str | None = None,
@@ -570,6 +578,7 @@ class DocShelf:
             source=source,
             scope=scope,
             dry_run=dry_run,
+            diff=diff,
             max_delete=max_delete,
             allow_mass_delete=allow_mass_delete,
             note=SourceNote(fingerprint, metadata),
@@ -702,14 +711,14 @@ def _optional(source: str | None) -> str | None:
 
 
 def _mset_plan(
-    items: Items, source: str, *, move: bool, notes: Mapping[str, SourceNote] | None, dry_run: bool
+    items: Items, source: str, *, move: bool, notes: Mapping[str, SourceNote] | None, dry_run: bool, diff: bool
 ) -> tuple[CheckedItems, WritePlan]:
     checked = check_items(items, check_source(source))
     told = _check_notes(notes)
     sources = frozenset(of for _, of in checked.values) | told.keys()
     if move and len({key for key, _ in checked.values}) < len(checked.values):
         raise ArgumentValueError("with move=True a key lives in one source, and one of the items stands there twice")
-    return checked, WritePlan(sources=sources, move=move, notes=told, dry_run=dry_run)
+    return checked, WritePlan(sources=sources, move=move, notes=told, dry_run=dry_run, diff=diff)
 
 
 def _sync_plan(
@@ -718,6 +727,7 @@ def _sync_plan(
     source: str,
     scope: Scope,
     dry_run: bool,
+    diff: bool,
     max_delete: float,
     allow_mass_delete: bool,
     note: SourceNote,
@@ -750,6 +760,7 @@ def _sync_plan(
         sources,
         notes=told,
         dry_run=dry_run,
+        diff=diff,
         max_delete=max_delete,
         allow_mass_delete=allow_mass_delete,
     )

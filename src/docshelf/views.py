@@ -8,14 +8,16 @@ styles are stripped, plain tables remain.
 from __future__ import annotations
 
 import html
+import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from difflib import SequenceMatcher
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from docshelf.models import Entry, Report, Source, Stats
+    from docshelf.models import Diff, Entry, Report, Source, Stats
 
 # The four words of a report, told apart by lightness as well as by hue.
 TINTS: Final = {"INS": "#2a9d6f", "UPD": "#4a86e8", "SKIP": "rgba(128,128,128,.35)", "DEL": "#d9603b"}
@@ -23,6 +25,12 @@ _MAX_TEXT: Final = 48
 _MAX_VALUE: Final = 400
 _MAX_KEYS: Final = 3
 _MAX_ROWS: Final = 20
+# Of a diff: words that are compared (their comparison takes time by the square), and what is shown.
+_MAX_WORDS: Final = 4_000
+_MAX_CHANGE: Final = 400
+_CONTEXT: Final = 80
+_DELETED: Final = "background:rgba(217,96,59,.28)"
+_INSERTED: Final = "background:rgba(42,157,111,.28);text-decoration:none"
 
 _LINE: Final = "rgba(128,128,128,.4)"
 _TABLE: Final = "border-collapse:collapse;border:0;margin:.3em 0"
@@ -113,6 +121,52 @@ def entry(shown: Entry) -> str:
     }
     rows = [_row([(name, f"{_TEXT};{_FAINT}"), (told, _TEXT)]) for name, told in facts.items() if told]
     return _titled("Entry", "", _table(rows))
+
+
+def diffs(found: Sequence[Diff]) -> str:
+    """Updated entries, each with the words that went and came."""
+    shown = "".join(_diff(one) for one in islice(found, _MAX_ROWS))
+    return _titled("Updated", f"{len(found):,}", shown + _more(len(found) - _MAX_ROWS))
+
+
+def _diff(one: Diff) -> str:
+    where = f' <span style="{_FAINT}">in {_code(one.source)}</span>' if one.source else ""
+    style = f"border-left:3px solid {_LINE};padding-left:.8em;white-space:pre-wrap;overflow-wrap:anywhere"
+    words = "".join(_part(op, old, new) for op, old, new in compare(one.old, one.new))
+    return f'<div style="margin:.5em 0"><div>{_code(one.key)}{where}</div><div style="{style}">{words}</div></div>'
+
+
+def _part(op: str, old: str, new: str) -> str:
+    if op == "equal":
+        if len(old) > 2 * _CONTEXT:
+            return f"{_lines(old[:_CONTEXT])} … {_lines(old[-_CONTEXT:])}"
+        return _lines(old)
+    deleted = f'<del style="{_DELETED}">{_lines(old)}</del>' if old else ""
+    return deleted + (f'<ins style="{_INSERTED}">{_lines(new)}</ins>' if new else "")
+
+
+def _lines(text: str) -> str:
+    """A text of several lines, each visible."""
+    shown = "\n".join(map(visible, text[:_MAX_CHANGE].split("\n")))
+    return html.escape(shown) + ("…" if len(text) > _MAX_CHANGE else "")
+
+
+def compare(old: str, new: str) -> list[tuple[str, str, str]]:
+    """How one text became another, by words: ("equal" or another op, the old part, the new part), in order."""
+    a, b = (re.findall(r"\s*\S+|\s+", text) for text in (old, new))
+    start = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    room = min(len(a), len(b)) - start
+    end = next((n for n in range(room) if a[-1 - n] != b[-1 - n]), room)
+    head, tail = "".join(a[:start]), "".join(a[len(a) - end :])
+    a, b = a[start : len(a) - end], b[start : len(b) - end]
+    parts = [("equal", head, head)]
+    if len(a) + len(b) > _MAX_WORDS:
+        parts.append(("replace", "".join(a), "".join(b)))
+    else:
+        codes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+        parts += [(op, "".join(a[i:j]), "".join(b[k:m])) for op, i, j, k, m in codes]
+    parts.append(("equal", tail, tail))
+    return [part for part in parts if part[1] or part[2]]
 
 
 def bar(parts: Mapping[str, int], *, of: int | None = None, width: str = "22em") -> str:
