@@ -34,6 +34,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "conditional_set": ("k", "v"),
     "count": (),
     "delete_source": ("s",),
+    "delete_sources": (["s"],),
     "exists": ("k",),
     "get": ("k",),
     "get_entry": ("k",),

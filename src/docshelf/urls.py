@@ -80,6 +80,8 @@ class Target:
 
 def without_secrets(url: URL) -> str:
     """The URL to show: passwords are `***`, also those among its options."""
+    if url.get_backend_name() == "sqlite":
+        return f"{url.drivername}:///{url.database or ''}"  # SQLAlchemy would quote the path
     hidden = {name: "***" for name in _SECRET_OPTIONS if name in url.query}
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
 

@@ -25,9 +25,8 @@ _MAX_TEXT: Final = 48
 _MAX_VALUE: Final = 400
 _MAX_KEYS: Final = 3
 _MAX_ROWS: Final = 20
-# Of a diff: words that are compared (their comparison takes time by the square), and what is shown.
+# Of a diff: words that are compared, which takes time by their square, and what is shown on each side of a change.
 _MAX_WORDS: Final = 4_000
-_MAX_CHANGE: Final = 400
 _CONTEXT: Final = 80
 _DELETED: Final = "background:rgba(217,96,59,.28)"
 _INSERTED: Final = "background:rgba(42,157,111,.28);text-decoration:none"
@@ -37,6 +36,7 @@ _TABLE: Final = "border-collapse:collapse;border:0;margin:.3em 0"
 _CELL: Final = "border:0;padding:.15em 1.2em .15em 0;vertical-align:top"
 _HEAD: Final = f"{_CELL};border-bottom:1px solid {_LINE};font-weight:600"
 _TEXT: Final = "text-align:left;overflow-wrap:anywhere"
+_WHOLE: Final = "text-align:left;white-space:nowrap"
 _NUMBER: Final = "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
 _FAINT: Final = "opacity:.6"
 
@@ -56,7 +56,7 @@ def report(shown: Report, further: Mapping[str, int]) -> str:
     rows = [_row([("op", _TEXT), ("would be" if shown.dry_run else "done", _NUMBER), ("keys", _TEXT)], _HEAD)]
     for op, count in counts.items():
         keys = _first_keys((change.key for change in shown if change.op == op), count)
-        cells = [(f"{_swatch(TINTS[op])}{op}", f"{_TEXT};white-space:nowrap"), (f"{count:,}", _NUMBER), (keys, _TEXT)]
+        cells = [(f"{_swatch(TINTS[op])}{op}", _WHOLE), (f"{count:,}", _NUMBER), (keys, _TEXT)]
         rows.append(_row(cells, _CELL if count else f"{_CELL};{_FAINT}"))
     rows += [_row([(_escaped(name), _TEXT), (f"{count:,}", _NUMBER), ("", _TEXT)]) for name, count in further.items()]
     return _titled(
@@ -68,7 +68,9 @@ def report(shown: Report, further: Mapping[str, int]) -> str:
 
 def shelf(name: str, facts: Mapping[str, str]) -> str:
     """A store, by what it was made of."""
-    rows = [_row([(_escaped(fact), f"{_TEXT};{_FAINT}"), (_escaped(told, 200), _TEXT)]) for fact, told in facts.items()]
+    rows = [
+        _row([(_escaped(fact), f"{_WHOLE};{_FAINT}"), (_escaped(told, 200), _TEXT)]) for fact, told in facts.items()
+    ]
     return _titled(_escaped(name), "", _table(rows))
 
 
@@ -76,7 +78,7 @@ def sources(found: Sequence[Source]) -> str:
     """Sources: each with its number of entries and what is known of its file."""
     widest = max((source.entries for source in found), default=0)
     heads = ("source", "entries", "", "synced", "fingerprint", "metadata")
-    rows = [_row([(head, _NUMBER if head == "entries" else _TEXT) for head in heads], _HEAD)]
+    rows = [_row([(head, _NUMBER if head == "entries" else _WHOLE) for head in heads], _HEAD)]
     rows += [_source(source, widest) for source in islice(found, _MAX_ROWS)]
     total = f"{len(found):,}, with {sum(source.entries for source in found):,} entries"
     return _titled("Sources", total, _table(rows) + _more(len(found) - _MAX_ROWS))
@@ -85,12 +87,15 @@ def sources(found: Sequence[Source]) -> str:
 def _source(shown: Source, widest: int) -> str:
     return _row(
         [
-            (_code(shown.source) if shown.source else f'<span style="{_FAINT}">no source</span>', _TEXT),
+            (_code(shown.source) if shown.source else f'<span style="{_FAINT}">no source</span>', _WHOLE),
             (f"{shown.entries:,}", _NUMBER),
-            (bar({TINTS["UPD"]: shown.entries}, of=widest, width="5em"), f"{_TEXT};vertical-align:middle"),
-            (_time(shown.synced_at), f"{_TEXT};white-space:nowrap"),
-            (_code(shown.fingerprint, 12) if shown.fingerprint is not None else "", _TEXT),
-            (_escaped(preview(dict(shown.metadata)), 2 * _MAX_TEXT) if shown.metadata else "", _TEXT),
+            (bar({TINTS["UPD"]: shown.entries}, of=widest, width="4em"), f"{_TEXT};padding-top:.5em"),
+            (_time(shown.synced_at), _WHOLE),
+            (_code(shown.fingerprint, 8) if shown.fingerprint is not None else "", _WHOLE),
+            (
+                _escaped(preview(dict(shown.metadata)), 2 * _MAX_TEXT) if shown.metadata else "",
+                f"{_TEXT};min-width:10em",
+            ),
         ]
     )
 
@@ -112,14 +117,15 @@ def entry(shown: Entry) -> str:
     facts = {
         "key": _code(shown.key, 2 * _MAX_TEXT),
         "source": _code(shown.source, 2 * _MAX_TEXT) if shown.source else "",
-        "value": _escaped(preview(shown.value), _MAX_VALUE) if shown.value_hash is not None else "none, only a version",
+        "value": _lines(preview(shown.value)) if shown.value_hash is not None else "none, only a version",
         "content type": _escaped(shown.content_type or ""),
         "version": _code(shown.version) if shown.version is not None else "",
         "hash": _code(shown.value_hash.hex(), 12) if shown.value_hash is not None else "",
         "created": _time(shown.created_at),
         "updated": _time(shown.updated_at) if shown.updated_at != shown.created_at else "",
     }
-    rows = [_row([(name, f"{_TEXT};{_FAINT}"), (told, _TEXT)]) for name, told in facts.items() if told]
+    told = f"{_TEXT};white-space:pre-wrap"
+    rows = [_row([(name, f"{_WHOLE};{_FAINT}"), (fact, told)]) for name, fact in facts.items() if fact]
     return _titled("Entry", "", _table(rows))
 
 
@@ -147,8 +153,8 @@ def _part(op: str, old: str, new: str) -> str:
 
 def _lines(text: str) -> str:
     """A text of several lines, each visible."""
-    shown = "\n".join(map(visible, text[:_MAX_CHANGE].split("\n")))
-    return html.escape(shown) + ("…" if len(text) > _MAX_CHANGE else "")
+    shown = "\n".join(map(visible, text[:_MAX_VALUE].split("\n")))
+    return html.escape(shown) + ("…" if len(text) > _MAX_VALUE else "")
 
 
 def compare(old: str, new: str) -> list[tuple[str, str, str]]:
@@ -280,4 +286,4 @@ def _swatch(tint: str) -> str:
 
 
 def _time(time: datetime | None) -> str:
-    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M} UTC"
