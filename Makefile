@@ -22,12 +22,13 @@ DEMO := .venv
 TEST := .venv-test
 BENCHMARK := .venv-bench
 
-.PHONY: help demo test bench format clean
+.PHONY: help demo test bench notebooks format clean
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
 	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/test_sync.py -k dry"]'
 	@echo 'make bench   beside the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
+	@echo 'make notebooks   run the notebooks from top to bottom and store what they show'
 	@echo 'make format  format the code and mend what ruff can'
 	@echo 'make clean   remove environments, caches and builds'
 	@echo 'Each takes PYTHON=python3.12 for another interpreter.'
@@ -43,6 +44,9 @@ test: $(TEST)/$(STAMP)
 
 bench: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks $(BENCH)
+
+notebooks: $(TEST)/$(STAMP)
+	@$(TEST)/bin/python notebooks/refresh.py
 
 format: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m ruff format .
