@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
 from docshelf import (
@@ -146,6 +146,16 @@ class ShelfStore:
 
     def _repr_html_(self) -> str:
         return self._shelf._repr_html_()
+
+
+def are_of(kind: type, values: Iterable[Any]) -> bool:
+    """True when every value is of that class, or None. Where one is not, its entry tells what it is."""
+    return all(value is None or isinstance(value, kind) for value in values)
+
+
+def kept(keys: Any) -> Any:
+    """Keys that can be read twice."""
+    return list(keys) if isinstance(keys, Iterator) else keys
 
 
 def notes_of(source: str | None, notes: Mapping[str, SourceNote] | None = None) -> Mapping[str, SourceNote] | None:

@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.stores import BaseStore
 
 from docshelf import ArgumentTypeError, DocShelf, Item, Report, SourceNote
-from langchain_docshelf.base import ShelfOptions, ShelfStore, Url, notes_of
+from langchain_docshelf.base import ShelfOptions, ShelfStore, Url, are_of, kept, notes_of
 from langchain_docshelf.byte_keys import fits_scan, is_folded, scan_prefix, stored_item, unfolded
 from langchain_docshelf.documents import SourceKey, check_document, document_content_types, source_of
 
@@ -63,11 +63,15 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
 
     def mget(self, keys: Sequence[str]) -> list[Document | None]:
         """The documents of keys, in their order, None for each that has none."""
-        return self._of_kind(self._shelf.mget_entries(keys), Document)
+        keys = kept(keys)
+        values = self._shelf.mget(keys)
+        return values if are_of(Document, values) else self._of_kind(self._shelf.mget_entries(keys), Document)
 
     async def amget(self, keys: Sequence[str]) -> list[Document | None]:
         """As `mget`."""
-        return self._of_kind(await self._shelf.amget_entries(keys), Document)
+        keys = kept(keys)
+        values = await self._shelf.amget(keys)
+        return values if are_of(Document, values) else self._of_kind(await self._shelf.amget_entries(keys), Document)
 
     def mset(self, key_value_pairs: Documents) -> None:
         """Write those of the documents that differ from what stands, in one transaction.
@@ -234,11 +238,15 @@ class DocShelfByteStore(ShelfStore, BaseStore[str, bytes]):
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of keys, in their order, None for each that has none."""
-        return self._of_kind(self._shelf.mget_entries(_stored(keys)), bytes)
+        stored = _stored(keys)
+        values = self._shelf.mget(stored)
+        return values if are_of(bytes, values) else self._of_kind(self._shelf.mget_entries(stored), bytes)
 
     async def amget(self, keys: Sequence[str]) -> list[bytes | None]:
         """As `mget`."""
-        return self._of_kind(await self._shelf.amget_entries(_stored(keys)), bytes)
+        stored = _stored(keys)
+        values = await self._shelf.amget(stored)
+        return values if are_of(bytes, values) else self._of_kind(await self._shelf.amget_entries(stored), bytes)
 
     def mset(self, key_value_pairs: Mapping[str, bytes] | Iterable[tuple[str, bytes]]) -> None:
         """Write those of the values that differ from what stands, in one transaction; of equal keys the last wins."""

@@ -187,7 +187,7 @@ class TestStatements:
             return self.counted(runs[operation])
 
         docstore.add_documents([piece("first")])
-        assert statements(3) == statements(1000) <= 16
+        assert statements(100) == statements(1000) <= 16
 
 
 def test_the_metadata_of_a_document_is_that_of_the_nodes_added_last(docstore: Twin) -> None:

@@ -63,7 +63,7 @@ def test_put_all_is_one_batch_whatever_the_size_asked_for(store: Twin, batch_siz
         return len(sent)
 
     store.put("first", {})
-    assert statements(2) == statements(500)
+    assert statements(60) == statements(500)
 
 
 def test_stores_of_different_names_share_nothing(new_store: Callable[..., Twin]) -> None:

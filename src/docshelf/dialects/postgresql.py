@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.schema import CreateSchema
 
 from docshelf.dialects.base import SEQ_PER_TICKET, Dialect, Identity, Layout, PackedRow, Ticket
+from docshelf.dialects.copying import binary_rows, copier, statement_for
 from docshelf.errors import SchemaError
 from docshelf.models import INS, UPD, Op
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Sources share this many locks, so that a batch of any number of sources takes a bounded number.
 _LOCK_SLOTS = 64
+# New rows from which on a COPY, between a savepoint and its release, is the faster way.
+_COPIED_FROM = 50
 _COLUMNS = {
     "key": "text",
     "source": "text",
@@ -43,6 +46,7 @@ class PostgreSQL(Dialect):
         super().__init__(tables)
         self._entries = self._quoted(tables.entries)
         self._upsert = self._upsert_statement()
+        self._copy_statement = statement_for(self._entries)
         self._delete_of_source = self._delete_statement("source = :source")
         self._delete_pairs = self._delete_statement(
             "(key, source) IN (SELECT t.key, t.source FROM unnest(CAST(:pair_keys AS text[]), "
@@ -86,12 +90,41 @@ class PostgreSQL(Dialect):
         ticket: Ticket,
         standing: Collection[Identity],
     ) -> Mapping[Identity, Op]:
+        new = [row for row in rows if (row.key, row.source) not in standing]
+        copied: dict[Identity, Op] = {}
+        if len(new) >= _COPIED_FROM and self._copy(connection, collection, new, ticket):
+            copied = dict.fromkeys(((row.key, row.source) for row in new), INS)
+            rows = [row for row in rows if (row.key, row.source) not in copied]
+            if not rows:
+                return copied
         columns = zip(*rows, strict=True)
         parameters: dict[str, Any] = {name: list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
         parameters["position"] = [ticket.seq + position for position in parameters["position"]]
         parameters |= {"collection": collection, "now": ticket.now}
         written = connection.execute(self._upsert, parameters)
-        return {(key, source): INS if created_at == ticket.now else UPD for key, source, created_at in written}
+        ops: dict[Identity, Op] = {
+            (key, source): INS if created_at == ticket.now else UPD for key, source, created_at in written
+        }
+        return copied | ops if copied else ops
+
+    def _copy(self, connection: Connection, collection: str, rows: Sequence[PackedRow], ticket: Ticket) -> bool:
+        """Write rows that nobody has; False if that cannot be done so, and nothing was written."""
+        entries = self.tables.entries
+        copy = copier(connection, entries.schema, entries.name)
+        if copy is None:
+            return False
+        data = binary_rows(collection, rows, ticket.seq, ticket.now)
+        savepoint = connection.begin_nested()
+        try:
+            done = copy(self._copy_statement, data) == len(rows)
+        except Exception:
+            # Somebody else wrote one of them first; or else the INSERT finds out what is wrong, and says it better.
+            done = False
+        if done:
+            savepoint.commit()
+        else:
+            savepoint.rollback()
+        return done
 
     def delete(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Identity]:
         sources = {source for _, source in identities}
