@@ -27,7 +27,7 @@ BENCHMARK := .venv-bench
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
 	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/test_sync.py -k dry"]'
-	@echo 'make bench   beside the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
+	@echo 'make bench   beside its peers and the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
 	@echo 'make notebooks   run the notebooks from top to bottom and store what they show'
 	@echo 'make format  format the code and mend what ruff can'
 	@echo 'make clean   remove environments, caches and builds'

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures docshelf beside the raw drivers and prints the table."""
+"""`python -m benchmarks`: measures docshelf beside its peers and the raw drivers, and prints tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sqlalchemy import text
@@ -27,6 +27,14 @@ from docshelf import DocShelfError
 from tests.support.servers import wheel_server
 
 _PACKAGES = ("docshelf", "SQLAlchemy", "psycopg2-binary", "asyncpg", "psycopg", "orjson", "zstandard")
+_PEER_PACKAGES = (
+    "langchain-core",
+    "langchain-community",
+    "llama-index-core",
+    "llama-index-storage-docstore-postgres",
+    "langgraph-checkpoint-postgres",
+    "py-key-value-aio",
+)
 _SERVER_SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
 
 
@@ -36,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         groups, workloads = _chosen(options.only)
     except ValueError as exc:
         print(f"bench: {exc}", file=sys.stderr)
+        return 2
+    for group in list(groups):
+        if group.missing:
+            print(f"bench: {group.name} is left out, as {', '.join(group.missing)} is not installed", file=sys.stderr)
+            groups.remove(group)
+    if not groups:
         return 2
     corpus = build_corpus(options.documents, options.size)
     if len(corpus.documents) < options.documents:
@@ -70,11 +84,13 @@ def _run(
         series = measure(groups, peers, workloads, corpus, repeat=options.repeat, tell=_tell)
         remarks = {peer.name: peer.remark for group in groups for peer in peers[group.name]}
     setting["load at the end"] = _load()
-    return Results(setting, series, remarks)
+    return Results(setting, series, remarks, options.size)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="docshelf beside the raw drivers")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="docshelf beside its peers and the raw drivers"
+    )
     parser.add_argument("--size", type=_positive, default=2_000, help="characters of a document's text (2000)")
     parser.add_argument("--documents", type=_positive, default=10_000, help="how many (10000)")
     parser.add_argument("--repeat", type=_positive, default=7, help="repetitions of everything (7)")
@@ -127,7 +143,7 @@ def _setting(corpus: Corpus, server: str | None, repeat: int) -> dict[str, str]:
         "data": f"{count:,} documents, {corpus.text_bytes / count:,.0f} bytes of text each; {repeat} repetitions",
         "machine": machine(),
         "versions": f"Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+        + ", ".join(f"{name} {version(name)}" for name in (*_PACKAGES, *filter(_has, _PEER_PACKAGES))),
         "SQLite": f"{sqlite3.sqlite_version}, journal_mode=wal, synchronous=full",
     }
     if server is not None:
@@ -138,6 +154,14 @@ def _setting(corpus: Corpus, server: str | None, repeat: int) -> dict[str, str]:
         setting["PostgreSQL"] = ", ".join(f"{name}={value}" for name, value in values.items())
     setting["load at the start"] = _load()
     return setting
+
+
+def _has(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _load() -> str:

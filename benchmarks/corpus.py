@@ -10,6 +10,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,14 @@ class Corpus:
     documents: Documents
     changed: Documents
     text_bytes: int
+
+    def first(self, count: int | None) -> Corpus:
+        """The same with at most so many documents."""
+        if count is None or count >= len(self.documents):
+            return self
+        documents = dict(islice(self.documents.items(), count))
+        text_bytes = sum(len(document["text"].encode()) for document in documents.values())
+        return Corpus(documents, {key: self.changed[key] for key in documents}, text_bytes)
 
 
 def build_corpus(count: int, size: int) -> Corpus:

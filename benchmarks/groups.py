@@ -7,13 +7,22 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from sqlalchemy.engine import URL
 
 from benchmarks.peers.base import Peer
 from benchmarks.peers.place import Place, postgresql_schema
-from benchmarks.peers.raw import RawAsyncpg, RawAsyncPsycopg, RawPsycopg, RawPsycopg2, RawSQLite, RawSQLiteInThread
+from benchmarks.peers.raw import (
+    CopyAsyncpg,
+    RawAsyncpg,
+    RawAsyncPsycopg,
+    RawPsycopg,
+    RawPsycopg2,
+    RawSQLite,
+    RawSQLiteInThread,
+)
 from benchmarks.peers.shelf import AsyncShelfPeer, ShelfPeer
 
 MakePeers = Callable[[Callable[[], Place]], list[Peer]]
@@ -27,12 +36,60 @@ class Group:
         name: what `--only` takes, and the table's title.
         database: "sqlite" or "postgresql".
         make: the peers, given a function that makes places.
+        needs: modules of other projects that the peers are made of; the group `bench` of the project has them.
+        documents: at most so many, where a peer takes too long for more.
+        repeat: at most so many repetitions.
     """
 
     name: str
     database: str
     make: MakePeers
+    needs: tuple[str, ...] = ()
+    documents: int | None = None
+    repeat: int | None = None
 
+    @property
+    def missing(self) -> list[str]:
+        """The modules that are not installed."""
+        return [module for module in self.needs if not _is_installed(module)]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package above it
+        return False
+
+
+def _langchain(place: Callable[[], Place]) -> list[Peer]:
+    from benchmarks.peers.langchain import LocalFileStorePeer, ShelfStorePeer, SQLStorePeer
+
+    return [ShelfStorePeer(place()), SQLStorePeer(place()), LocalFileStorePeer()]
+
+
+def _langchain_async(place: Callable[[], Place]) -> list[Peer]:
+    from benchmarks.peers.langchain import AsyncShelfStorePeer, AsyncSQLStorePeer
+
+    return [AsyncShelfStorePeer(place()), AsyncSQLStorePeer(place())]
+
+
+def _llama_index(place: Callable[[], Place]) -> list[Peer]:
+    from benchmarks.peers.llama_index import PostgresDocumentStorePeer, ShelfDocumentStorePeer, SimpleDocumentStorePeer
+
+    return [
+        ShelfDocumentStorePeer(place()),
+        *(PostgresDocumentStorePeer(place(), batch_size=size) for size in (1, 1_000)),
+        SimpleDocumentStorePeer(),
+    ]
+
+
+def _values(place: Callable[[], Place]) -> list[Peer]:
+    from benchmarks.peers.values import KeyValueStorePeer, LangGraphStorePeer
+
+    return [AsyncShelfPeer(place()), LangGraphStorePeer(place()), KeyValueStorePeer(place())]
+
+
+_LANGCHAIN_NEEDS = ("langchain_core", "langchain_classic", "langchain_community")
 
 GROUPS: Sequence[Group] = (
     Group(
@@ -56,7 +113,11 @@ GROUPS: Sequence[Group] = (
     Group(
         "PostgreSQL, asyncpg",
         "postgresql",
-        lambda place: [AsyncShelfPeer(place()), *(RawAsyncpg(place(), by_hand=by_hand) for by_hand in (False, True))],
+        lambda place: [
+            AsyncShelfPeer(place()),
+            *(RawAsyncpg(place(), by_hand=by_hand) for by_hand in (False, True)),
+            CopyAsyncpg(place()),
+        ],
     ),
     Group(
         "PostgreSQL, psycopg 3 sync",
@@ -74,6 +135,17 @@ GROUPS: Sequence[Group] = (
             *(RawAsyncPsycopg(place(), by_hand=by_hand) for by_hand in (False, True)),
         ],
     ),
+    Group("LangChain documents, sync", "postgresql", _langchain, _LANGCHAIN_NEEDS),
+    Group("LangChain documents, async", "postgresql", _langchain_async, _LANGCHAIN_NEEDS),
+    Group(
+        "LlamaIndex nodes",
+        "postgresql",
+        _llama_index,
+        ("llama_index.core", "llama_index.storage.docstore.postgres"),
+        documents=3_000,
+        repeat=3,
+    ),
+    Group("dictionaries", "postgresql", _values, ("langgraph.store.postgres", "key_value.aio.stores.postgresql")),
 )
 
 

@@ -67,14 +67,15 @@ def measure(
     for group in groups:
         for peer in peers[group.name]:
             _try_out(group, peer, corpus)
-    batches = {
-        peer: Batches(peer.prepare(corpus.documents), peer.prepare(corpus.changed))
-        for group in groups
-        for peer in peers[group.name]
-    }
     found: dict[tuple[str, str, str], list[Measurement]] = {}
     for repetition in range(repeat):
         for group in groups:
+            if repetition >= (group.repeat or repeat):
+                continue
+            part = corpus.first(group.documents)
+            batches = {
+                peer: Batches(peer.prepare(part.documents), peer.prepare(part.changed)) for peer in peers[group.name]
+            }
             tell(f"repetition {repetition + 1} of {repeat}: {group.name}")
             turns = peers[group.name]
             turns = turns[repetition % len(turns) :] + turns[: repetition % len(turns)]
@@ -83,7 +84,9 @@ def measure(
             for workload in workloads if LOAD in workloads else [LOAD, *workloads]:
                 gc.collect()
                 for peer in turns:
-                    measurement = workload.measure(peer, corpus, batches[peer], seed=repetition)
+                    if not peer.can(workload.operation):
+                        continue
+                    measurement = workload.measure(peer, part, batches[peer], seed=repetition)
                     found.setdefault((group.name, peer.name, workload.name), []).append(measurement)
                     if workload is LOAD:
                         peer.analyze()
@@ -94,6 +97,7 @@ def measure(
         for group in groups
         for workload in workloads
         for peer in peers[group.name]
+        if (group.name, peer.name, workload.name) in found and peers[group.name][0].can(workload.operation)
     ]
 
 
@@ -107,9 +111,13 @@ def _try_out(group: Group, peer: Peer, corpus: Corpus) -> None:
     )
     for operation, documents in rounds:
         wanted = {key: documents[key] for key in keys}
+        if not peer.can(operation):
+            continue
         peer.perform(operation, [peer.prepare(wanted)])
-        _compare(group, peer, peer.perform("mget", [keys]).result, list(wanted.values()))
-        _compare(group, peer, [peer.perform("get", keys[:1]).result], [wanted[keys[0]]])
+        if peer.can("mget"):
+            _compare(group, peer, peer.perform("mget", [keys]).result, list(wanted.values()))
+        if peer.can("get"):
+            _compare(group, peer, [peer.perform("get", keys[:1]).result], [wanted[keys[0]]])
     peer.reset()
 
 

@@ -12,31 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measuring import Series
+from benchmarks.targets import Verdict, judge, ratios
 
 _EXPLANATION: Final = (
     "A rate is the median of the repetitions, with half the distance of their quartiles. A ratio is docshelf's rate by",
     "that of its neighbour, taken within each repetition: the median and the quartiles. Above 1, docshelf is faster.",
     "Client CPU is what this process spends on one document, key or call, in microseconds, peer by peer.",
 )
-
-
-@dataclass(frozen=True)
-class Target:
-    """A ratio that docshelf has to reach.
-
-    Attributes:
-        of: what it is a ratio of: another peer, or another workload.
-    """
-
-    group: str
-    workload: str
-    of: str
-    wanted: float
-    reached: float
-
-    @property
-    def met(self) -> bool:
-        return self.reached >= self.wanted
 
 
 @dataclass(frozen=True)
@@ -47,30 +29,17 @@ class Results:
         setting: versions, machine, size of the data: names and values, for the reader.
         series: all measurements, a group's workload by workload, docshelf's first.
         remarks: what each peer does.
+        size: characters of a document.
     """
 
     setting: Mapping[str, str]
     series: Sequence[Series]
     remarks: Mapping[str, str]
+    size: int
 
-    def ratios(self, series: Series, other: Series) -> list[float]:
-        """How many times as fast the first was, by repetition: what disturbs both falls out."""
-        return [theirs / ours for ours, theirs in zip(series.seconds, other.seconds, strict=True)]
-
-    def targets(self) -> list[Target]:
-        """Bulk work on PostgreSQL beside the driver's, and unchanged beside cold, as far as they were measured."""
-        targets = []
-        cold = {first.group: first for first, _ in self._rows() if first.workload.name == "cold"}
-        for first, others in self._rows():
-            compared = [(other.peer, 0.7, other) for other in others] if first.workload.bulk else []
-            if not first.group.startswith("PostgreSQL"):
-                compared = []
-            if first.workload.name == "unchanged" and first.group in cold:
-                compared.append(("cold sync", 8.0, cold[first.group]))
-            for of, wanted, other in compared:
-                reached = statistics.median(self.ratios(first, other))
-                targets.append(Target(first.group, first.workload.title, of, wanted, reached))
-        return targets
+    def verdicts(self) -> list[Verdict]:
+        """The targets for documents of this size, as far as they were measured."""
+        return judge(self.series, self.size)
 
     def markdown(self) -> str:
         """Tables with settings, medians, spreads and ratios."""
@@ -83,38 +52,37 @@ class Results:
         yield ""
         yield from _EXPLANATION
         for group in dict.fromkeys(series.group for series in self.series):
-            rows = [(first, others) for first, others in self._rows() if first.group == group]
-            heads = [head for other in rows[0][1] for head in (other.peer, "ratio")]
-            yield ""
-            yield f"### {group}"
-            yield ""
-            yield f"| workload | {' | '.join([rows[0][0].peer, *heads])} | client CPU, µs |"
-            yield f"| --- | {' | '.join(['---:'] * (2 + len(heads)))} |"
-            for first, others in rows:
-                cells = [first.workload.title, _rate(first)]
-                for other in others:
-                    cells += [_rate(other), _ratio(self.ratios(first, other))]
-                cells.append(" / ".join(f"{series.cpu * 1e6:.1f}" for series in (first, *others)))
-                yield f"| {' | '.join(cells)} |"
-        targets = self.targets()
-        if targets:
+            yield from self._table(group)
+        verdicts = self.verdicts()
+        if verdicts:
             yield ""
             yield "### Targets"
             yield ""
             yield "| group | workload | of | wanted | reached | |"
             yield "| --- | --- | --- | ---: | ---: | --- |"
-            for target in targets:
-                verdict = "met" if target.met else "**missed**"
-                measured = f"{target.of} | {target.wanted:.1f} | {target.reached:.2f}"
-                yield f"| {target.group} | {target.workload} | {measured} | {verdict} |"
+            for one in verdicts:
+                verdict = "met" if one.met else "**missed**"
+                yield f"| {one.group} | {one.workload} | {one.of} | {one.wanted:.2g} | {one.reached:.2f} | {verdict} |"
 
-    def _rows(self) -> Iterator[tuple[Series, list[Series]]]:
-        """docshelf and the others, for each group and workload."""
-        rows: dict[tuple[str, str], list[Series]] = {}
+    def _table(self, group: str) -> Iterator[str]:
+        rows: dict[str, dict[str, Series]] = {}
         for series in self.series:
-            rows.setdefault((series.group, series.workload.name), []).append(series)
-        for first, *others in rows.values():
-            yield first, others
+            if series.group == group:
+                rows.setdefault(series.workload.name, {})[series.peer] = series
+        peers = list(dict.fromkeys(peer for row in rows.values() for peer in row))
+        heads = [head for other in peers[1:] for head in (other, "ratio")]
+        yield ""
+        yield f"### {group}"
+        yield ""
+        yield f"| workload | {' | '.join([peers[0], *heads])} | client CPU, µs |"
+        yield f"| --- | {' | '.join(['---:'] * (2 + len(heads)))} |"
+        for row in rows.values():
+            first = row[peers[0]]
+            cells = [first.workload.title, _rate(first)]
+            for other in peers[1:]:
+                cells += [_rate(row[other]), _ratio(ratios(first, row[other]))] if other in row else ["", ""]
+            cells.append(" / ".join(f"{row[peer].cpu * 1e6:.1f}" if peer in row else "-" for peer in peers))
+            yield f"| {' | '.join(cells)} |"
 
     def as_json(self) -> str:
         """All measurements, and what follows from them."""
@@ -133,7 +101,7 @@ class Results:
                 }
                 for series in self.series
             ],
-            "targets": [asdict(target) | {"met": target.met} for target in self.targets()],
+            "targets": [asdict(verdict) | {"met": verdict.met} for verdict in self.verdicts()],
         }
         return json.dumps(document, indent=1) + "\n"
 

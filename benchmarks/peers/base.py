@@ -10,13 +10,16 @@ from typing import Any, Literal, NamedTuple
 
 from benchmarks.corpus import Documents
 
-Operation = Literal["load", "sync", "mget", "get"]
-"""The methods of a peer that are timed. A peer has them as plain methods or as coroutines, as its driver is.
+Operation = Literal["load", "sync", "mget", "get", "gets", "keys", "delete"]
+"""The methods of a peer that are timed. A peer has those that it can, as plain methods or as coroutines.
 
-load(batch)  write a batch into empty tables
-sync(batch)  make what is stored equal a batch, writing only what differs
-mget(keys)   the values of keys, in their order
-get(key)     the value of one key
+load(batch)       write a batch into empty tables
+sync(batch)       make what is stored equal a batch, writing only what differs if it can tell
+mget(keys)        the values of keys, in their order
+get(key)          the value of one key
+gets(keys)        the value of each key, asked for by itself, all at once
+keys(prefix)      how many keys there are with a prefix, counted one by one
+delete(document)  everything that came from a document or source
 """
 
 
@@ -67,6 +70,10 @@ class Peer(ABC):
     def documents(self, values: Any) -> list[Any]:
         """Documents again of what `mget` returned. This is not timed."""
         return list(values)
+
+    def can(self, operation: Operation) -> bool:
+        """Whether it has the method."""
+        return hasattr(self, operation)
 
     def perform(self, operation: Operation, arguments: Sequence[Any]) -> Performed:
         """Call a method once for each argument."""

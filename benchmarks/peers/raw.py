@@ -21,6 +21,7 @@ import psycopg
 import psycopg2
 import zstandard
 from psycopg.types.array import ListBinaryDumper
+from sqlalchemy import text
 
 from benchmarks.corpus import Documents
 from benchmarks.peers.base import AsyncPeer, Peer
@@ -28,6 +29,8 @@ from benchmarks.peers.place import Place
 
 COLLECTION = SOURCE = "bench"
 CHUNK_ROWS = 2_000
+# As many connections as SQLAlchemy's pool, and so docshelf's, opens by default: 5, and 10 more when they are asked for.
+POOL = 15
 
 _compressor = zstandard.ZstdCompressor(level=1)
 _decompressor = zstandard.ZstdDecompressor()
@@ -368,16 +371,26 @@ class RawAsyncPsycopg(RawAsyncPeer):
 
 
 class RawAsyncpg(RawAsyncPeer):
-    """asyncpg: arrays through unnest, statements prepared by the driver."""
+    """asyncpg: arrays through unnest, statements prepared by the driver. Many tasks take turns at a pool."""
 
     placeholder = "${}"
 
     async def aopen(self) -> None:
         self._make_tables()
         self._connection = await asyncpg.connect(self._place.dsn)
+        self._pool = await asyncpg.create_pool(self._place.dsn, min_size=POOL, max_size=POOL)
 
     async def aclose(self) -> None:
         await self._connection.close()
+        await self._pool.close()
+
+    async def gets(self, keys: list[str]) -> list[Any]:
+        return await asyncio.gather(*map(self._get_from_pool, keys))
+
+    async def _get_from_pool(self, key: str) -> Any:
+        async with self._pool.acquire() as connection:
+            rows: Sequence[Any] = await connection.fetch(self._sql.read_one, COLLECTION, key)
+        return self._values(rows, [key])[0]
 
     async def _upsert(self, rows: Sequence[Row]) -> None:
         async with self._connection.transaction():
@@ -392,6 +405,37 @@ class RawAsyncpg(RawAsyncPeer):
 
     async def _read_one(self, key: str) -> Sequence[Any]:
         return await self._connection.fetch(self._sql.read_one, COLLECTION, key)
+
+
+class CopyAsyncpg(AsyncPeer):
+    """The server's limit for a first load."""
+
+    name = "COPY"
+    remark = "asyncpg's COPY of canonical JSON into a table of a text and a bytea column, without hashes and indexes"
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    @property
+    def _table(self) -> str:
+        return f"{self._place.prefix}_copy"
+
+    async def aopen(self) -> None:
+        self._connection = await asyncpg.connect(self._place.dsn)
+        await self._connection.execute(f"CREATE TABLE {self._place.schema}.{self._table} (key text, value bytea)")
+
+    async def aclose(self) -> None:
+        await self._connection.close()
+
+    def reset(self) -> None:
+        with self._place.connection() as connection:
+            connection.execute(text(f"TRUNCATE {self._place.schema}.{self._table}"))
+
+    def prepare(self, documents: Documents) -> list[tuple[str, bytes]]:
+        return [(key, data) for key, data, *_ in encode(documents)]
+
+    async def load(self, batch: list[tuple[str, bytes]]) -> None:
+        await self._connection.copy_records_to_table(self._table, schema_name=self._place.schema, records=batch)
 
 
 def _arrays(rows: Sequence[Row]) -> Iterator[list[list[Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from benchmarks.corpus import Documents
@@ -96,3 +97,6 @@ class AsyncShelfPeer(AsyncPeer):
 
     async def get(self, key: str) -> Any:
         return await self._shelf.aget(key)
+
+    async def gets(self, keys: list[str]) -> list[Any]:
+        return await asyncio.gather(*map(self._shelf.aget, keys))
