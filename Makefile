@@ -21,14 +21,17 @@ STAMP := complete-$(subst /,_,$(PYTHON))
 DEMO := .venv
 TEST := .venv-test
 BENCHMARK := .venv-bench
+DISTRIBUTION := .venv-dist
 
-.PHONY: help demo test bench notebooks format clean
+.PHONY: help demo test bench notebooks dist matrix format clean
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
 	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/test_sync.py -k dry"]'
 	@echo 'make bench   beside its peers and the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
 	@echo 'make notebooks   run the notebooks from top to bottom and store what they show'
+	@echo 'make dist    build wheel and sdist, check them, use the wheel bare and with each extra'
+	@echo 'make matrix  the wheel with the oldest and newest versions on each Python there is, types too'
 	@echo 'make format  format the code and mend what ruff can'
 	@echo 'make clean   remove environments, caches and builds'
 	@echo 'Each takes PYTHON=python3.12 for another interpreter.'
@@ -48,12 +51,18 @@ bench: $(BENCHMARK)/$(STAMP)
 notebooks: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python notebooks/refresh.py
 
+dist: $(DISTRIBUTION)/$(STAMP)
+	@$(DISTRIBUTION)/bin/python tools/dist.py
+
+matrix: $(DISTRIBUTION)/$(STAMP)
+	@$(DISTRIBUTION)/bin/python tools/dist.py --matrix
+
 format: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m ruff format .
 	@$(TEST)/bin/python -m ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-test .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-test .venv-bench .venv-dist .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call environment,what to install): a virtual environment from scratch, as old pieces may not fit together.
@@ -75,3 +84,6 @@ $(TEST)/$(STAMP): pyproject.toml
 
 $(BENCHMARK)/$(STAMP): pyproject.toml
 	$(call environment,--editable . --group bench)
+
+$(DISTRIBUTION)/$(STAMP): pyproject.toml
+	$(call environment,--group dist)

@@ -1,4 +1,4 @@
-"""The public API as a stranger's type checker sees it. `tools/dist.py --matrix` checks this with what it has installed."""
+"""The public API as a stranger's type checker sees it: `tools/dist.py` checks this where the wheel is installed."""
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
@@ -8,12 +8,10 @@ from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.stores import BaseStore, ByteStore
-from langchain_docshelf import DocShelfByteStore, DocShelfStore, ParentDocumentRetriever, RetrieverReport
 from llama_index.core import StorageContext
 from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.storage.index_store.types import BaseIndexStore
-from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, storage_context
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 from typing_extensions import assert_type
@@ -31,6 +29,8 @@ from docshelf import (
     SourceNote,
     file_fingerprint,
 )
+from langchain_docshelf import DocShelfByteStore, DocShelfStore, ParentDocumentRetriever, RetrieverReport
+from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, storage_context
 
 
 def writes(shelf: DocShelf) -> None:
