@@ -138,42 +138,46 @@ def embedded_later(url: str, folder: Path, twin: Twin) -> Any:
     return [vectors, model.texts]
 
 
-def multi(manner: str, url: str, vectors: Vectors, **options: Any) -> tuple[MultiVectorRetriever, Any]:
+MANNERS = ("docstore", "byte_store", "spec")
+
+
+def multi(manner: str, url: str, vectors: Vectors) -> tuple[MultiVectorRetriever, Any]:
     """A retriever whose documents are in a store of ours, and the store."""
+    made: Any = MultiVectorRetriever
+    options = {"vectorstore": vectors, "search_kwargs": {"k": 2}}
     if manner == "docstore":
         docstore = DocShelfStore(url)
-        return MultiVectorRetriever(vectorstore=vectors, docstore=docstore, **options), docstore
-    store = DocShelfByteStore(url) if manner == "byte_store" else PostgresByteStore(url, "documents")
-    made: Any = MultiVectorRetriever
-    return made(vectorstore=vectors, byte_store=store, **options), store
+        return made(docstore=docstore, **options), docstore
+    store = DocShelfByteStore(url) if manner == "byte_store" else PostgresByteStore(url, "spec")
+    return made(byte_store=store, **options), store
 
 
 def multi_later(url: str, folder: Path, twin: Twin) -> Any:
-    manner = (folder / "manner").read_text()
-    retriever, store = multi(manner, url, kept(folder), search_kwargs={"k": 2})
-    with store:
-        found = [told(under(twin, retriever).invoke(word)) for word in ("banana", "apple")]
-        return [found, told(under(twin, retriever.docstore).mget(IDS))]
+    answers = []
+    for manner in MANNERS:
+        retriever, store = multi(manner, url, kept(folder))
+        with store:
+            found = [told(under(twin, retriever).invoke(word)) for word in ("banana", "apple")]
+            answers.append([found, told(under(twin, retriever.docstore).mget(IDS))])
+    return answers
 
 
 class TestMultiVectorRetriever:
-    @pytest.mark.parametrize("manner", ["docstore", "byte_store", "spec"])
     def test_what_it_finds_is_found_by_a_process_that_comes_after(
-        self, place: Location, tmp_path: Path, opened: Callable[[Any], Any], twin: Callable[[Any], Twin], manner: str
+        self, place: Location, tmp_path: Path, opened: Callable[[Any], Any], twin: Callable[[Any], Twin]
     ) -> None:
         vectors = Vectors()
-        retriever, store = multi(manner, place.url, vectors, search_kwargs={"k": 2})
-        opened(store)
-        twin(retriever.docstore).mset(list(zip(IDS, FRUITS, strict=True)))
         for key, fruit in zip(IDS, FRUITS, strict=True):
             summaries = [page(part, doc_id=key) for part in fruit.page_content.split(".")]
             twin(vectors).add_documents(summaries)
-        assert twin(retriever).invoke("banana") == [FRUITS[1]]
-        assert twin(retriever).invoke("apple") == [FRUITS[0]]
         keep(vectors, tmp_path)
-        (tmp_path / "manner").write_text(manner)
-        answers = later(multi_later, place.url, tmp_path, twin(None).mode)
-        assert answers == [[told([FRUITS[1]]), told([FRUITS[0]])], told(FRUITS)]
+        for manner in MANNERS:
+            retriever, store = multi(manner, place.url, vectors)
+            opened(store)
+            twin(retriever.docstore).mset(list(zip(IDS, FRUITS, strict=True)))
+            assert twin(retriever).invoke("banana") == [FRUITS[1]]
+        answer = [[told([FRUITS[1]]), told([FRUITS[0]])], told(FRUITS)]
+        assert later(multi_later, place.url, tmp_path, twin(None).mode) == [answer] * len(MANNERS)
 
     def test_a_document_that_is_gone_is_not_answered(self, store: Twin) -> None:
         vectors = Vectors()
@@ -204,21 +208,23 @@ def classic_later(url: str, folder: Path, twin: Twin) -> Any:
 
 
 class TestParentDocumentRetriever:
-    @pytest.mark.parametrize("ids", [None, IDS])
     def test_what_it_added_is_found_by_a_process_that_comes_after(
-        self, place: Location, tmp_path: Path, store: Twin, ids: list[str] | None
+        self, place: Location, tmp_path: Path, store: Twin
     ) -> None:
         vectors = Vectors()
         retriever = under(store, classic(store.of, vectors, search_kwargs={"k": 2}))
-        retriever.add_documents(FRUITS, ids=ids)
+        retriever.add_documents(FRUITS)
         assert len(vectors.children) == 5
         assert retriever.invoke("banana") == [FRUITS[1]]
-        assert ids is None or store.mget(ids) == FRUITS
         keep(vectors, tmp_path)
         [bananas, cherries], sources = later(classic_later, place.url, tmp_path, store.mode)
         assert bananas == told([FRUITS[1]])
         assert cherries[0] == told([FRUITS[2]])[0]
         assert sources == [["", 1], ["a.md", 1], ["b.md", 1]]
+
+    def test_ids_are_the_keys_of_the_parents(self, store: Twin) -> None:
+        under(store, classic(store.of, Vectors())).add_documents(FRUITS, ids=IDS)
+        assert store.mget(IDS) == FRUITS
 
     def test_pieces_of_documents_are_kept_as_parents(self, store: Twin) -> None:
         parents = sentences(25)
