@@ -25,6 +25,7 @@ def sync_parent_documents(
     index: str = "children",
     scope: Scope = "sources",
     dry_run: bool = False,
+    reindex: bool = False,
     allow_mass_delete: bool = False,
 ) -> RetrieverReport:
     """Do for a retriever of langchain-classic what `ParentDocumentRetriever.sync` does.
@@ -36,7 +37,7 @@ def sync_parent_documents(
         retriever: a ParentDocumentRetriever or MultiVectorRetriever whose `docstore` is a `DocShelfStore`.
         child_splitter: what makes children of a parent: by default the retriever's own, or else, for a
             MultiVectorRetriever, the parent as a whole. A function may give summaries, or questions.
-        documents, source, ids, fingerprint, index, scope, dry_run, allow_mass_delete: as for
+        documents, source, ids, fingerprint, index, scope, dry_run, reindex, allow_mass_delete: as for
             `ParentDocumentRetriever`.
 
     Raises:
@@ -45,7 +46,13 @@ def sync_parent_documents(
     """
     ours = _ours(retriever, child_splitter, fingerprint, index)
     return ours.sync(
-        documents, source=source, ids=ids, scope=scope, dry_run=dry_run, allow_mass_delete=allow_mass_delete
+        documents,
+        source=source,
+        ids=ids,
+        scope=scope,
+        dry_run=dry_run,
+        reindex=reindex,
+        allow_mass_delete=allow_mass_delete,
     )
 
 
@@ -60,12 +67,19 @@ async def async_parent_documents(
     index: str = "children",
     scope: Scope = "sources",
     dry_run: bool = False,
+    reindex: bool = False,
     allow_mass_delete: bool = False,
 ) -> RetrieverReport:
     """As `sync_parent_documents`."""
     ours = _ours(retriever, child_splitter, fingerprint, index)
     return await ours.async_(
-        documents, source=source, ids=ids, scope=scope, dry_run=dry_run, allow_mass_delete=allow_mass_delete
+        documents,
+        source=source,
+        ids=ids,
+        scope=scope,
+        dry_run=dry_run,
+        reindex=reindex,
+        allow_mass_delete=allow_mass_delete,
     )
 
 

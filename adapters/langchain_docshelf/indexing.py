@@ -9,6 +9,9 @@ A row is "pending" before any of its children is added and before any is removed
 store never holds a child that the ledger does not know, and all children of a live row are there. The order is:
 parents written, rows pending, children added, rows live; then, for what is stale, rows pending, children removed,
 parents deleted, rows deleted. After a crash between any two, the next run finds what is not live and does it again.
+
+A vector store may be lost, above all one in memory. Where it can tell what it holds, each run looks for a few children
+of live rows; should one be missing, the rows are taken as pending, and what is not there is added again.
 """
 
 from __future__ import annotations
@@ -45,6 +48,8 @@ _PENDING: Final = "pending"
 _LIVE: Final = "live"
 _REPLACING: Final = "replacing"
 _DELETE_IDS: Final = 1000
+# Rows of which a child is looked for, to see that the vector store is still the one that the ledger tells of.
+_SAMPLE: Final = 8
 
 
 class _Children(NamedTuple):
@@ -138,7 +143,7 @@ class Indexer:
             names = {_name(identity) for identity in older}
             found = yield from self._rows({source for _, source in older}, "sources")
             standing |= {row.key: row for row in found if _name_in(row.key) in names}
-        known = yield from self._known(wanted, list(standing.values()))
+        known = yield from self._known(wanted, list(standing.values()), reindex=False)
         embedded, spared = yield from self._embed(known)
         removed = yield from self._remove(known)
         yield from self._forget(known)
@@ -152,6 +157,7 @@ class Indexer:
         ids: Sequence[str] | None = None,
         scope: Scope = "sources",
         dry_run: bool = False,
+        reindex: bool = False,
         allow_mass_delete: bool = False,
     ) -> Flow[RetrieverReport]:
         """Make sources hold exactly these documents, and the vector store exactly their children."""
@@ -167,10 +173,10 @@ class Indexer:
             )
         sources = {of for _, of in parents} | ({source} if source is not None else set())
         if dry_run:
-            return (yield from self._foreseen(parents, plan, sources, scope))
+            return (yield from self._foreseen(parents, plan, sources, scope, reindex=reindex))
         changes = yield from self._write(parents, plan)
         wanted = yield from self._wanted(list(parents))
-        known = yield from self._known(wanted, (yield from self._rows(sources, scope)))
+        known = yield from self._known(wanted, (yield from self._rows(sources, scope)), reindex=reindex)
         embedded, spared = yield from self._embed(known)
         removed = yield from self._remove(known)
         if plan.deleted:
@@ -259,13 +265,14 @@ class Indexer:
         by_source: list[list[Entry]] = yield Call(self._ledger, "source_entries", sorted(sources), values=False)
         return [row for rows in by_source for row in rows]
 
-    def _known(self, wanted: dict[str, Identity], rows: Sequence[Entry]) -> Flow[_Known]:
-        live = {row.key: _number(row) for row in rows if row.key in wanted and _state(row) != _PENDING}
+    def _known(self, wanted: dict[str, Identity], rows: Sequence[Entry], *, reindex: bool) -> Flow[_Known]:
+        doubted = reindex or (yield from self._is_lost(rows))
+        live = {row.key: _number(row) for row in rows if row.key in wanted and _state(row) != _PENDING and not doubted}
         doomed = [row for row in rows if row.key not in wanted]
-        replacing = [row.key for row in rows if row.key in wanted and _state(row) == _REPLACING]
+        replacing = [row.key for row in rows if row.key in live and _state(row) == _REPLACING]
         known = _Known(wanted, live, doomed, replacing)
         names = {_name_in(row.key) for row in doomed}
-        pending = [row.key for row in rows if row.key in wanted and _state(row) == _PENDING]
+        pending = [row.key for row in rows if row.key in wanted and row.key not in live]
         beside = [row for row in live if _name_in(row) in names]
         looked_up = [row.key for row in doomed] + pending + beside
         entries: list[Entry | None] = yield Call(self._ledger, "mget_entries", looked_up)
@@ -275,7 +282,7 @@ class Indexer:
             name, ids = _name_in(entry.key), entry.value["children"]
             if entry.key in live:
                 known.kept.setdefault(name, set()).update(ids)
-            elif _state(entry) == _PENDING:
+            elif doubted or _state(entry) == _PENDING:
                 known.doubtful.setdefault(name, set()).update(ids)
                 if entry.key in wanted:
                     known.leftover[entry.key] = ids
@@ -284,6 +291,17 @@ class Indexer:
         return known
 
     # The vector store
+
+    def _is_lost(self, rows: Sequence[Entry]) -> Flow[bool]:
+        """True when it does not hold what the ledger says: it was made anew, or others deleted from it."""
+        held = [row.key for row in rows if _state(row) != _PENDING and _number(row)]
+        if not held:
+            return False
+        sample = held[:: -(-len(held) // _SAMPLE)]
+        entries: list[Entry | None] = yield Call(self._ledger, "mget_entries", sample)
+        ids = {entry.value["children"][0] for entry in entries if entry is not None}
+        found = yield from self._found(sorted(ids))
+        return found is not None and not ids <= found
 
     def _embed(self, known: _Known) -> Flow[tuple[int, int]]:
         """Bring the children of wanted rows into the vector store; how many were embedded, and how many spared."""
@@ -402,13 +420,14 @@ class Indexer:
         return splitter.split_documents([parent]) if isinstance(splitter, TextSplitter) else splitter(parent)
 
     def _foreseen(
-        self, parents: dict[Identity, Document], plan: Report, sources: set[str], scope: Scope
+        self, parents: dict[Identity, Document], plan: Report, sources: set[str], scope: Scope, *, reindex: bool
     ) -> Flow[RetrieverReport]:
-        """What a sync would do. A changed parent's children are counted as if none of them stood."""
+        """What a sync would do. Children of a parent that changed, or is in doubt, count as if none of them stood."""
         same = [(change.key, change.source) for change in plan if change.op == "SKIP"]
         wanted = yield from self._wanted(same)
         rows = yield from self._rows(sources, scope)
-        live = {row.key: _number(row) for row in rows if row.key in wanted and _state(row) != _PENDING}
+        doubted = reindex or (yield from self._is_lost(rows))
+        live = {row.key: _number(row) for row in rows if row.key in wanted and _state(row) != _PENDING and not doubted}
         split = [parents[change.key, change.source] for change in plan if _writes(change)]
         split += [parents[identity] for row, identity in wanted.items() if row not in live]
         embedded: int = yield Compute(lambda: sum(len(self._pieces(parent)) for parent in split))

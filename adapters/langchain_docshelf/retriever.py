@@ -87,6 +87,7 @@ class ParentDocumentRetriever(BaseRetriever):
         ids: Sequence[str] | None = None,
         scope: Scope = "sources",
         dry_run: bool = False,
+        reindex: bool = False,
         allow_mass_delete: bool = False,
     ) -> RetrieverReport:
         """Make sources hold exactly these documents, and the vector store exactly their children.
@@ -99,6 +100,9 @@ class ParentDocumentRetriever(BaseRetriever):
             scope: "collection" deletes the documents of all other sources too.
             dry_run: report what would be done, and write nothing. Children that a change leaves as they are count as
                 embedded then.
+            reindex: take nothing as embedded: look for each child in the vector store, and add what is not there; all
+                of them where it does not tell (`get_by_ids`). A vector store that tells and was made anew is noticed
+                without this.
             allow_mass_delete: delete all that stands even if there is nothing in its place.
 
         Raises:
@@ -107,7 +111,13 @@ class ParentDocumentRetriever(BaseRetriever):
         """
         return perform(
             self._indexer.sync(
-                documents, source, ids=ids, scope=scope, dry_run=dry_run, allow_mass_delete=allow_mass_delete
+                documents,
+                source,
+                ids=ids,
+                scope=scope,
+                dry_run=dry_run,
+                reindex=reindex,
+                allow_mass_delete=allow_mass_delete,
             )
         )
 
@@ -119,12 +129,19 @@ class ParentDocumentRetriever(BaseRetriever):
         ids: Sequence[str] | None = None,
         scope: Scope = "sources",
         dry_run: bool = False,
+        reindex: bool = False,
         allow_mass_delete: bool = False,
     ) -> RetrieverReport:
         """As `sync`."""
         return await aperform(
             self._indexer.sync(
-                documents, source, ids=ids, scope=scope, dry_run=dry_run, allow_mass_delete=allow_mass_delete
+                documents,
+                source,
+                ids=ids,
+                scope=scope,
+                dry_run=dry_run,
+                reindex=reindex,
+                allow_mass_delete=allow_mass_delete,
             )
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from langchain_core.documents import Document
@@ -13,7 +13,7 @@ from docshelf import ArgumentTypeError, ArgumentValueError, DocShelfError, MassD
 from langchain_docshelf import DocShelfStore, ParentDocumentRetriever, RetrieverReport
 from tests.conftest import Location
 from tests.langchain.twins import Twin, page
-from tests.langchain.vectors import Vectors
+from tests.langchain.vectors import BlindVectors, StrictVectors, Vectors
 from tests.support.markup import Seen
 
 
@@ -317,6 +317,61 @@ class TestSearch:
     def test_another_type_of_search_is_refused(self, new_retriever: Callable[..., Twin]) -> None:
         with pytest.raises(ValueError, match="search_type"):
             new_retriever(search_type="guess")
+
+
+class TestALostVectorStore:
+    DOCUMENTS: ClassVar = [page(text(f"d{number}"), f"{number}.md") for number in range(20)]
+
+    def test_is_noticed_and_filled_again(
+        self, new_retriever: Callable[..., Twin], retriever: Twin, vectors: Vectors
+    ) -> None:
+        retriever.sync(self.DOCUMENTS)
+        anew = Vectors()
+        again = new_retriever(vectorstore=anew)
+        assert numbers(again.sync(self.DOCUMENTS, dry_run=True)) == (0, 0, 20, 0, 60, 0, 0)
+        assert numbers(again.sync(self.DOCUMENTS)) == (0, 0, 20, 0, 60, 0, 0)
+        assert anew.children == vectors.children
+        assert numbers(again.sync(self.DOCUMENTS)) == (0, 0, 20, 0, 0, 60, 0)
+
+    def test_is_filled_again_by_adding_too(self, new_retriever: Callable[..., Twin], retriever: Twin) -> None:
+        retriever.add_documents(self.DOCUMENTS)
+        anew = Vectors()
+        assert new_retriever(vectorstore=anew).add_documents(self.DOCUMENTS).embedded == 60
+        assert len(anew.children) == 60
+
+    @pytest.mark.parametrize("kind", [Vectors, StrictVectors])
+    def test_has_nothing_to_remove(
+        self, new_retriever: Callable[..., Twin], retriever: Twin, kind: Callable[[], Vectors]
+    ) -> None:
+        retriever.sync(self.DOCUMENTS)
+        anew = kind()
+        again = new_retriever(vectorstore=anew)
+        changed = [page(text("changed", 2), "0.md"), *self.DOCUMENTS[1:10]]
+        assert numbers(again.sync(changed, scope="collection")) == (1, 0, 9, 11, 29, 0, 0)
+        assert len(anew.children) == 29
+
+    @pytest.mark.parametrize("kind", [Vectors, StrictVectors])
+    def test_that_lost_a_part_is_filled_up(
+        self, new_retriever: Callable[..., Twin], kind: Callable[[], Vectors]
+    ) -> None:
+        vectors = kind()
+        retriever = new_retriever(vectorstore=vectors)
+        retriever.sync(self.DOCUMENTS)
+        whole = vectors.children
+        for child in list(vectors.store)[::3]:
+            del vectors.store[child]
+        vectors.counting.take()
+        assert numbers(retriever.sync(self.DOCUMENTS, reindex=True)) == (0, 0, 20, 0, 20, 40, 0)
+        assert vectors.counting.take() == 20
+        assert vectors.children == whole
+
+    def test_that_does_not_tell_is_filled_again_when_asked(self, new_retriever: Callable[..., Twin]) -> None:
+        new_retriever(vectorstore=BlindVectors()).sync(self.DOCUMENTS)
+        anew = BlindVectors()
+        again = new_retriever(vectorstore=anew)
+        assert numbers(again.sync(self.DOCUMENTS)) == (0, 0, 20, 0, 0, 60, 0)
+        assert numbers(again.sync(self.DOCUMENTS, reindex=True)) == (0, 0, 20, 0, 60, 0, 0)
+        assert len(anew.children) == 60
 
 
 class TestReport:
