@@ -3,6 +3,7 @@
 #   PYTHON=python3.12      the interpreter (default: python3)
 #   DOCS=folder URL=url    for `make demo`: text files of your own, a database of your own
 #   TESTS="..."            for `make test`: arguments of pytest
+#   DIST=--quick           for `make dist`: bare and with all extras only
 #   BENCH="..."            for `make bench`: its options
 #   BENCH_URL=url          for `make bench`: a PostgreSQL server of your own
 
@@ -23,14 +24,15 @@ TEST := .venv-test
 BENCHMARK := .venv-bench
 DISTRIBUTION := .venv-dist
 
-.PHONY: help demo test bench notebooks dist matrix format clean
+.PHONY: help demo test bench footprint notebooks dist matrix format clean
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
 	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/test_sync.py -k dry"]'
 	@echo 'make bench   beside its peers and the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
+	@echo 'make footprint   bytes on disk and of WAL, memory, growth, the cost of an import'
 	@echo 'make notebooks   run the notebooks from top to bottom and store what they show'
-	@echo 'make dist    build wheel and sdist, check them, use the wheel bare and with each extra'
+	@echo 'make dist    build wheel and sdist, check them, use the wheel bare and with each extra   [DIST=--quick]'
 	@echo 'make matrix  the wheel with the oldest and newest versions on each Python there is, types too'
 	@echo 'make format  format the code and mend what ruff can'
 	@echo 'make clean   remove environments, caches and builds'
@@ -48,11 +50,14 @@ test: $(TEST)/$(STAMP)
 bench: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks $(BENCH)
 
+footprint: $(BENCHMARK)/$(STAMP)
+	@$(BENCHMARK)/bin/python -m benchmarks.footprint
+
 notebooks: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python notebooks/refresh.py
 
 dist: $(DISTRIBUTION)/$(STAMP)
-	@$(DISTRIBUTION)/bin/python tools/dist.py
+	@$(DISTRIBUTION)/bin/python tools/dist.py $(DIST)
 
 matrix: $(DISTRIBUTION)/$(STAMP)
 	@$(DISTRIBUTION)/bin/python tools/dist.py --matrix
