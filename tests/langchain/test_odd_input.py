@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 from langchain_core.documents import Document
+from pydantic import Field
 from sqlalchemy import text as sql
 
 from docshelf import ArgumentTypeError, ArgumentValueError, CorruptEntryWarning, UnsupportedValueError
@@ -146,6 +147,15 @@ class TestTypes:
         assert numbers(retriever.sync([page("one", "s", **TYPED)])) == (0, 0, 1, 0, 0, 1, 0)
         assert numbers(retriever.sync([page("one", "s", **{**TYPED, "time": dt.time(1)})])) == (0, 1, 0, 0, 1, 0, 1)
 
+    def test_a_registered_class_with_aliases_comes_back(self, new_store: Callable[..., Twin]) -> None:
+        class Numbered(Document):
+            number: int = Field(alias="no")
+
+        store = new_store(document_types=[Numbered])
+        document = Numbered.model_validate({"page_content": "x", "no": 3})
+        store.mset({"k": document})
+        assert store.mget(["k"]) == [document]
+
 
 class TestUnreadableRows:
     """One row of a hundred was tampered with; the rest is served."""
@@ -248,6 +258,8 @@ class TestSources:
     ) -> None:
         with pytest.raises(ArgumentTypeError, match="as the source of the document"):
             retriever.sync([page(text("a"), "s"), page(text("b"), source)])
+        with pytest.raises(ArgumentTypeError, match="source"):
+            retriever.sync([page(text("a"))], source=source)
         assert (sources_of(store), vectors.children) == ([], {})
 
     @pytest.mark.parametrize("source", ["NUL \0", "lone \ud800", "x" * 1025])
@@ -364,10 +376,11 @@ class TestHashing:
     @pytest.mark.parametrize(
         "options",
         [
+            {"hash_on": lambda document: document.page_content},
             {"hash_on": "text"},
             {"hash_exclude": ("mtime", "parent", "children")},
         ],
-        ids=["text", "exclude"],
+        ids=["function", "text", "exclude"],
     )
     def test_a_retriever_follows_whatever_counts_as_change(
         self, new_store: Callable[..., Twin], vectors: Vectors, options: dict[str, Any]
