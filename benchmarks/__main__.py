@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from benchmarks.chart import in_terminal, save_png
 from benchmarks.corpus import Corpus, build_corpus
 from benchmarks.groups import GROUPS, Group, opened
 from benchmarks.measuring import WrongResultError, measure
@@ -66,7 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bench: {exc.orig if isinstance(exc, OperationalError) else exc}".strip(), file=sys.stderr)
         return 2
     print(results.markdown())
-    saved = results.save(options.output, f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}")
+    print(in_terminal(results.series))
+    name = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
+    saved = results.save(options.output, name)
+    if save_png(results.series, options.output / f"{name}.png"):
+        saved.append(options.output / f"{name}.png")
     print(f"bench: written to {', '.join(map(str, saved))}", file=sys.stderr)
     return 0
 

@@ -201,3 +201,10 @@ def test_what_docshelf_offers_is_there_under_its_name() -> None:
     assert list(docshelf.__all__) == sorted(docshelf.__all__)
     for name in docshelf.__all__:
         assert getattr(docshelf, name) is not None
+
+
+def test_the_import_brings_only_what_every_user_needs() -> None:
+    heavy = {"sqlalchemy.orm", "sqlalchemy.dialects.postgresql", "tenacity", "tqdm", "asyncpg", "psycopg2", "psycopg"}
+    code = f"import docshelf, sys; print(*({heavy!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -18,12 +18,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.util import greenlet_spawn
-from tenacity import AsyncRetrying, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from docshelf.errors import (
     AuthenticationError,
@@ -40,8 +38,9 @@ from docshelf.urls import Target, without_secrets
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
     from sqlalchemy.engine.interfaces import IsolationLevel
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from docshelf.dialects import Dialect
 
@@ -74,13 +73,6 @@ Step = Read | Write | Compute
 Flow = Generator[Step, Any, T]
 
 _ATTEMPTS: Final = 5
-# From the second attempt on, which comes at once: what needs no retry is not to pay for the counting.
-_RETRY: Final[dict[str, Any]] = {
-    "retry": retry_if_exception_type(TransientError),
-    "stop": stop_after_attempt(_ATTEMPTS - 1),
-    "wait": wait_random_exponential(multiplier=0.05, max=1.0),
-    "reraise": True,
-}
 # As many connections as SQLAlchemy allows by default, opened when they are needed at once; but those past the fifth are
 # kept too: to open them again for each of 64 tasks took three quarters of the time.
 _POOL: Final[dict[str, Any]] = {"pool_size": 15, "max_overflow": 0, "pool_use_lifo": True}
@@ -160,7 +152,7 @@ class BoundBackend(Backend):
         self._connection = connection
 
     def _connected(self, step: Read | Write) -> Any:
-        if isinstance(self._connection, AsyncConnection):
+        if not isinstance(self._connection, Connection):
             raise MissingEngineError(
                 "this store is bound to an AsyncConnection; use its async methods (aget, async_, ...)"
             )
@@ -168,7 +160,7 @@ class BoundBackend(Backend):
             return step.run(self._connection)
 
     async def _aconnected(self, step: Read | Write) -> Any:
-        if not isinstance(self._connection, AsyncConnection):
+        if isinstance(self._connection, Connection):
             raise MissingEngineError("this store is bound to a sync Connection; use its sync methods")
         with translated_errors():
             return await self._connection.run_sync(step.run)
@@ -201,7 +193,9 @@ class EngineBackend(Backend):
         engine = self._engine()
         with suppress(TransientError), translated_errors():
             return self._once(engine, step)
-        for attempt in Retrying(**_RETRY):
+        from tenacity import Retrying
+
+        for attempt in Retrying(**_retry_options()):
             with attempt, translated_errors():
                 return self._once(engine, step)
         raise AssertionError("unreachable")
@@ -211,7 +205,9 @@ class EngineBackend(Backend):
         # The whole step in one greenlet: AsyncConnection makes one for each of its calls, some 40 µs each.
         with suppress(TransientError), translated_errors():
             return await greenlet_spawn(self._once, engine.sync_engine, step)
-        async for attempt in AsyncRetrying(**_RETRY):
+        from tenacity import AsyncRetrying
+
+        async for attempt in AsyncRetrying(**_retry_options()):
             with attempt, translated_errors():
                 return await greenlet_spawn(self._once, engine.sync_engine, step)
         raise AssertionError("unreachable")
@@ -409,6 +405,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def _retry_options() -> dict[str, Any]:
+    """From the second attempt on: the first needs neither the counting nor tenacity, which is imported when needed."""
+    from tenacity import retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+    return {
+        "retry": retry_if_exception_type(TransientError),
+        "stop": stop_after_attempt(_ATTEMPTS - 1),
+        "wait": wait_random_exponential(multiplier=0.05, max=1.0),
+        "reraise": True,
+    }
+
+
 def _make_engine(target: Target) -> Engine:
     if target.dialect == "postgresql":
         engine = create_engine(
@@ -437,6 +445,8 @@ def _make_engine(target: Target) -> Engine:
 
 
 def _make_async_engine(target: Target, *, pooler: bool) -> AsyncEngine:
+    from sqlalchemy.ext.asyncio import create_async_engine  # which imports the ORM: 0.1 s for who needs it
+
     assert target.async_url is not None
     options = dict(target.async_options)
     if target.async_url.drivername.endswith("+psycopg"):

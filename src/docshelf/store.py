@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from docshelf import operations, views
 from docshelf.batch import Context, Scope, WritePlan
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
     from sqlalchemy.engine import URL
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
     from typing_extensions import Self
 
 T = TypeVar("T")
@@ -178,7 +177,7 @@ class DocShelf:
             ConfigurationError: the connection is to another kind of database.
         """
         self._backend.check_open()
-        if not isinstance(connection, Connection | AsyncConnection):
+        if not (isinstance(connection, Connection) or _is_async(connection)):
             raise ArgumentTypeError(
                 f"the connection is a {type(connection).__name__}; give a SQLAlchemy Connection or AsyncConnection"
             )
@@ -704,6 +703,12 @@ class DocShelf:
                 for batch in await self._arun(operations.value_batches(self._context, page, None)):
                     found += await self._arun(operations.problems(context, batch))
         return found
+
+
+def _is_async(connection: object) -> bool:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    return isinstance(connection, AsyncConnection)
 
 
 def _optional(source: str | None) -> str | None:

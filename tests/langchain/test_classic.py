@@ -316,8 +316,26 @@ class TestSyncParentDocuments:
     ) -> None:
         second = Vectors()
         synced(store, retriever, FRUITS)
-        assert numbers(synced(store, classic(store.of, second), FRUITS, index="second")) == (0, 0, 3, 0, 5, 0, 0)
-        assert second.children == vectors.children
+        whole = {"index": "second", "child_splitter": lambda parent: [parent]}
+        assert numbers(synced(store, classic(store.of, second), FRUITS, **whole)) == (0, 0, 3, 0, 3, 0, 0)
+        assert numbers(synced(store, retriever, FRUITS)) == (0, 0, 3, 0, 0, 5, 0)
+
+    def test_a_vector_store_that_was_lost_is_filled_again(self, store: Twin, retriever: ClassicRetriever) -> None:
+        synced(store, retriever, FRUITS)
+        lost = Vectors()
+        assert numbers(synced(store, classic(store.of, lost), FRUITS)) == (0, 0, 3, 0, 5, 0, 0)
+        assert len(lost.children) == 5
+
+    def test_a_child_that_was_lost_is_added_again_when_that_is_asked_for(
+        self, store: Twin, vectors: Vectors, retriever: ClassicRetriever
+    ) -> None:
+        synced(store, retriever, FRUITS)
+        [last] = [child for child, (found, _) in vectors.children.items() if found == "banana bread"]
+        vectors.delete([last])
+        assert numbers(synced(store, retriever, FRUITS))[4:] == (0, 5, 0), "only some are looked for"
+        assert numbers(synced(store, retriever, FRUITS, dry_run=True, reindex=True))[4:] == (5, 0, 0)
+        assert numbers(synced(store, retriever, FRUITS, reindex=True))[4:] == (1, 4, 0)
+        assert len(vectors.children) == 5
 
     def test_a_multi_vector_retriever_gets_the_parent_as_a_whole(self, store: Twin, vectors: Vectors) -> None:
         retriever = MultiVectorRetriever(vectorstore=vectors, docstore=store.of)
