@@ -101,6 +101,17 @@ def test_what_the_caller_rolls_back_is_gone(new_engine: Callable[..., Engine], l
         assert shelf.count() == MANY
 
 
+def test_a_connection_without_a_transaction_is_written_to_as_well(
+    new_engine: Callable[..., Engine], location: Location
+) -> None:
+    engine = new_engine(location, isolation_level="AUTOCOMMIT")
+    with DocShelf(engine=engine) as shelf, engine.connect() as connection:
+        shelf.setup()
+        many = {f"k{number}": number for number in range(MANY)}
+        assert shelf.bind(connection).conditional_mset(many).counts["INS"] == MANY
+        assert shelf.count() == MANY
+
+
 def test_rows_that_a_trigger_keeps_out_are_not_reported_as_written(face: Face, engine: Engine) -> None:
     face.setup()
     with engine.begin() as connection:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sqlalchemy import MetaData, Text, any_, bindparam, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 
 from docshelf.dialects.base import SEQ_PER_TICKET, Dialect, Identity, Layout, PackedRow, Ticket
@@ -114,7 +115,10 @@ class PostgreSQL(Dialect):
         if copy is None:
             return False
         data = binary_rows(collection, rows, ticket.seq, ticket.now)
-        savepoint = connection.begin_nested()
+        try:
+            savepoint = connection.begin_nested()
+        except DBAPIError:  # a connection of the caller's that commits every statement
+            return False
         try:
             done = copy(self._copy_statement, data) == len(rows)
         except Exception:
