@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -290,6 +291,31 @@ def test_an_addition_that_dies_at_any_step_and_runs_again_ends_as_a_clean_run(
             twin(retriever).add_documents(AFTER)
             assert state(retriever) == state(clean)
         assert at > 15
+
+
+@pytest.mark.parametrize("reindex", [False, True])
+def test_a_lost_vector_store_that_a_dead_sync_filled_in_part_is_filled_by_the_next(
+    tmp_path: Path, twin: Callable[[Any], Twin], monkeypatch: pytest.MonkeyPatch, reindex: bool
+) -> None:
+    # More parents than a run looks for: those that the dead run added must not stand for the rest.
+    documents = [given(f"{number:02}", f"word{number}") for number in range(40)]
+    with DocShelf(tmp_path / "x.db") as shelf:
+
+        def steps_until(at: int) -> int:
+            vectors = Vectors()
+            retriever = retriever_of(shelf, f"killed at {at}", vectors)
+            retriever.sync(documents)
+            vectors.store.clear()
+            with monkeypatch.context() as patch, contextlib.suppress(KilledError):
+                killer = Killer(patch, at, "halfway", lambda: None)
+                twin(retriever).sync(documents, reindex=reindex)
+            twin(retriever).sync(documents)
+            assert len(vectors.children) == 3 * len(documents)
+            return killer.steps
+
+        last = steps_until(-1)
+        assert last > 80
+        assert [steps_until(at) for at in range(last - 12, last, 2)] == list(range(last - 12, last, 2))
 
 
 _SYNC = """
