@@ -422,7 +422,8 @@ def test_a_zone_name_opens_no_file_outside_the_zone_database(tmp_path: Path) -> 
     opened, database = json.loads(run.stdout)
     assert any(name.endswith("Europe/Berlin") for name in opened), "the hook sees what is opened"
     packaged = Path("tzdata", "zoneinfo")
-    for name in map(Path, opened):
+    # What Python opens to import its own modules is no zone.
+    for name in (path for path in map(Path, opened) if path.suffix not in (".py", ".pyc")):
         assert ".." not in name.parts
         assert any(name.is_relative_to(folder) for folder in database) or str(packaged) in str(name)
 
