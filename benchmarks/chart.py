@@ -45,7 +45,7 @@ def in_terminal(series: Sequence[Series]) -> str:
             group = bar.group
             lines += ["", f"{group}: times as fast as"]
         length = round(_WIDTH * max(0.0, math.log(max(bar.ratio, 1)) / math.log(max(most, math.e))))
-        lines.append(f"  {bar.title:<32} {bar.peer:<38} {'█' * length}{'▏' if not length else ''} {_times(bar.ratio)}")
+        lines.append(f"  {bar.title:<32} {bar.peer:<40} {'█' * length}{'▏' if not length else ''} {_times(bar.ratio)}")
     return "\n".join(lines)
 
 

@@ -62,7 +62,7 @@ class Results:
             yield "| --- | --- | --- | ---: | ---: | --- |"
             for one in verdicts:
                 verdict = "met" if one.met else "**missed**"
-                yield f"| {one.group} | {one.workload} | {one.of} | {one.wanted:.2g} | {one.reached:.2f} | {verdict} |"
+                yield f"| {one.group} | {one.workload} | {one.of} | {one.wanted:.3g} | {one.reached:.2f} | {verdict} |"
 
     def _table(self, group: str) -> Iterator[str]:
         rows: dict[str, dict[str, Series]] = {}
