@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from langchain_core.documents import Document
 from pydantic import ConfigDict, PrivateAttr
 
-from docshelf import ArgumentTypeError, ConfigurationError, ContentType
+from docshelf import ArgumentTypeError, ConfigurationError, ContentType, UnsupportedValueError
 
 T = TypeVar("T")
 
@@ -103,10 +103,19 @@ def check_document(document: Any, key: str) -> Document:
 def _check_class(cls: Any) -> None:
     if not (isinstance(cls, type) and issubclass(cls, Document)):
         raise ConfigurationError(f"{cls!r} is not a document class; give subclasses of Document")
+    for name, field in cls.model_fields.items():
+        if field.validation_alias is not None and not isinstance(field.validation_alias, str):
+            raise ConfigurationError(f"{cls.__name__}.{name} has a validation_alias that is no text; give it one name")
 
 
 def dump_document(document: Document) -> dict[str, Any]:
-    """What is stored of a document."""
+    """What is stored of a document.
+
+    Raises:
+        UnsupportedValueError: its type, which a subclass may declare anew, is no text.
+    """
+    if not isinstance(document.type, str):
+        raise UnsupportedValueError(f"type: cannot store a {type(document.type).__name__} as a document's type")
     content = {
         "id": document.id,
         "page_content": document.page_content,
@@ -130,10 +139,17 @@ def _load(content: dict[str, Any], *, classes: Mapping[str, type[Document]]) -> 
     fields = {**_dict(content["fields"]), **base}
     cls = classes.get(_text(name))
     if cls is not None:
-        return cls.model_validate(fields)
+        return cls.model_validate({_input_name(cls, field): value for field, value in fields.items()})
     document = StoredDocument(**fields)
     document._class_name = name
     return document
+
+
+def _input_name(cls: type[Document], field: str) -> str:
+    """What a class is given a field by."""
+    known = cls.model_fields.get(field)
+    alias = None if known is None else known.validation_alias
+    return alias if isinstance(alias, str) else field
 
 
 def _load_node(content: dict[str, Any]) -> Document:

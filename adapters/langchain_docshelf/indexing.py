@@ -25,7 +25,17 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 from langchain_text_splitters import TextSplitter
 
-from docshelf import ArgumentValueError, Change, DocShelf, DocShelfError, Entry, Item, MassDeleteError, Report
+from docshelf import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    Change,
+    DocShelf,
+    DocShelfError,
+    Entry,
+    Item,
+    MassDeleteError,
+    Report,
+)
 from langchain_docshelf.base import notes_of
 from langchain_docshelf.documents import check_document
 from langchain_docshelf.flow import Call, Compute, Flow
@@ -123,7 +133,9 @@ class Indexer:
         settings = described([self.child_splitter, self.child_metadata_fields, self.id_key, self.fingerprint], 8)
         object.__setattr__(self, "_settings", stable_digest(settings))
         object.__setattr__(self, "_docs", docs)
-        ledger = docs.view(f"{docs.collection}/{self.index}", content_types=(), on_corrupt="raise")
+        ledger = docs.view(
+            f"{docs.collection}/{self.index}", content_types=(), on_corrupt="raise", hash_on="value", hash_exclude=()
+        )
         object.__setattr__(self, "_ledger", ledger)
 
     # What callers ask for
@@ -197,7 +209,9 @@ class Indexer:
         self, documents: Iterable[Document], source: str | None, ids: Sequence[str] | None
     ) -> dict[Identity, Document]:
         """The parents that documents are or are split into, by their names."""
+        _check_arguments(documents, source)
         placed = list(self._placed(documents, source))
+        ids = None if ids is None else list(ids)
         if ids is not None and len(ids) != len(placed):
             raise ArgumentValueError(f"there are {len(placed):,} parent documents and {len(ids):,} ids; give one each")
         parents: dict[Identity, Document] = {}
@@ -209,6 +223,8 @@ class Indexer:
                 content = (of, document.page_content)
                 key = stable_uuid("parent", *content, seen[content])
                 seen[content] += 1
+            elif ids is not None and (key, of) in parents:
+                raise ArgumentValueError(f"two parent documents of source {of!r:.60} have the id {key!r:.60} in ids")
             parents[key, of] = document
         return parents
 
@@ -267,6 +283,11 @@ class Indexer:
 
     def _known(self, wanted: dict[str, Identity], rows: Sequence[Entry], *, reindex: bool) -> Flow[_Known]:
         doubted = reindex or (yield from self._is_lost(rows))
+        if doubted:
+            # Written down first, and for all sources: who comes after a crash, or for another, may see no gap.
+            every: list[Entry] = yield Call(self._ledger, "yield_entries", values=False)
+            live_rows = [row.key for row in every if _state(row) != _PENDING]
+            yield Call(self._ledger, "set_versions", dict.fromkeys(live_rows, _PENDING))
         live = {row.key: _number(row) for row in rows if row.key in wanted and _state(row) != _PENDING and not doubted}
         doomed = [row for row in rows if row.key not in wanted]
         replacing = [row.key for row in rows if row.key in live and _state(row) == _REPLACING]
@@ -435,6 +456,13 @@ class Indexer:
         return RetrieverReport(
             plan.changes, dry_run=True, embedded=embedded, spared=sum(live.values()), removed=removed
         )
+
+
+def _check_arguments(documents: Any, source: Any) -> None:
+    if not isinstance(documents, Iterable):
+        raise ArgumentTypeError(f"documents is a {type(documents).__name__}; give an iterable of documents")
+    if source is not None and not isinstance(source, str):
+        raise ArgumentTypeError(f"source is a {type(source).__name__}; give text")
 
 
 def _items(parents: dict[Identity, Document]) -> list[Item]:

@@ -32,8 +32,8 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
         url: as for `docshelf.DocShelf`.
         collection: as for `docshelf.DocShelf`; by default "documents", or that of a given shelf.
         shelf: a ready shelf whose connections to use, instead of a url and options other than `on_corrupt`.
-        source_key: the key of a document's metadata that names its source, or a function of a document. None and a
-            missing key mean no source (""), a path its text.
+        source_key: the key of a document's metadata that names its source, or a function of a document, which may
+            give a path. None and a missing key mean no source ("").
         document_types: your own subclasses of Document, to come back as such; others come back as `StoredDocument`,
             with all their data.
         options: as for `docshelf.DocShelf`.

@@ -133,12 +133,19 @@ class Codec:
                 raise ConfigurationError(f"the content type name {reserved!r} belongs to docshelf itself")
         self._hashes_all = hash_on == "value" and not self.hash_exclude
 
-    def derived(self, *, content_types: Iterable[ContentType] | None, on_corrupt: OnCorrupt | None) -> Codec:
-        """A codec with other content types or another policy, and this one's options otherwise."""
+    def derived(
+        self,
+        *,
+        content_types: Iterable[ContentType] | None = None,
+        on_corrupt: OnCorrupt | None = None,
+        hash_on: HashOn | None = None,
+        hash_exclude: Iterable[str] | None = None,
+    ) -> Codec:
+        """A codec with other options, and this one's where None is given."""
         return Codec(
             content_types=self.content_types if content_types is None else content_types,
-            hash_on=self.hash_on,
-            hash_exclude=self.hash_exclude,
+            hash_on=self.hash_on if hash_on is None else hash_on,
+            hash_exclude=self.hash_exclude if hash_exclude is None else hash_exclude,
             on_corrupt=self.on_corrupt if on_corrupt is None else on_corrupt,
             compression=self.compression,
             max_value_bytes=self.max_value_bytes,

@@ -153,17 +153,20 @@ class DocShelf:
         *,
         content_types: Iterable[ContentType] | None = None,
         on_corrupt: OnCorrupt | None = None,
+        hash_on: HashOn | None = None,
+        hash_exclude: Iterable[str] | None = None,
     ) -> Self:
-        """Another store on the same connections: another collection, other documents, another policy.
+        """Another store on the same connections: another collection, other documents, other options.
 
         Args:
             collection: its collection; by default this one's.
-            content_types: its content types; by default this one's.
-            on_corrupt: its policy; by default this one's.
+            content_types, on_corrupt, hash_on, hash_exclude: as for `DocShelf`; by default this one's.
         """
         codec = self._context.codec
-        if content_types is not None or on_corrupt is not None:
-            codec = codec.derived(content_types=content_types, on_corrupt=on_corrupt)
+        if any(option is not None for option in (content_types, on_corrupt, hash_on, hash_exclude)):
+            codec = codec.derived(
+                content_types=content_types, on_corrupt=on_corrupt, hash_on=hash_on, hash_exclude=hash_exclude
+            )
         name = self.collection if collection is None else check_collection(collection)
         return self._sibling(self._backend, replace(self._context, collection=name, codec=codec))
 

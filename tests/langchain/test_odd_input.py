@@ -359,6 +359,27 @@ class TestBatches:
         assert numbers(retriever.delete_source("none")) == (0,) * 7
         assert store.yield_keys() == ["a"]
 
+    @pytest.mark.parametrize("documents", [None, 5])
+    def test_what_cannot_be_gone_through_is_refused_by_a_retriever(self, retriever: Twin, documents: Any) -> None:
+        for write in (retriever.sync, retriever.add_documents):
+            with pytest.raises(ArgumentTypeError, match="an iterable of documents"):
+                write(documents)
+
+    def test_ids_may_come_one_by_one_but_each_once(self, store: Twin, retriever: Twin) -> None:
+        pages = [page("one", "s"), page("two", "s")]
+        retriever.sync(pages, ids=(name for name in "ab"))
+        assert store.yield_keys() == ["a", "b"]
+        with pytest.raises(ArgumentValueError, match="two parent documents of source 's' have the id 'a'"):
+            retriever.sync(pages, ids=["a", "a"])
+
+    def test_a_type_that_is_no_text_is_refused(self, store: Twin) -> None:
+        class Untyped(Document):
+            type: Any = None
+
+        with pytest.raises(UnsupportedValueError, match="cannot store a NoneType as a document's type"):
+            store.mset([("k", Untyped(page_content="x"))])
+        assert store.yield_keys() == []
+
     @pytest.mark.parametrize("documents", ["text", {"k": page("x")}, [("k", page("x"))], [None], page("x")])
     def test_what_are_no_documents_is_refused_by_a_retriever(
         self, store: Twin, retriever: Twin, documents: Any
