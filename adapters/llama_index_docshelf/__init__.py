@@ -13,7 +13,7 @@ except ModuleNotFoundError as exc:
         raise
     raise ImportError("llama_index_docshelf needs llama-index-core: pip install 'docshelf[llama-index]'") from exc
 
-from llama_index_docshelf.contexts import storage_context
+from llama_index_docshelf.contexts import DocShelfStorageContext, storage_context
 from llama_index_docshelf.docstore import DocShelfDocumentStore
 from llama_index_docshelf.index_store import DocShelfIndexStore
 from llama_index_docshelf.ingestion import IngestionRun
@@ -24,6 +24,7 @@ __all__ = [
     "DocShelfDocumentStore",
     "DocShelfIndexStore",
     "DocShelfKVStore",
+    "DocShelfStorageContext",
     "IngestionRun",
     "node_content_types",
     "storage_context",

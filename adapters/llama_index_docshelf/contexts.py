@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.storage.storage_context import StorageContext
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
+@dataclass
+class DocShelfStorageContext(StorageContext):
+    """A `StorageContext` that knows whose its document store and index store are."""
+
+    docstore: DocShelfDocumentStore
+    index_store: DocShelfIndexStore
+
+
 def storage_context(
     url: Url | None = None,
     collection: str = "docstore",
@@ -35,7 +44,7 @@ def storage_context(
     persist_dir: str | None = None,
     fs: Any = None,
     **options: Unpack[ShelfOptions],
-) -> StorageContext:
+) -> DocShelfStorageContext:
     """A `StorageContext` whose document store and index store are on one URL and share their connections.
 
     Close them with `context.docstore.close()`.
@@ -52,7 +61,7 @@ def storage_context(
         options: as for `docshelf.DocShelf`.
     """
     docstore = DocShelfDocumentStore(url, collection, shelf=shelf, node_classes=node_classes, **options)
-    return StorageContext.from_defaults(
+    context = DocShelfStorageContext.from_defaults(
         docstore=docstore,
         index_store=DocShelfIndexStore(collection=index_collection, shelf=docstore.shelf),
         vector_store=vector_store,
@@ -63,3 +72,5 @@ def storage_context(
         persist_dir=persist_dir,
         fs=fs,
     )
+    assert isinstance(context, DocShelfStorageContext)
+    return context

@@ -118,8 +118,6 @@ def define_tables(
         Column("version", Text),
         Column("value", LargeBinary),
         schema=schema,
-        # Up to a page values are read faster in line. `Dialect.complete_tables` does what no Table can say.
-        postgresql_with={"toast_tuple_target": 8160},
     )
     Index(f"{table_prefix}_entries_source_idx", entries.c.collection, entries.c.source, entries.c.key)
     sources = Table(

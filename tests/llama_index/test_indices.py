@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def reopened(url: str, folder: Path) -> dict[str, Any]:
     return answered({name: storage_context(url, persist_dir=str(folder / name)) for name in GROUPS})
 
 
-def answered(contexts: dict[str, StorageContext]) -> dict[str, Any]:
+def answered(contexts: Mapping[str, StorageContext]) -> dict[str, Any]:
     """What the indexes on some storage contexts answer."""
 
     def index(group: str, name: str) -> Any:
@@ -116,7 +116,7 @@ def test_indexes_answer_alike_after_a_restart(place: Location, tmp_path: Path) -
 def context(place: Location) -> Iterator[StorageContext]:
     context = storage_context(place.url)
     yield context
-    context.docstore.close()  # type: ignore[attr-defined]
+    context.docstore.close()
 
 
 @pytest.fixture

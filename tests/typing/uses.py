@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.stores import BaseStore, ByteStore
-from llama_index.core import StorageContext
+from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.storage.index_store.types import BaseIndexStore
@@ -93,7 +93,9 @@ def of_langchain(retriever: ParentDocumentRetriever, document: Document) -> None
 
 def of_llama_index(node: BaseNode) -> None:
     context = storage_context("docs.db", pooler=True)
-    assert_type(context, StorageContext)
+    taken: StorageContext = context
+    VectorStoreIndex([], storage_context=taken)
+    context.docstore.close()
     docstore: BaseDocumentStore = DocShelfDocumentStore(shelf=DocShelf())
     index_store: BaseIndexStore = DocShelfIndexStore("docs.db")
     StorageContext.from_defaults(docstore=docstore, index_store=index_store)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Sources share this many locks, so that a batch of any number of sources takes a bounded number.
 _LOCK_SLOTS = 64
+# Up to a page values are read faster in line.
+_STORAGE = "toast_tuple_target = 8160"
 # New rows from which on a COPY, between a savepoint and its release, is the faster way.
 _COPIED_FROM = 50
 _COLUMNS = {
@@ -157,18 +159,16 @@ class PostgreSQL(Dialect):
             # The storage of a column is inherited by partitions, a table's options are not.
             parent = self.tables.entries.to_metadata(MetaData())
             parent.dialect_options["postgresql"]["partition_by"] = "HASH (key)"
-            options = parent.dialect_options["postgresql"].pop("with")
             parent.create(connection, checkfirst=True)
         super().create_tables(connection, layout)
         self._keep_as_packed(connection)
         if layout.partitions is not None:
-            settings = ", ".join(f"{name} = {value}" for name, value in options.items())
             for number in range(layout.partitions):
                 name = self._quoted(self.tables.entries, f"_p{number}")
                 connection.execute(
                     text(
                         f"CREATE TABLE {name} PARTITION OF {self._entries} "
-                        f"FOR VALUES WITH (MODULUS {layout.partitions}, REMAINDER {number}) WITH ({settings})"
+                        f"FOR VALUES WITH (MODULUS {layout.partitions}, REMAINDER {number}) WITH ({_STORAGE})"
                     )
                 )
 
@@ -177,13 +177,15 @@ class PostgreSQL(Dialect):
         # against 2 thousand in, 130 against 22 thousand out). Only an owner may say so, and who is none can do without.
         wanting = connection.scalar(
             text(
-                "SELECT attstorage <> 'e' AND pg_has_role(relowner, 'USAGE') FROM pg_attribute "
-                f"JOIN pg_class ON pg_class.oid = attrelid WHERE attrelid = '{self._entries}'::regclass "
-                "AND attname = 'value'"
+                "SELECT relkind FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid "
+                f"WHERE attrelid = '{self._entries}'::regclass AND attname = 'value' AND attstorage <> 'e' "
+                "AND pg_has_role(relowner, 'USAGE')"
             )
         )
-        if wanting:
+        if wanting is not None:
             connection.execute(text(f"ALTER TABLE {self._entries} ALTER COLUMN value SET STORAGE EXTERNAL"))
+            if _one_letter(wanting) != "p":  # a partitioned table has no options of its own
+                connection.execute(text(f"ALTER TABLE {self._entries} SET ({_STORAGE})"))
 
     def is_laid_out(self, connection: Connection, layout: Layout) -> bool:
         table = f"'{self._entries}'::regclass"
@@ -246,6 +248,11 @@ class PostgreSQL(Dialect):
             f"DELETE FROM {self._entries} WHERE collection = :collection AND key = ANY(CAST(:keys AS text[])) "
             f"AND {condition} RETURNING key, source"
         )
+
+
+def _one_letter(value: str | bytes) -> str:
+    """A "char" column's value: drivers give text, or bytes."""
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _lock_number(name: str) -> int:
