@@ -83,9 +83,10 @@ def measure(
                 peer.reset()
             for workload in workloads if LOAD in workloads else [LOAD, *workloads]:
                 gc.collect()
-                for peer in turns:
-                    if not peer.can(workload.operation):
-                        continue
+                able = [peer for peer in turns if peer.can(workload.operation)]
+                if workload is not LOAD and len(able) < 2:
+                    continue  # nobody to compare with
+                for peer in able:
                     measurement = workload.measure(peer, part, batches[peer], seed=repetition)
                     found.setdefault((group.name, peer.name, workload.name), []).append(measurement)
                     if workload is LOAD:

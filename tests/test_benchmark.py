@@ -51,7 +51,6 @@ def test_everything_is_measured_on_both_databases(
     found = measured(tmp_path)
     of_all = {"cold", "unchanged", "changed", "mget", "get"}
     expected = {(group, peer, workload) for group in OURS for peer in PEERS for workload in of_all}
-    expected |= {(group, "docshelf", "tasks") for group in OURS if "async" in group}
     expected |= {("PostgreSQL, asyncpg", peer, "tasks") for peer in PEERS} | {("PostgreSQL, asyncpg", "COPY", "cold")}
     series = [one for one in found["series"] if one["group"] in OURS]
     assert {(one["group"], one["peer"], one["workload"]) for one in series} == expected
