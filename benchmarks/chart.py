@@ -63,16 +63,17 @@ def save_png(series: Sequence[Series], path: Path) -> bool:
     axes = figure.subplots()
     places = range(len(found))
     colours = [_FASTER if bar.ratio >= 1 else _SLOWER for bar in found]
-    drawn = axes.barh(places, [bar.ratio for bar in found], color=colours)
+    drawn = axes.barh(places, [bar.ratio - 1 for bar in found], left=1, color=colours)
     axes.bar_label(drawn, [_times(bar.ratio) for bar in found], padding=3, fontsize=7)
     axes.set_yticks(places, [f"{bar.group}: {bar.title} | {bar.peer}" for bar in found], fontsize=7)
     axes.set_xscale("log")
     axes.axvline(1, color="#888", linewidth=0.8)
+    axes.margins(x=0.1, y=0.01)
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title("docshelf, times as fast as its peers (logarithmic)", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
     return True
 
 
