@@ -23,7 +23,7 @@ from benchmarks.peers.raw import (
     RawSQLite,
     RawSQLiteInThread,
 )
-from benchmarks.peers.shelf import AsyncShelfPeer, ShelfPeer
+from benchmarks.peers.shelf import AsyncShelfBytesPeer, AsyncShelfPeer, ShelfPeer
 
 MakePeers = Callable[[Callable[[], Place]], list[Peer]]
 
@@ -134,6 +134,11 @@ GROUPS: Sequence[Group] = (
             AsyncShelfPeer(place(), driver="psycopg"),
             *(RawAsyncPsycopg(place(), by_hand=by_hand) for by_hand in (False, True)),
         ],
+    ),
+    Group(
+        "PostgreSQL, asyncpg, bytes",
+        "postgresql",
+        lambda place: [AsyncShelfBytesPeer(place()), RawAsyncpg(place(), by_hand=False)],
     ),
     Group("LangChain documents, sync", "postgresql", _langchain, _LANGCHAIN_NEEDS),
     Group("LangChain documents, async", "postgresql", _langchain_async, _LANGCHAIN_NEEDS),

@@ -98,6 +98,7 @@ class Results:
                     "rate": series.rate,
                     "seconds": series.seconds,
                     "cpu_seconds": [measurement.cpu for measurement in series.measurements],
+                    "slowest_seconds": [measurement.slowest for measurement in series.measurements],
                 }
                 for series in self.series
             ],
@@ -131,7 +132,8 @@ def _rate(series: Series) -> str:
     rate = series.rate
     digits = f"{rate:,.0f}" if rate < 10_000 else f"{rate / 1000:,.1f} k"
     if series.workload.unit == "calls/s":
-        digits = f"{series.median * 1e6:,.0f} µs"
+        slowest = statistics.median(one.slowest for one in series.measurements)
+        digits = f"{series.median * 1e6:,.0f} µs (p99 {slowest * 1e6:,.0f})"
     return f"{digits} ±{(high - low) / 2 / rate:.0%}" if len(series.seconds) > 1 else digits
 
 

@@ -52,6 +52,7 @@ TARGETS: Final[Sequence[Target]] = (
     Target("SQLite", "unchanged", "cold", 8),
     Target("PostgreSQL, asyncpg", "cold", "COPY", 0.8, size=2_000),
     Target("PostgreSQL, asyncpg", "cold", "COPY", 2, size=20_000),
+    Target("PostgreSQL, asyncpg, bytes", "mget", "raw", 0.8),
     Target("PostgreSQL, asyncpg", "get", "raw", 1 / 1.5),
     Target("PostgreSQL, asyncpg", "tasks", "raw", 0.9),
     Target("LangChain", "cold", "SQLStore", 4, size=2_000),

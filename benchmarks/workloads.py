@@ -6,6 +6,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from benchmarks.corpus import Corpus
@@ -20,10 +21,12 @@ class Measurement(NamedTuple):
     Attributes:
         wall: by the clock on the wall, the median of the calls.
         cpu: of this process, the mean of the calls.
+        slowest: by the clock on the wall, the 99th of a hundred calls.
     """
 
     wall: float
     cpu: float
+    slowest: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,12 @@ class Workload:
         calls = arguments[self.warm :]
         performed = peer.perform(self.operation, calls)
         each = self.per_call(corpus)
-        return Measurement(statistics.median(performed.seconds) / each, performed.cpu_seconds / len(calls) / each)
+        seconds = sorted(performed.seconds)
+        return Measurement(
+            statistics.median(seconds) / each,
+            performed.cpu_seconds / len(calls) / each,
+            seconds[(99 * len(seconds) - 1) // 100] / each,
+        )
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,10 @@ def _all(corpus: Corpus) -> int:
     return len(corpus.documents)
 
 
+def _at_most(count: int, corpus: Corpus) -> int:
+    return min(count, _all(corpus))
+
+
 LOAD = Workload("cold", "cold sync", "load", lambda corpus, batches, _: [batches.original], _all, "documents/s")
 
 WORKLOADS: Sequence[Workload] = (
@@ -95,14 +107,18 @@ WORKLOADS: Sequence[Workload] = (
         "unchanged", "unchanged sync", "sync", lambda corpus, batches, _: [batches.original] * 3, _all, "documents/s"
     ),
     Workload("changed", "sync, 1% changed", "sync", lambda corpus, batches, _: [batches.changed], _all, "documents/s"),
-    Workload(
-        "mget",
-        "mget of 100 keys",
-        "mget",
-        _Samples(calls=45, each=100),
-        lambda corpus: min(100, _all(corpus)),
-        "keys/s",
-        warm=5,
+    *(
+        Workload(
+            name,
+            f"mget of {count:,} keys",
+            "mget",
+            _Samples(calls, each=count),
+            partial(_at_most, count),
+            "keys/s",
+            bulk=count == 100,
+            warm=5,
+        )
+        for name, count, calls in (("mget10", 10, 105), ("mget", 100, 45), ("mget1000", 1_000, 15))
     ),
     Workload("get", "single get", "get", _Samples(calls=220), lambda corpus: 1, "calls/s", bulk=False, warm=20),
     Workload(
@@ -111,6 +127,16 @@ WORKLOADS: Sequence[Workload] = (
         "gets",
         _Samples(calls=25, each=64),
         lambda _: 64,
+        "keys/s",
+        bulk=False,
+        warm=5,
+    ),
+    Workload(
+        "threads",
+        "8 threads, 64 gets",
+        "gets_in_threads",
+        _Samples(calls=25, each=64),
+        partial(_at_most, 64),
         "keys/s",
         bulk=False,
         warm=5,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from langchain_classic.storage import LocalFileStore, create_kv_docstore
@@ -36,7 +38,18 @@ class _OfDocuments:
         return [{"text": value.page_content, "metadata": value.metadata} for value in values]
 
 
-class ShelfStorePeer(_OfDocuments, Peer):
+class _InThreads:
+    """A store that several threads read."""
+
+    def gets_in_threads(self, keys: list[str]) -> list[Document | None]:
+        with ThreadPoolExecutor(8) as threads:
+            return list(threads.map(self.get, keys))
+
+    @abstractmethod
+    def get(self, key: str) -> Document | None: ...
+
+
+class ShelfStorePeer(_InThreads, _OfDocuments, Peer):
     name = _NAME
     remark = _REMARK
 
@@ -110,7 +123,7 @@ class AsyncShelfStorePeer(_OfDocuments, AsyncPeer):
         return len([key async for key in self._store.ayield_keys(prefix=prefix)])
 
 
-class SQLStorePeer(_OfDocuments, Peer):
+class SQLStorePeer(_InThreads, _OfDocuments, Peer):
     """The table has a fixed name: one such peer a schema."""
 
     name = "SQLStore"
@@ -199,7 +212,7 @@ class AsyncSQLStorePeer(_OfDocuments, AsyncPeer):
         return len([key async for key in self._store.ayield_keys(prefix=prefix)])
 
 
-class LocalFileStorePeer(_OfDocuments, Peer):
+class LocalFileStorePeer(_InThreads, _OfDocuments, Peer):
     name = "LocalFileStore"
     remark = "`create_kv_docstore(LocalFileStore(folder))`: a file for each document, which no commit makes durable"
 

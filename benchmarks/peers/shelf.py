@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
+
 from benchmarks.corpus import Documents
 from benchmarks.peers.base import AsyncPeer, Peer
 from benchmarks.peers.place import Place
+from benchmarks.peers.raw import encode
 from docshelf import DocShelf
 
 SOURCE = "bench"
@@ -100,3 +103,16 @@ class AsyncShelfPeer(AsyncPeer):
 
     async def gets(self, keys: list[str]) -> list[Any]:
         return await asyncio.gather(*map(self._shelf.aget, keys))
+
+
+class AsyncShelfBytesPeer(AsyncShelfPeer):
+    """Bytes values, such as vectors and files."""
+
+    name = "docshelf, bytes"
+    remark = "its async methods with values of bytes: checks, hashes, locks, reports, verifies what it reads"
+
+    def prepare(self, documents: Documents) -> dict[str, bytes]:
+        return {key: value for key, value, *_ in encode(documents)}
+
+    def documents(self, values: Any) -> list[Any]:
+        return [orjson.loads(value) for value in values]
