@@ -21,7 +21,8 @@ class Proxy:
     Attributes:
         schema: the PostgreSQL schema that the URL's search path names.
         attempts: connections that clients made.
-        round_trips: how often a client spoke after the server did.
+        round_trips: how often a client spoke after the server did; the data of a COPY aside, for which asyncpg does
+            not wait until the server is ready.
         messages: messages of the server that were passed on.
         statement_names: the name of each statement that a client prepared; "" is the unnamed one.
         cuts: connections that this proxy cut.
@@ -190,7 +191,8 @@ class _Link:
             data = self._client.recv(65_536)
             if not data:
                 return False
-            self._proxy._client_spoke(self._from_client.feed(data), after_server=self._server_spoke)
+            names = self._from_client.feed(data)
+            self._proxy._client_spoke(names, after_server=self._server_spoke and not self._from_client.copied)
             self._server_spoke = False
             self._server.sendall(data)
             return True
@@ -222,16 +224,18 @@ class _Link:
 
 
 class _ClientStream:
-    """Reads a client's messages for the statements that it prepares."""
+    """Reads a client's messages: the statements that it prepares, and whether what came last was the data of a COPY."""
 
     def __init__(self) -> None:
         self.asked_for_encryption = False
+        self.copied = False
         self._started = False
         self._data = b""
 
     def feed(self, data: bytes) -> list[str]:
         """The names of the statements that are prepared in what came."""
         self._data += data
+        self.copied = self._started and self._data[:1] in (b"d", b"c")  # CopyData, CopyDone
         names = []
         while len(self._data) >= 8 and not self._started:
             length, code = struct.unpack_from("!II", self._data)
