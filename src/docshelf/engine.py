@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.util import greenlet_spawn
 
+from docshelf.dialects.fetching import OWN_ENGINE
 from docshelf.errors import (
     AuthenticationError,
     ClosedError,
@@ -73,6 +74,11 @@ Step = Read | Write | Compute
 Flow = Generator[Step, Any, T]
 
 _ATTEMPTS: Final = 5
+_OWN: Final[dict[str, Any]] = {
+    "isolation_level": "AUTOCOMMIT",
+    "hide_parameters": True,
+    "execution_options": {OWN_ENGINE: True},
+}
 # As many connections as SQLAlchemy allows by default, opened when they are needed at once; but those past the fifth are
 # kept too: to open them again for each of 64 tasks took three quarters of the time.
 _POOL: Final[dict[str, Any]] = {"pool_size": 15, "max_overflow": 0, "pool_use_lifo": True}
@@ -216,6 +222,8 @@ class EngineBackend(Backend):
         isolation = self._isolation(step, engine.driver)
         with engine.connect() as opened:
             connection = opened.execution_options(isolation_level=isolation) if isolation else opened
+            if isinstance(step, Read):
+                return step.run(connection)  # if anything was begun, it ends with the connection
             with connection.begin():
                 return step.run(connection)
 
@@ -301,7 +309,7 @@ class OwnEngines(EngineBackend):
         with self._lock:
             if self._made is None:
                 with _driver_errors():
-                    self._made = _make_engine(self._target)
+                    self._made = _make_engine(self._target, pooler=self._pooler)
                 # A store that nobody closes leaves no connection open behind it.
                 weakref.finalize(self, self._made.dispose)
             return self._made
@@ -417,14 +425,13 @@ def _retry_options() -> dict[str, Any]:
     }
 
 
-def _make_engine(target: Target) -> Engine:
+def _make_engine(target: Target, *, pooler: bool) -> Engine:
     if target.dialect == "postgresql":
         engine = create_engine(
             target.sync_url,
-            isolation_level="AUTOCOMMIT",
-            hide_parameters=True,
+            **_OWN,
             **_POOL,
-            **_driver_options(target),
+            **_driver_options(target, pooler=pooler),
         )
         _tune_psycopg(engine)
         return engine
@@ -434,8 +441,7 @@ def _make_engine(target: Target) -> Engine:
         options = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": 300}
     engine = create_engine(
         target.sync_url,
-        isolation_level="AUTOCOMMIT",
-        hide_parameters=True,
+        **_OWN,
         connect_args={"timeout": _SQLITE_TIMEOUT, "check_same_thread": False},
         **options,
     )
@@ -450,7 +456,7 @@ def _make_async_engine(target: Target, *, pooler: bool) -> AsyncEngine:
     assert target.async_url is not None
     options = dict(target.async_options)
     if target.async_url.drivername.endswith("+psycopg"):
-        options |= _driver_options(target).get("connect_args", {})
+        options |= _driver_options(target, pooler=pooler).get("connect_args", {})
     elif pooler:
         # Unnamed statements only: a named one stays behind on a server that the next transaction does not get.
         options |= {
@@ -458,16 +464,15 @@ def _make_async_engine(target: Target, *, pooler: bool) -> AsyncEngine:
             "prepared_statement_cache_size": 0,
             "prepared_statement_name_func": lambda: "",
         }
-    engine = create_async_engine(
-        target.async_url, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=options, **_POOL
-    )
+    engine = create_async_engine(target.async_url, connect_args=options, **_OWN, **_POOL)
     _tune_psycopg(engine.sync_engine)
     return engine
 
 
-def _driver_options(target: Target) -> dict[str, Any]:
+def _driver_options(target: Target, *, pooler: bool) -> dict[str, Any]:
     # psycopg 3 prepares a statement by name after some uses; a pooler in transaction mode loses it.
-    return {"connect_args": {"prepare_threshold": None}} if target.sync_url.drivername.endswith("+psycopg") else {}
+    is_psycopg = target.sync_url.drivername.endswith("+psycopg")
+    return {"connect_args": {"prepare_threshold": None}} if is_psycopg and pooler else {}
 
 
 def _tune_psycopg(engine: Engine) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, func, null, select, type_coerce, updat
 from sqlalchemy.types import NullType
 
 from docshelf.codec import Stored, raw_bytes
+from docshelf.dialects.fetching import Rows, fetched, may_bypass, plan_for
 from docshelf.errors import CorruptEntryError
 from docshelf.models import Problem, Source, SourceNote, Stats
 from docshelf.serialization import DecodeError, dumps, loads
@@ -18,7 +19,7 @@ from docshelf.validation import prefix_end
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row, Select
 
     from docshelf.dialects.base import Dialect, Identity
 
@@ -74,6 +75,19 @@ class Queries:
             statement = self._built[name] = build()
         return statement
 
+    def _rows(
+        self, connection: Connection, name: Hashable, build: Callable[[], Select[Any]], parameters: Mapping[str, Any]
+    ) -> Rows:
+        """The rows of a statement that is built once. Its columns and parameters are as drivers take and give them."""
+        statement = self._once(name, build)
+        if may_bypass(connection):
+            dialect = connection.dialect
+            plan = self._once((name, dialect.driver), lambda: plan_for(connection, statement))
+            rows = None if plan is None else fetched(connection, plan, parameters)
+            if rows is not None:
+                return rows
+        return connection.execute(statement, parameters)
+
     def standing(
         self,
         connection: Connection,
@@ -118,11 +132,13 @@ class Queries:
         self, connection: Connection, collection: str, sources: Sequence[str], *, values: bool
     ) -> list[Stored]:
         """The rows of some sources, in the order of their insertion."""
-        e = self._entries.c
-        columns = self._stored if values else self._without_value
-        statement = select(*columns).where(self._of_collection, self._of_sources)
-        parameters = {"collection": collection, "sources": self.dialect.array(sources)}
-        rows: Iterable[Any] = connection.execute(statement.order_by(e.seq), parameters)
+        columns: Sequence[Any] = self._stored if values else self._without_value
+        rows = self._rows(
+            connection,
+            ("of sources", values),
+            lambda: select(*columns).where(self._of_collection, self._of_sources).order_by(self._entries.c.seq),
+            {"collection": collection, "sources": self.dialect.array(sources)},
+        )
         return list(starmap(Stored, rows))
 
     def existing(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> set[str]:
@@ -150,11 +166,12 @@ class Queries:
             "source": source,
         }
         parameters = {name: value for name, value in bounds.items() if value is not None}
-        statement = self._once(
+        rows = self._rows(
+            connection,
             ("page", *parameters),
             lambda: select(key).where(*self._bounded(parameters)).order_by(key).limit(bindparam("limit")),
+            {**parameters, "collection": collection, "limit": limit},
         )
-        rows = connection.execute(statement, {**parameters, "collection": collection, "limit": limit})
         return [row[0] for row in rows]
 
     def sizes(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> list[Sized]:
@@ -169,8 +186,13 @@ class Queries:
     def count(self, connection: Connection, collection: str, *, prefix: str | None, source: str | None) -> int:
         bounds = {"prefix": prefix, "prefix_end": prefix_end(prefix) if prefix else None, "source": source}
         parameters = {name: value for name, value in bounds.items() if value is not None}
-        statement = select(func.count()).select_from(self._entries).where(*self._bounded(parameters))
-        return int(connection.scalar(statement, {**parameters, "collection": collection}) or 0)
+        [[number]] = self._rows(
+            connection,
+            ("count", *parameters),
+            lambda: select(func.count()).select_from(self._entries).where(*self._bounded(parameters)),
+            {**parameters, "collection": collection},
+        )
+        return int(number)
 
     def sources(self, connection: Connection, collection: str) -> list[Source]:
         """Every source that has entries or was synced, in order."""
@@ -270,12 +292,16 @@ class Queries:
         elif sources is not None:
             conditions.append(self._of_sources)
             parameters["sources"] = self.dialect.array(sources)
-        statement = self._once((name, keys is None, *parameters), lambda: select(*columns).where(*conditions))
+        name = (name, keys is None, *parameters)
+
+        def build() -> Select[Any]:
+            return select(*columns).where(*conditions)
+
         if keys is None:
-            yield from connection.execute(statement, parameters)
+            yield from self._rows(connection, name, build, parameters)
             return
         for chunk in chunked(keys, KEYS_PER_STATEMENT):
-            yield from connection.execute(statement, {**parameters, "keys": self.dialect.array(chunk)})
+            yield from self._rows(connection, name, build, {**parameters, "keys": self.dialect.array(chunk)})
 
     def _bounded(self, parameters: Collection[str]) -> list[ColumnElement[bool]]:
         """The conditions of the parameters that are given."""
