@@ -85,9 +85,9 @@ def _run(
             url = options.url or stack.enter_context(wheel_server()).render_as_string(hide_password=False)
             server = str(url)
         setting = _setting(corpus, server, options.repeat)
-        peers = stack.enter_context(opened(groups, server))
-        series = measure(groups, peers, workloads, corpus, repeat=options.repeat, tell=_tell)
-        remarks = {peer.name: peer.remark for group in groups for peer in peers[group.name]}
+        series, remarks = measure(
+            groups, lambda group: opened(group, server), workloads, corpus, repeat=options.repeat, tell=_tell
+        )
     setting["load at the end"] = _load()
     return Results(setting, series, remarks, options.size)
 

@@ -23,7 +23,7 @@ CHANGED_ONE_IN: Final = 100
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents, and the same with one in a hundred changed.
+    """Documents, the same with one in a hundred changed, and those with another one in a hundred gone.
 
     Attributes:
         text_bytes: the text of all documents, UTF-8.
@@ -31,6 +31,7 @@ class Corpus:
 
     documents: Documents
     changed: Documents
+    pruned: Documents
     text_bytes: int
 
     def first(self, count: int | None) -> Corpus:
@@ -39,7 +40,8 @@ class Corpus:
             return self
         documents = dict(islice(self.documents.items(), count))
         text_bytes = sum(len(document["text"].encode()) for document in documents.values())
-        return Corpus(documents, {key: self.changed[key] for key in documents}, text_bytes)
+        changed, pruned = ({key: part[key] for key in documents if key in part} for part in (self.changed, self.pruned))
+        return Corpus(documents, changed, pruned, text_bytes)
 
 
 def build_corpus(count: int, size: int) -> Corpus:
@@ -63,7 +65,9 @@ def build_corpus(count: int, size: int) -> Corpus:
     changed = dict(documents)
     for key in list(documents)[::CHANGED_ONE_IN]:
         changed[key] = {**documents[key], "text": f"Changed. {documents[key]['text'][9:]}"}
-    return Corpus(documents, changed, text_bytes)
+    gone = set(list(documents)[CHANGED_ONE_IN // 2 :: CHANGED_ONE_IN])
+    pruned = {key: document for key, document in changed.items() if key not in gone}
+    return Corpus(documents, changed, pruned, text_bytes)
 
 
 def _texts() -> Iterator[tuple[str, str]]:

@@ -155,28 +155,29 @@ GROUPS: Sequence[Group] = (
 
 
 @contextmanager
-def opened(groups: Sequence[Group], server: str | None) -> Iterator[dict[str, list[Peer]]]:
-    """The peers of groups, connected, with tables in temporary places that are gone afterwards.
+def opened(group: Group, server: str | None) -> Iterator[list[Peer]]:
+    """The peers of a group, connected, with tables in temporary places that are gone afterwards.
 
     Args:
-        server: a PostgreSQL URL; needed by groups on PostgreSQL.
+        server: a PostgreSQL URL; needed by a group on PostgreSQL.
     """
     numbers = itertools.count(1)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="docshelf-bench-")))
+        if group.database == "sqlite":
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="docshelf-bench-")))
 
-        def sqlite_place() -> Place:
-            number = next(numbers)
-            return Place(URL.create("sqlite", database=str(folder / f"{number}.db")), None, number)
-
-        places = {"sqlite": sqlite_place}
-        if server is not None:
+            def place() -> Place:
+                number = next(numbers)
+                return Place(URL.create("sqlite", database=str(folder / f"{number}.db")), None, number)
+        else:
+            assert server is not None
             url, schema = stack.enter_context(postgresql_schema(server))
-            places["postgresql"] = lambda: Place(url, schema, next(numbers))
-        peers = {}
-        for group in groups:
-            peers[group.name] = group.make(places[group.database])
-            for peer in peers[group.name]:
-                peer.open()
-                stack.callback(peer.close)
+
+            def place() -> Place:
+                return Place(url, schema, next(numbers))
+
+        peers = group.make(place)
+        for peer in peers:
+            peer.open()
+            stack.callback(peer.close)
         yield peers

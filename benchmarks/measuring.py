@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.corpus import Corpus, Documents
 from benchmarks.groups import Group
 from benchmarks.peers.base import Operation, Peer
+from benchmarks.peers.raw import SOURCE
 from benchmarks.workloads import LOAD, Batches, Measurement, Workload
 
 # Documents of the round that checks and warms every peer before anything counts.
@@ -56,50 +58,58 @@ class Series:
 
 def measure(
     groups: Sequence[Group],
-    peers: dict[str, list[Peer]],
+    open_peers: Callable[[Group], AbstractContextManager[list[Peer]]],
     workloads: Sequence[Workload],
     corpus: Corpus,
     *,
     repeat: int,
     tell: Callable[[str], None],
-) -> list[Series]:
-    """Every workload of every peer, `repeat` times."""
-    for group in groups:
-        for peer in peers[group.name]:
-            _try_out(group, peer, corpus)
+) -> tuple[list[Series], dict[str, str]]:
+    """Every workload of every peer, `repeat` times; and the remarks of the peers.
+
+    Args:
+        open_peers: connects a group's peers. One group at a time is open: a server has only so many connections.
+    """
     found: dict[tuple[str, str, str], list[Measurement]] = {}
+    remarks: dict[str, str] = {}
     for repetition in range(repeat):
         for group in groups:
             if repetition >= (group.repeat or repeat):
                 continue
-            part = corpus.first(group.documents)
-            batches = {
-                peer: Batches(peer.prepare(part.documents), peer.prepare(part.changed)) for peer in peers[group.name]
-            }
             tell(f"repetition {repetition + 1} of {repeat}: {group.name}")
-            turns = peers[group.name]
-            turns = turns[repetition % len(turns) :] + turns[: repetition % len(turns)]
-            for peer in turns:
-                peer.reset()
-            for workload in workloads if LOAD in workloads else [LOAD, *workloads]:
-                gc.collect()
-                able = [peer for peer in turns if peer.can(workload.operation)]
-                if workload is not LOAD and len(able) < 2:
-                    continue  # nobody to compare with
-                for peer in able:
-                    measurement = workload.measure(peer, part, batches[peer], seed=repetition)
+            with open_peers(group) as peers:
+                for peer in peers:
+                    _try_out(group, peer, corpus)
+                    remarks[peer.name] = peer.remark
+                part = corpus.first(group.documents)
+                for peer, workload, measurement in _repetition(peers, workloads, part, repetition):
                     found.setdefault((group.name, peer.name, workload.name), []).append(measurement)
-                    if workload is LOAD:
-                        peer.analyze()
-            for peer in turns:
-                peer.reset()
-    return [
-        Series(group.name, peer.name, workload, tuple(found[group.name, peer.name, workload.name]))
-        for group in groups
+    series = {
+        (group, peer, workload.name): Series(group, peer, workload, tuple(measurements))
         for workload in workloads
-        for peer in peers[group.name]
-        if (group.name, peer.name, workload.name) in found and peers[group.name][0].can(workload.operation)
-    ]
+        for (group, peer, name), measurements in found.items()
+        if name == workload.name
+    }
+    in_order = sorted(series, key=lambda name: [group.name for group in groups].index(name[0]))
+    return [series[name] for name in in_order], remarks
+
+
+def _repetition(
+    peers: list[Peer], workloads: Sequence[Workload], corpus: Corpus, number: int
+) -> Iterator[tuple[Peer, Workload, Measurement]]:
+    batches = {peer: Batches(*map(peer.prepare, (corpus.documents, corpus.changed, corpus.pruned))) for peer in peers}
+    turns = peers[number % len(peers) :] + peers[: number % len(peers)]
+    for peer in turns:
+        peer.reset()
+    for workload in workloads if LOAD in workloads else [LOAD, *workloads]:
+        gc.collect()
+        able = [peer for peer in turns if peer.can(workload.operation)]
+        if workload is not LOAD and (len(able) < 2 or peers[0] not in able):
+            continue  # nobody to compare with
+        for peer in able:
+            yield peer, workload, workload.measure(peer, corpus, batches[peer], seed=number)
+            if workload is LOAD:
+                peer.analyze()
 
 
 def _try_out(group: Group, peer: Peer, corpus: Corpus) -> None:
@@ -109,16 +119,21 @@ def _try_out(group: Group, peer: Peer, corpus: Corpus) -> None:
         ("load", corpus.documents),
         ("sync", corpus.documents),
         ("sync", corpus.changed),
+        ("prune", corpus.pruned),
     )
     for operation, documents in rounds:
-        wanted = {key: documents[key] for key in keys}
+        wanted = {key: documents[key] for key in keys if key in documents}
         if not peer.can(operation):
             continue
         peer.perform(operation, [peer.prepare(wanted)])
         if peer.can("mget"):
-            _compare(group, peer, peer.perform("mget", [keys]).result, list(wanted.values()))
+            _compare(group, peer, peer.perform("mget", [list(wanted)]).result, list(wanted.values()))
         if peer.can("get"):
             _compare(group, peer, [peer.perform("get", keys[:1]).result], [wanted[keys[0]]])
+        countings: tuple[tuple[Operation, Any], ...] = (("count", SOURCE), ("keys", None))
+        for counting, argument in countings:
+            if peer.can(counting) and peer.perform(counting, [argument]).result != len(wanted):
+                raise WrongResultError(f"{peer.name} of {group.name!r} has not as many documents as it was given")
     peer.reset()
 
 

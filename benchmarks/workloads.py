@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from benchmarks.corpus import Corpus
 from benchmarks.peers.base import Operation, Peer
+from benchmarks.peers.raw import SOURCE
 
 Unit = Literal["documents/s", "keys/s", "calls/s"]
 
@@ -35,6 +36,7 @@ class Batches:
 
     original: Any
     changed: Any
+    pruned: Any
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,9 @@ WORKLOADS: Sequence[Workload] = (
         bulk=False,
         warm=5,
     ),
+    Workload(
+        "count", "counting a source", "count", lambda *_: [SOURCE] * 25, lambda corpus: 1, "calls/s", bulk=False, warm=5
+    ),
     Workload("keys", "listing all keys", "keys", lambda *_: [None] * 4, _all, "keys/s", bulk=False, warm=1),
     Workload(
         "delete",
@@ -152,4 +157,6 @@ WORKLOADS: Sequence[Workload] = (
         bulk=False,
         warm=1,
     ),
+    Workload("pruned", "sync, 1% gone", "prune", lambda corpus, batches, _: [batches.pruned], _all, "documents/s"),
+    Workload("drop", "deleting a source", "drop", lambda *_: [SOURCE], _all, "documents/s", bulk=False),
 )

@@ -49,7 +49,7 @@ def test_everything_is_measured_on_both_databases(
     done = benchmark(*TINY, "--repeat", "1", "--output", tmp_path, BENCH_URL=location.url)
     assert done.returncode == 0, done.stderr
     found = measured(tmp_path)
-    of_all = {"cold", "unchanged", "changed", "mget10", "mget", "mget1000", "get"}
+    of_all = {"cold", "unchanged", "changed", "mget10", "mget", "mget1000", "get", "count", "pruned", "drop"}
     peers = {group: {"docshelf, bytes", "raw"} if group.endswith("bytes") else PEERS for group in OURS}
     expected = {(group, peer, workload) for group in OURS for peer in peers[group] for workload in of_all}
     expected |= {("PostgreSQL, asyncpg, bytes", peer, "tasks") for peer in ("docshelf, bytes", "raw")}
@@ -107,14 +107,23 @@ def test_no_text_is_repeated() -> None:
     assert corpus.text_bytes == sum(len(text.encode()) for text in texts)
 
 
-def test_one_document_in_a_hundred_is_changed() -> None:
+def test_one_document_in_a_hundred_is_changed_and_another_gone() -> None:
     corpus = build_corpus(500, 400)
     assert corpus.changed.keys() == corpus.documents.keys()
     assert sum(corpus.changed[key] != corpus.documents[key] for key in corpus.documents) == 5
+    assert len(corpus.pruned) == 495
+    assert corpus.pruned.items() <= corpus.changed.items()
 
 
 def test_a_peer_that_loses_changes_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RawSQLite, "sync", lambda self, batch: None)
     [group] = [group for group in GROUPS if group.name == "SQLite, sync"]
-    with opened([group], None) as peers, pytest.raises(measuring.WrongResultError, match="raw of 'SQLite, sync'"):
-        measuring.measure([group], peers, WORKLOADS, build_corpus(120, 400), repeat=1, tell=lambda what: None)
+    with pytest.raises(measuring.WrongResultError, match="raw of 'SQLite, sync'"):
+        measuring.measure(
+            [group],
+            lambda group: opened(group, None),
+            WORKLOADS,
+            build_corpus(120, 400),
+            repeat=1,
+            tell=lambda what: None,
+        )

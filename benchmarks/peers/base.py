@@ -10,17 +10,22 @@ from typing import Any, Literal, NamedTuple
 
 from benchmarks.corpus import Documents
 
-Operation = Literal["load", "sync", "mget", "get", "gets", "gets_in_threads", "keys", "delete"]
+Operation = Literal[
+    "load", "sync", "prune", "mget", "get", "gets", "gets_in_threads", "keys", "count", "delete", "drop"
+]
 """The methods of a peer that are timed. A peer has those that it can, as plain methods or as coroutines.
 
 load(batch)       write a batch into empty tables
 sync(batch)       make what is stored equal a batch, writing only what differs if it can tell
+prune(batch)      the same, and delete what the batch does not have
 mget(keys)        the values of keys, in their order
 get(key)          the value of one key
 gets(keys)        the value of each key, asked for by itself, all at once
 gets_in_threads(keys)  the same from 8 threads
 keys(prefix)      how many keys there are with a prefix, counted one by one
-delete(document)  everything that came from a document or source
+count(source)     how many documents came from a source
+delete(document)  the nodes that came from a document
+drop(source)      everything that came from a source
 """
 
 

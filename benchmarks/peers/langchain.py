@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from abc import abstractmethod
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,7 +22,7 @@ from langchain_docshelf import DocShelfStore
 Batch = list[tuple[str, Document]]
 
 _NAME = "DocShelfStore"
-_REMARK = "`mset`, `mget` and `yield_keys` with default options"
+_REMARK = "`mset`, `mget`, `yield_keys` and `sync` with default options"
 _SQL_REMARK = "`create_kv_docstore(SQLStore(...))`: what `ParentDocumentRetriever` is given to keep its parents"
 
 
@@ -76,6 +77,9 @@ class ShelfStorePeer(_InThreads, _OfDocuments, Peer):
     def sync(self, batch: Batch) -> None:
         self._store.mset(batch)
 
+    def prune(self, batch: Batch) -> None:
+        self._store.sync(batch, scope="collection")
+
     def mget(self, keys: list[str]) -> list[Document | None]:
         return self._store.mget(keys)
 
@@ -112,6 +116,9 @@ class AsyncShelfStorePeer(_OfDocuments, AsyncPeer):
 
     async def sync(self, batch: Batch) -> None:
         await self._store.amset(batch)
+
+    async def prune(self, batch: Batch) -> None:
+        await self._store.async_(batch, scope="collection")
 
     async def mget(self, keys: list[str]) -> list[Document | None]:
         return await self._store.amget(keys)
@@ -158,6 +165,11 @@ class SQLStorePeer(_InThreads, _OfDocuments, Peer):
     def sync(self, batch: Batch) -> None:
         self._store.mset(batch)
 
+    def prune(self, batch: Batch) -> None:
+        gone = _gone(self._store.yield_keys(), batch)
+        self._store.mset(batch)
+        self._store.mdelete(gone)
+
     def mget(self, keys: list[str]) -> list[Document | None]:
         return self._store.mget(keys)
 
@@ -202,6 +214,11 @@ class AsyncSQLStorePeer(_OfDocuments, AsyncPeer):
     async def sync(self, batch: Batch) -> None:
         await self._store.amset(batch)
 
+    async def prune(self, batch: Batch) -> None:
+        gone = _gone([key async for key in self._store.ayield_keys()], batch)
+        await self._store.amset(batch)
+        await self._store.amdelete(gone)
+
     async def mget(self, keys: list[str]) -> list[Document | None]:
         return await self._store.amget(keys)
 
@@ -236,6 +253,11 @@ class LocalFileStorePeer(_InThreads, _OfDocuments, Peer):
     def sync(self, batch: Batch) -> None:
         self._store.mset(batch)
 
+    def prune(self, batch: Batch) -> None:
+        gone = _gone(self._store.yield_keys(), batch)
+        self._store.mset(batch)
+        self._store.mdelete(gone)
+
     def mget(self, keys: list[str]) -> list[Document | None]:
         return self._store.mget([_path(key) for key in keys])
 
@@ -249,3 +271,9 @@ class LocalFileStorePeer(_InThreads, _OfDocuments, Peer):
 def _path(key: str) -> str:
     """A key of letters that `LocalFileStore` takes."""
     return key.replace("#", ".").replace("+", "-")
+
+
+def _gone(keys: Iterable[str], batch: Batch) -> list[str]:
+    """Those of the keys that a batch does not have: stores that know no sources leave it to the caller."""
+    there = {key for key, _ in batch}
+    return [key for key in keys if key not in there]

@@ -39,8 +39,8 @@ _decompressor = zstandard.ZstdDecompressor()
 Row = tuple[str, bytes, bytes, str, int]
 """What a raw peer writes: key, value, value_hash, encoding, seq. Plain tuples cost the garbage collector nothing."""
 
-Fetched = Sequence[Any]
-"""A row of a read: key, value, value_hash, encoding."""
+Fetched = Any
+"""A row as its driver gives it; of a read: key, value, value_hash, encoding."""
 
 
 def encode(documents: Documents) -> list[Row]:
@@ -92,6 +92,11 @@ class Statements:
         self.read_array = f"{read} AND key = ANY({p[1]})"
         self.read_list = f"{read} AND key IN"
         self.read_one = f"{read} AND key = {p[1]}"
+        of_source = f"FROM {entries} WHERE collection = {p[0]} AND source = {p[1]}"
+        self.count = f"SELECT count(*) {of_source}"
+        self.delete_source = f"DELETE {of_source} RETURNING key"
+        self.delete_array = f"DELETE {of_source} AND key = ANY({p[2]}) RETURNING key"
+        self.delete_list = f"DELETE {of_source} AND key IN"
 
 
 class RawShared(Peer):
@@ -133,6 +138,10 @@ class RawShared(Peer):
     def _changed(self, batch: Any, standing: Mapping[str, bytes]) -> list[Row]:
         return [pack(row) for row in self._rows(batch) if standing.get(row[0]) != row[2]]
 
+    def _gone(self, batch: Any, standing: Mapping[str, bytes]) -> list[str]:
+        there = {row[0] for row in batch} if not self._by_hand else batch.keys()
+        return [key for key in standing if key not in there]
+
     def _values(self, rows: Sequence[Fetched], keys: Sequence[str]) -> list[Any]:
         found = {row[0]: unpack(row) if self._by_hand else row for row in rows}
         return [found.get(key) for key in keys]
@@ -153,6 +162,20 @@ class RawPeer(RawShared):
         if changed:
             self._upsert(changed)
 
+    def prune(self, batch: Any) -> None:
+        standing = self._hashes()
+        gone, changed = self._gone(batch, standing), self._changed(batch, standing)
+        if gone:
+            self._delete(gone)
+        if changed:
+            self._upsert(changed)
+
+    def count(self, source: str) -> int:
+        return int(self._execute(self._sql.count, COLLECTION, source)[0][0])
+
+    def drop(self, source: str) -> None:
+        self._execute(self._sql.delete_source, COLLECTION, source)
+
     def mget(self, keys: list[str]) -> list[Any]:
         return self._values(self._read(keys), keys)
 
@@ -164,16 +187,24 @@ class RawPeer(RawShared):
         """Write rows in one transaction."""
 
     @abstractmethod
+    def _execute(self, statement: str, *parameters: Any) -> Sequence[Fetched]:
+        """One statement by itself, and the rows that it gives."""
+
     def _hashes(self) -> dict[str, bytes]:
         """What stands."""
+        return dict(self._execute(self._sql.hashes, COLLECTION, SOURCE))
 
-    @abstractmethod
     def _read(self, keys: list[str]) -> Sequence[Fetched]:
         """The rows of keys."""
+        return self._execute(self._sql.read_array, COLLECTION, keys)
 
-    @abstractmethod
     def _read_one(self, key: str) -> Sequence[Fetched]:
         """The row of one key."""
+        return self._execute(self._sql.read_one, COLLECTION, key)
+
+    def _delete(self, keys: list[str]) -> None:
+        """Delete rows."""
+        self._execute(self._sql.delete_array, COLLECTION, SOURCE, keys)
 
 
 class RawAsyncPeer(AsyncPeer, RawShared):
@@ -187,6 +218,20 @@ class RawAsyncPeer(AsyncPeer, RawShared):
         if changed:
             await self._upsert(changed)
 
+    async def prune(self, batch: Any) -> None:
+        standing = await self._hashes()
+        gone, changed = self._gone(batch, standing), self._changed(batch, standing)
+        if gone:
+            await self._delete(gone)
+        if changed:
+            await self._upsert(changed)
+
+    async def count(self, source: str) -> int:
+        return int((await self._execute(self._sql.count, COLLECTION, source))[0][0])
+
+    async def drop(self, source: str) -> None:
+        await self._execute(self._sql.delete_source, COLLECTION, source)
+
     async def mget(self, keys: list[str]) -> list[Any]:
         return self._values(await self._read(keys), keys)
 
@@ -197,13 +242,19 @@ class RawAsyncPeer(AsyncPeer, RawShared):
     async def _upsert(self, rows: Sequence[Row]) -> None: ...
 
     @abstractmethod
-    async def _hashes(self) -> dict[str, bytes]: ...
+    async def _execute(self, statement: str, *parameters: Any) -> Sequence[Fetched]: ...
 
-    @abstractmethod
-    async def _read(self, keys: list[str]) -> Sequence[Fetched]: ...
+    async def _hashes(self) -> dict[str, bytes]:
+        return dict(await self._execute(self._sql.hashes, COLLECTION, SOURCE))
 
-    @abstractmethod
-    async def _read_one(self, key: str) -> Sequence[Fetched]: ...
+    async def _read(self, keys: list[str]) -> Sequence[Fetched]:
+        return await self._execute(self._sql.read_array, COLLECTION, keys)
+
+    async def _read_one(self, key: str) -> Sequence[Fetched]:
+        return await self._execute(self._sql.read_one, COLLECTION, key)
+
+    async def _delete(self, keys: list[str]) -> None:
+        await self._execute(self._sql.delete_array, COLLECTION, SOURCE, keys)
 
 
 class RawSQLite(RawPeer):
@@ -231,15 +282,14 @@ class RawSQLite(RawPeer):
         self._connection.executemany(self._sql.upsert_one, [(COLLECTION, SOURCE, *row, now, now) for row in rows])
         self._connection.execute("COMMIT")
 
-    def _hashes(self) -> dict[str, bytes]:
-        return dict(self._connection.execute(self._sql.hashes, (COLLECTION, SOURCE)).fetchall())
+    def _execute(self, statement: str, *parameters: Any) -> Sequence[Fetched]:
+        return self._connection.execute(statement, parameters).fetchall()
 
     def _read(self, keys: list[str]) -> Sequence[Fetched]:
-        marks = ",".join("?" * len(keys))
-        return self._connection.execute(f"{self._sql.read_list} ({marks})", (COLLECTION, *keys)).fetchall()
+        return self._execute(f"{self._sql.read_list} ({_marks(keys)})", COLLECTION, *keys)
 
-    def _read_one(self, key: str) -> Sequence[Fetched]:
-        return self._connection.execute(self._sql.read_one, (COLLECTION, key)).fetchall()
+    def _delete(self, keys: list[str]) -> None:
+        self._execute(f"{self._sql.delete_list} ({_marks(keys)}) RETURNING key", COLLECTION, SOURCE, *keys)
 
 
 class RawSQLiteInThread(RawAsyncPeer):
@@ -263,14 +313,14 @@ class RawSQLiteInThread(RawAsyncPeer):
     async def _upsert(self, rows: Sequence[Row]) -> None:
         await asyncio.to_thread(self._inner._upsert, rows)
 
-    async def _hashes(self) -> dict[str, bytes]:
-        return await asyncio.to_thread(self._inner._hashes)
+    async def _execute(self, statement: str, *parameters: Any) -> Sequence[Fetched]:
+        return await asyncio.to_thread(self._inner._execute, statement, *parameters)
 
     async def _read(self, keys: list[str]) -> Sequence[Fetched]:
         return await asyncio.to_thread(self._inner._read, keys)
 
-    async def _read_one(self, key: str) -> Sequence[Fetched]:
-        return await asyncio.to_thread(self._inner._read_one, key)
+    async def _delete(self, keys: list[str]) -> None:
+        await asyncio.to_thread(self._inner._delete, keys)
 
 
 class RawPsycopg2(RawPeer):
@@ -293,21 +343,14 @@ class RawPsycopg2(RawPeer):
                 cursor.execute(self._sql.upsert_arrays, (COLLECTION, SOURCE, *arrays))
             cursor.execute("COMMIT")
 
-    def _hashes(self) -> dict[str, bytes]:
+    def _execute(self, statement: str, *parameters: Any) -> Sequence[Fetched]:
         with self._connection.cursor() as cursor:
-            cursor.execute(self._sql.hashes, (COLLECTION, SOURCE))
-            return {key: bytes(value_hash) for key, value_hash in cursor.fetchall()}
-
-    def _read(self, keys: list[str]) -> Sequence[Fetched]:
-        return self._fetch(self._sql.read_array, keys)
-
-    def _read_one(self, key: str) -> Sequence[Fetched]:
-        return self._fetch(self._sql.read_one, key)
-
-    def _fetch(self, statement: str, parameter: Any) -> Sequence[Fetched]:
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement, (COLLECTION, parameter))
+            cursor.execute(statement, parameters)
             return cursor.fetchall()
+
+    def _hashes(self) -> dict[str, bytes]:
+        rows = self._execute(self._sql.hashes, COLLECTION, SOURCE)
+        return {key: bytes(value_hash) for key, value_hash in rows}
 
 
 class RawPsycopg(RawPeer):
@@ -328,14 +371,8 @@ class RawPsycopg(RawPeer):
             for arrays in _arrays(rows):
                 self._connection.execute(self._sql.upsert_arrays, (COLLECTION, SOURCE, *arrays))
 
-    def _hashes(self) -> dict[str, bytes]:
-        return dict(self._connection.execute(self._sql.hashes, (COLLECTION, SOURCE), binary=True).fetchall())
-
-    def _read(self, keys: list[str]) -> Sequence[Fetched]:
-        return self._connection.execute(self._sql.read_array, (COLLECTION, keys), binary=True).fetchall()
-
-    def _read_one(self, key: str) -> Sequence[Fetched]:
-        return self._connection.execute(self._sql.read_one, (COLLECTION, key), binary=True).fetchall()
+    def _execute(self, statement: str, *parameters: Any) -> Sequence[Fetched]:
+        return self._connection.execute(statement, parameters, binary=True).fetchall()
 
 
 class RawAsyncPsycopg(RawAsyncPeer):
@@ -356,17 +393,8 @@ class RawAsyncPsycopg(RawAsyncPeer):
             for arrays in _arrays(rows):
                 await self._connection.execute(self._sql.upsert_arrays, (COLLECTION, SOURCE, *arrays))
 
-    async def _hashes(self) -> dict[str, bytes]:
-        return dict(await self._fetch(self._sql.hashes, SOURCE))
-
-    async def _read(self, keys: list[str]) -> Sequence[Fetched]:
-        return await self._fetch(self._sql.read_array, keys)
-
-    async def _read_one(self, key: str) -> Sequence[Fetched]:
-        return await self._fetch(self._sql.read_one, key)
-
-    async def _fetch(self, statement: str, parameter: Any) -> list[Any]:
-        cursor = await self._connection.execute(statement, (COLLECTION, parameter), binary=True)
+    async def _execute(self, statement: str, *parameters: Any) -> Sequence[Fetched]:
+        cursor = await self._connection.execute(statement, parameters, binary=True)
         return await cursor.fetchall()
 
 
@@ -397,14 +425,9 @@ class RawAsyncpg(RawAsyncPeer):
             for arrays in _arrays(rows):
                 await self._connection.execute(self._sql.upsert_arrays, COLLECTION, SOURCE, *arrays)
 
-    async def _hashes(self) -> dict[str, bytes]:
-        return {row[0]: row[1] for row in await self._connection.fetch(self._sql.hashes, COLLECTION, SOURCE)}
-
-    async def _read(self, keys: list[str]) -> Sequence[Any]:
-        return await self._connection.fetch(self._sql.read_array, COLLECTION, keys)
-
-    async def _read_one(self, key: str) -> Sequence[Any]:
-        return await self._connection.fetch(self._sql.read_one, COLLECTION, key)
+    async def _execute(self, statement: str, *parameters: Any) -> Sequence[Fetched]:
+        rows: Sequence[Fetched] = await self._connection.fetch(statement, *parameters)
+        return rows
 
 
 class CopyAsyncpg(AsyncPeer):
@@ -442,3 +465,7 @@ def _arrays(rows: Sequence[Row]) -> Iterator[list[list[Any]]]:
     """Columns of a statement's worth of rows."""
     for start in range(0, len(rows), CHUNK_ROWS):
         yield [list(column) for column in zip(*rows[start : start + CHUNK_ROWS], strict=True)]
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ",".join("?" * len(values))

@@ -53,6 +53,15 @@ class ShelfPeer(Peer):
     def sync(self, documents: Documents) -> None:
         self._shelf.sync(documents, source=SOURCE)
 
+    def prune(self, documents: Documents) -> None:
+        self.sync(documents)
+
+    def count(self, source: str) -> int:
+        return self._shelf.count(source=source)
+
+    def drop(self, source: str) -> None:
+        self._shelf.delete_source(source)
+
     def mget(self, keys: list[str]) -> list[Any]:
         return self._shelf.mget(keys)
 
@@ -94,6 +103,15 @@ class AsyncShelfPeer(AsyncPeer):
 
     async def sync(self, documents: Documents) -> None:
         await self._shelf.async_(documents, source=SOURCE)
+
+    async def prune(self, documents: Documents) -> None:
+        await self.sync(documents)
+
+    async def count(self, source: str) -> int:
+        return await self._shelf.acount(source=source)
+
+    async def drop(self, source: str) -> None:
+        await self._shelf.adelete_source(source)
 
     async def mget(self, keys: list[str]) -> list[Any]:
         return await self._shelf.amget(keys)
