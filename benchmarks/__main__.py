@@ -36,6 +36,8 @@ _PEER_PACKAGES = (
     "langgraph-checkpoint-postgres",
     "py-key-value-aio",
 )
+_SIZE = 2_000
+_TEXT, _FEWEST, _MOST = 20_000_000, 200, 10_000
 _SERVER_SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
 
 
@@ -52,14 +54,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             groups.remove(group)
     if not groups:
         return 2
-    corpus = build_corpus(options.documents, options.size)
-    if len(corpus.documents) < options.documents:
-        told = f"there is text for {len(corpus.documents):,} documents of {options.size:,} characters here, and no more"
+    for size in options.size or [_SIZE]:
+        failure = _measure_size(size, groups, workloads, options)
+        if failure:
+            return failure
+    return 0
+
+
+def _measure_size(
+    size: int, groups: Sequence[Group], workloads: Sequence[Workload], options: argparse.Namespace
+) -> int:
+    """Measure documents of one size, print and save what was found; the exit code."""
+    wanted = options.documents or max(_FEWEST, min(_MOST, _TEXT // size))
+    corpus = build_corpus(wanted, size)
+    if len(corpus.documents) < wanted:
+        told = f"there is text for {len(corpus.documents):,} documents of {size:,} characters here, and no more"
         print(f"bench: {told}", file=sys.stderr)
     if not corpus.documents:
         return 2
     try:
-        results = _run(corpus, groups, workloads, options)
+        results = _run(corpus, size, groups, workloads, options)
     except WrongResultError as exc:
         print(f"bench: {exc}", file=sys.stderr)
         return 1
@@ -68,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     print(results.markdown())
     print(in_terminal(results.series))
-    name = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
+    name = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{size}"
     saved = results.save(options.output, name)
     if save_png(results.series, options.output / f"{name}.png"):
         saved.append(options.output / f"{name}.png")
@@ -77,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(
-    corpus: Corpus, groups: Sequence[Group], workloads: Sequence[Workload], options: argparse.Namespace
+    corpus: Corpus, size: int, groups: Sequence[Group], workloads: Sequence[Workload], options: argparse.Namespace
 ) -> Results:
     with ExitStack() as stack:
         server: str | None = None
@@ -89,15 +103,25 @@ def _run(
             groups, lambda group: opened(group, server), workloads, corpus, repeat=options.repeat, tell=_tell
         )
     setting["load at the end"] = _load()
-    return Results(setting, series, remarks, options.size)
+    return Results(setting, series, remarks, size)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="docshelf beside its peers and the raw drivers"
     )
-    parser.add_argument("--size", type=_positive, default=2_000, help="characters of a document's text (2000)")
-    parser.add_argument("--documents", type=_positive, default=10_000, help="how many (10000)")
+    parser.add_argument(
+        "--size",
+        type=_positive,
+        action="append",
+        default=[],
+        help=f"characters of a document's text ({_SIZE}); may be repeated",
+    )
+    parser.add_argument(
+        "--documents",
+        type=_positive,
+        help=f"how many (by default {_TEXT // 1_000_000} MB of text, but {_FEWEST} to {_MOST})",
+    )
     parser.add_argument("--repeat", type=_positive, default=7, help="repetitions of everything (7)")
     parser.add_argument(
         "--only",

@@ -81,9 +81,11 @@ def _sqlite3(driver: Any, sql: str, values: Sequence[Any]) -> Rows:
 
 
 def _psycopg2(driver: Any, sql: str, values: Mapping[str, Any]) -> Rows:
-    with driver.cursor() as cursor:
-        cursor.execute(sql, values)
-        rows: Rows = cursor.fetchall()
+    # All is here when it returns. Rows made one by one are no work for the garbage collector, which looks again and
+    # again at ten thousand of them with memoryviews inside: a third of the time of a sync that finds nothing to do.
+    cursor = driver.cursor()
+    cursor.execute(sql, values)
+    rows: Rows = cursor
     return rows
 
 
