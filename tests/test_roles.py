@@ -92,6 +92,13 @@ def test_a_role_without_ddl_can_do_everything_with_tables_that_stand(place: Plac
 
 
 @pytest.mark.usefixtures("tables")
+def test_a_role_that_may_not_analyze_the_table_fills_it_all_the_same(place: Place, face: Face) -> None:
+    place.grant(*WRITING)
+    assert face.sync({f"k{number}": number for number in range(3_000)}, source="g").counts["INS"] == 3_000
+    assert face.count(source="g") == 3_000
+
+
+@pytest.mark.usefixtures("tables")
 def test_a_role_that_may_only_read_can_read(place: Place, face: Face) -> None:
     place.grant(*READING)
     face.setup()

@@ -12,7 +12,7 @@ from docshelf import Item, SourceNote, operations
 from docshelf.dialects import dialect_for
 from tests.conftest import Location
 from tests.support.face import Face
-from tests.support.statements import recorded_statements
+from tests.support.statements import of_operations, recorded_statements
 from tests.support.tables import TABLES
 
 # Both more than what is copied, on PostgreSQL, between a savepoint and its release.
@@ -23,7 +23,7 @@ def sent(call: Callable[..., object], *args: Any, **options: Any) -> int:
     """How many statements a call sends."""
     with recorded_statements() as statements:
         call(*args, **options)
-    return len(statements)
+    return len(of_operations(statements))
 
 
 def filled(face: Face, size: int, name: str = "") -> Face:

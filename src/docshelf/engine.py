@@ -70,10 +70,26 @@ class Compute:
     heavy: bool = True
 
 
-Step = Read | Write | Compute
+@dataclass(frozen=True)
+class Upkeep:
+    """A step after rows were added: now and then something is done for the database's sake.
+
+    Attributes:
+        rows: how many were added.
+        run: given the rows that were added since it last did anything, does what is due and returns None, or else the
+            number of rows from which on it will be.
+    """
+
+    rows: int
+    run: Callable[[Connection, int], int | None]
+
+
+Step = Read | Write | Upkeep | Compute
 Flow = Generator[Step, Any, T]
 
 _ATTEMPTS: Final = 5
+# Rows that are added before upkeep is thought of: fewer are read fast however the server goes about it.
+_UPKEEP_FROM: Final = 1_000
 _OWN: Final[dict[str, Any]] = {
     "isolation_level": "AUTOCOMMIT",
     "hide_parameters": True,
@@ -97,6 +113,8 @@ class Backend(ABC):
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.ready = False
+        self._added_rows = 0
+        self._upkeep_from = _UPKEEP_FROM
 
     def run(self, flow: Flow[T]) -> T:
         """Perform a flow to its end and return what it returns."""
@@ -127,12 +145,31 @@ class Backend(ABC):
             return stop.value  # type: ignore[no-any-return]
 
     def _perform(self, step: Step) -> Any:
+        if isinstance(step, Upkeep):
+            if self._is_due(step):
+                self._kept_up(self._connected(Write(lambda connection: step.run(connection, self._added_rows))))
+            return None
         return step.run() if isinstance(step, Compute) else self._connected(step)
 
     async def _aperform(self, step: Step) -> Any:
+        if isinstance(step, Upkeep):
+            if self._is_due(step):
+                self._kept_up(await self._aconnected(Write(lambda connection: step.run(connection, self._added_rows))))
+            return None
         if not isinstance(step, Compute):
             return await self._aconnected(step)
         return await asyncio.to_thread(step.run) if step.heavy else step.run()
+
+    def _is_due(self, step: Upkeep) -> bool:
+        # Of two threads that count at once, one may lose its rows: no harm is done.
+        self._added_rows += step.rows
+        return self._added_rows >= self._upkeep_from
+
+    def _kept_up(self, again_from: int | None) -> None:
+        if again_from is None:
+            self._added_rows, self._upkeep_from = 0, _UPKEEP_FROM
+        else:
+            self._upkeep_from = again_from
 
     @abstractmethod
     def _connected(self, step: Read | Write) -> Any: ...
@@ -170,6 +207,9 @@ class BoundBackend(Backend):
             raise MissingEngineError("this store is bound to a sync Connection; use its sync methods")
         with translated_errors():
             return await self._connection.run_sync(step.run)
+
+    def _is_due(self, step: Upkeep) -> bool:
+        return False  # a transaction of the caller's is no place for it
 
     def __repr__(self) -> str:
         return "bound to a connection"

@@ -6,14 +6,15 @@ A flow does the work that needs no database (checking, serializing, hashing, pac
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from docshelf.batch import Batch, Context, Outcome, Prepared, WritePlan, delete_entries
 from docshelf.codec import Stored, raw_bytes, utc_time
 from docshelf.dialects.base import AS_ONE, Identity, Layout, PackedRow
-from docshelf.engine import Compute, Flow, Read, Write
-from docshelf.errors import CorruptEntryError, DatabaseError, SchemaError
+from docshelf.engine import Compute, Flow, Read, Upkeep, Write
+from docshelf.errors import CorruptEntryError, DatabaseError, DocShelfError, SchemaError
 from docshelf.migrations import is_current, upgrade
 from docshelf.models import DEL, INS, SKIP, UPD, Change, Diff, Entry, Op, Problem, Report, Source, SourceNote, Stats
 from docshelf.queries import Standing, chunked, latest
@@ -58,7 +59,7 @@ def setup(context: Context, layout: Layout = AS_ONE) -> Flow[None]:
 def write(context: Context, items: CheckedItems, plan: WritePlan) -> Flow[Report]:
     """Make the database hold the items, and under a scope nothing else; the report says what that took."""
     prepared: Prepared = yield Compute(partial(Prepared, context.codec, items), heavy=_is_heavy(items.values.values()))
-    batch = Batch(context, plan, prepared)
+    dialect, batch = context.dialect, Batch(context, plan, prepared)
     if not prepared and plan.scope is None and not plan.notes:
         return Report(dry_run=plan.dry_run)
 
@@ -83,7 +84,12 @@ def write(context: Context, items: CheckedItems, plan: WritePlan) -> Flow[Report
     context.tick(len(prepared) - len(changed))
     light = len(changed) <= _LIGHT_ITEMS and sum(prepared.sizes[position] for position in changed) <= _LIGHT_BYTES
     yield Compute(partial(batch.pack_first, changed), heavy=not light)
-    return batch.report((yield Write(batch.apply)), diffs)
+    outcome: Outcome = yield Write(batch.apply)
+    added = sum(op == INS for op in outcome.ops.values())
+    if added:
+        with suppress(DocShelfError):  # what was asked for is done
+            yield Upkeep(added, dialect.refresh_statistics)
+    return batch.report(outcome, diffs)
 
 
 def _diffs(context: Context, items: CheckedItems, updated: Collection[Identity]) -> Flow[list[Diff]]:

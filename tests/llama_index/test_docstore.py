@@ -20,7 +20,7 @@ from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, DocS
 from tests.conftest import Location
 from tests.llama_index.twins import Twin, ids, piece, pieces
 from tests.support.face import Loop
-from tests.support.statements import recorded_statements
+from tests.support.statements import of_operations, recorded_statements
 
 
 def ops(report: Any) -> list[tuple[str, str]]:
@@ -149,7 +149,7 @@ class TestStatements:
     def counted(self, run: Callable[[], Any]) -> int:
         with recorded_statements() as statements:
             run()
-        return len(statements)
+        return len(of_operations(statements))
 
     @pytest.fixture
     def filled(self, docstore: Twin) -> Twin:

@@ -23,3 +23,8 @@ def recorded_statements() -> Iterator[list[str]]:
         yield statements
     finally:
         event.remove(Engine, "before_cursor_execute", note)
+
+
+def of_operations(statements: list[str]) -> list[str]:
+    """Those of them that operations need: the look at the planner's statistics after every thousand rows aside."""
+    return [statement for statement in statements if "reltuples" not in statement and "ANALYZE" not in statement]

@@ -134,6 +134,10 @@ class Dialect(ABC):
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         """Spread the entries of a table that is there as asked."""
 
+    def refresh_statistics(self, connection: Connection, new_rows: int) -> int | None:
+        """See to it that the database knows enough of its rows to plan; None, or from how many new rows on it would."""
+        return None
+
     @abstractmethod
     def disk_bytes(self, connection: Connection) -> int:
         """What the entries take on disk, with indexes."""

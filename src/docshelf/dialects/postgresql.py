@@ -28,6 +28,11 @@ _LOCK_SLOTS = 64
 _STORAGE = "toast_tuple_target = 8160"
 # New rows from which on a COPY, between a savepoint and its release, is the faster way.
 _COPIED_FROM = 50
+# What autovacuum does within a minute, and for a new collection in a large table only when that has grown by a tenth: a
+# collection that the planner has not heard of is one row to it, so it reads all of it to find some keys. In a table of
+# 100,000 entries an mget of 100 keys took 20 ms so, and 0.3 after this. It looks at 30,000 rows at most: 15 ms for
+# 10,000 entries, 250 for 400,000 and more.
+_ANALYZED_SHARE, _ANALYZED_ROWS = 0.1, 100_000
 _COLUMNS = {
     "key": "text",
     "source": "text",
@@ -210,6 +215,15 @@ class PostgreSQL(Dialect):
             connection.execute(
                 text(f"SELECT create_distributed_table('{self._entries}', 'key', colocate_with => 'none')")
             )
+
+    def refresh_statistics(self, connection: Connection, new_rows: int) -> int | None:
+        known = connection.scalar(text(f"SELECT reltuples FROM pg_class WHERE oid = '{self._entries}'::regclass"))
+        wanted = min(int((known or 0) * _ANALYZED_SHARE), _ANALYZED_ROWS)
+        if new_rows < wanted:
+            return wanted
+        # To a role that may not, the server gives a warning; and whoever has the lock may be doing it right now.
+        connection.execute(text(f"ANALYZE (SKIP_LOCKED) {self._entries} (collection, key, source)"))
+        return None
 
     def disk_bytes(self, connection: Connection) -> int:
         table = f"'{self._entries}'::regclass"

@@ -1,0 +1,86 @@
+"""The planner of PostgreSQL hears of many new rows before they are read, and not of every few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import Engine, text
+
+from docshelf import DocShelf, Item
+from tests.conftest import Location
+from tests.support.face import Face, Loop
+from tests.support.statements import recorded_statements
+
+MANY = {f"k{number:06}": number for number in range(10_000)}
+
+
+@pytest.fixture
+def engine(pg_location: Location, new_engine: Callable[..., Engine]) -> Engine:
+    return new_engine(pg_location)
+
+
+@pytest.fixture
+def pg_face(pg_location: Location, mode: str, loop: Loop) -> Iterator[Face]:
+    face = Face(DocShelf(pg_location.url), mode, loop)
+    yield face
+    face.close()
+
+
+def known_rows(engine: Engine) -> float:
+    """What the planner has been told; -1 for nothing."""
+    with engine.connect() as connection:
+        return float(connection.scalar(text("SELECT reltuples FROM pg_class WHERE relname = 'docshelf_entries'")) or 0)
+
+
+def without_autovacuum(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE docshelf_entries SET (autovacuum_enabled = off)"))
+
+
+def test_keys_of_a_table_that_was_just_filled_are_found_by_its_primary_key(pg_face: Face, engine: Engine) -> None:
+    pg_face.setup()
+    without_autovacuum(engine)
+    pg_face.mset([Item(key, value, source=f"file {value // 10}") for key, value in MANY.items()])
+    assert known_rows(engine) == len(MANY)
+    query = "EXPLAIN SELECT value FROM docshelf_entries WHERE collection = 'default' AND key = ANY(:keys)"
+    with engine.connect() as connection:
+        plan = "\n".join(connection.scalars(text(query), {"keys": list(MANY)[::500]}))
+    assert "docshelf_entries_pkey" in plan
+    assert "Index Cond: ((collection = 'default'::text) AND (key = ANY" in plan
+
+
+def test_few_new_rows_cost_nothing_more_until_they_are_many(pg_face: Face, engine: Engine) -> None:
+    pg_face.setup()
+    without_autovacuum(engine)
+    with recorded_statements() as sent:
+        for start in range(0, 1_000, 100):
+            pg_face.mset({f"k{number}": "new" for number in range(start, start + 100)})
+    assert sum("pg_class" in statement for statement in sent) == 1
+    assert known_rows(engine) == 1_000
+    with recorded_statements() as sent:
+        pg_face.mset({f"k{number}": "other" for number in range(1_000)})  # none of them is new
+    assert not any("ANALYZE" in statement or "pg_class" in statement for statement in sent)
+
+
+def test_a_small_addition_to_a_large_table_is_left_to_the_server(pg_face: Face, engine: Engine) -> None:
+    pg_face.setup()
+    without_autovacuum(engine)
+    pg_face.mset({f"k{number}": number for number in range(20_000)})
+    with recorded_statements() as sent:
+        pg_face.mset({f"more {number}": number for number in range(1_500)})
+        pg_face.mset({f"and {number}": number for number in range(400)})
+    assert sum("pg_class" in statement for statement in sent) == 1  # it was told to come again from 2,000 on
+    assert known_rows(engine) == 20_000
+    pg_face.mset({f"at last {number}": number for number in range(100)})
+    assert known_rows(engine) == 22_000
+
+
+def test_within_the_callers_transaction_nothing_is_analyzed(pg_location: Location, engine: Engine) -> None:
+    with DocShelf(engine=engine) as shelf:
+        shelf.setup()
+        without_autovacuum(engine)
+        with engine.begin() as connection:
+            shelf.bind(connection).mset(MANY)
+        assert known_rows(engine) == -1
+        assert shelf.count() == len(MANY)
