@@ -120,7 +120,7 @@ def _memory(server: URL | None) -> Iterator[str]:
     assert server is not None
     yield "| documents of 2 KB from a generator, in one sync | their text | peak memory above an idle process |"
     yield "| ---: | ---: | ---: |"
-    counts = (1, 5_000, 20_000, 50_000)
+    counts = (1, 5_000, 20_000, 50_000, 200_000)
     peaks = []
     for count in counts:
         command = [sys.executable, "-m", "benchmarks.footprint", "--ingest", str(count)]

@@ -37,7 +37,7 @@ FRAMEWORKS = {
     "langchain_docshelf": {"langchain_core", "langchain_text_splitters", "pydantic"},
     "llama_index_docshelf": {"llama_index"},
 }
-PURE = ("errors", "views", "models", "serialization", "compression", "validation", "codec", "fingerprints")
+PURE = ("errors", "views", "models", "serialization", "compression", "validation", "codec", "fingerprints", "spill")
 
 
 def name_of(path: Path) -> str:

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from docshelf import ArgumentTypeError, ArgumentValueError, DocShelfError, Item
+from docshelf import ArgumentTypeError, ArgumentValueError, DocShelf, DocShelfError, Item
 from docshelf.validation import (
-    CheckedItems,
     check_collection,
     check_items,
     check_iterable,
@@ -176,15 +175,15 @@ def test_one_string_is_no_batch_of_keys(keys: Any) -> None:
 def test_one_string_is_no_batch_of_items(items: Any) -> None:
     name = type(items).__name__
     with pytest.raises(ArgumentTypeError, match=rf"^items is a {name}; give an iterable of \(key, value\) pairs$"):
-        check_items(items, "")
+        DocShelf(":memory:").mset(items)
 
 
 @pytest.mark.parametrize(
     "pair", ["ab", {"k": "v"}, 5, None, ("k",), ("k", 1, "s", "v", 5), (), frozenset("k")], ids=repr
 )
 def test_what_is_no_pair_is_named_by_its_position(pair: Any) -> None:
-    with pytest.raises(ArgumentTypeError, match=rf"^item 1 is a {type(pair).__name__}; each item is a tuple"):
-        check_items([("good", 1), pair], "")
+    with pytest.raises(ArgumentTypeError, match=rf"^item 6 is a {type(pair).__name__}; each item is a tuple"):
+        list(check_items([("good", 1), pair], "", 5))
 
 
 @pytest.mark.parametrize(
@@ -201,36 +200,15 @@ def test_what_is_no_pair_is_named_by_its_position(pair: Any) -> None:
 )
 def test_each_part_of_an_item_is_checked(pair: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
-        check_items([pair], "")
+        list(check_items([pair], ""))
 
 
-def test_items_may_be_a_mapping_or_pairs_or_longer() -> None:
-    expected = CheckedItems({("a", "s"): 1, ("b", "s"): 2}, {})
-    assert check_items({"a": 1, "b": 2}, "s") == expected
-    assert check_items([("a", 1), ["b", 2]], "s") == expected
-    assert check_items(iter([Item("a", 1), ("b", 2, None, None)]), "s") == expected
-    assert check_items([("a", 1, "", "v")], "s") == CheckedItems({("a", ""): 1}, {("a", ""): "v"})
-    assert check_items([], "s") == CheckedItems({}, {})
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["a", "b", "\ud7ff"]),
-            st.integers(),
-            st.sampled_from([None, "", "s", "t"]),
-            st.sampled_from([None, "v", "w"]),
-        )
-    ),
-    st.sampled_from(["", "s"]),
-)
-def test_of_items_with_the_same_key_and_source_the_last_wins(items: list[Any], source: str) -> None:
-    model: dict[tuple[str, str], tuple[int, str | None]] = {}
-    for key, value, of, version in items:
-        model[key, source if of is None else of] = (value, version)
-    values, versions = check_items(items, source)
-    assert list(values.items()) == [(identity, value) for identity, (value, _) in model.items()]
-    assert versions == {identity: version for identity, (_, version) in model.items() if version is not None}
+def test_items_may_be_pairs_or_longer() -> None:
+    expected = [(("a", "s"), 1, None), (("b", "s"), 2, None)]
+    assert list(check_items([("a", 1), ["b", 2]], "s")) == expected
+    assert list(check_items(iter([Item("a", 1), ("b", 2, None, None)]), "s")) == expected
+    assert list(check_items([("a", 1, "", "v")], "s")) == [(("a", ""), 1, "v")]
+    assert list(check_items([], "s")) == []
 
 
 # Prefixes

@@ -6,14 +6,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from docshelf.codec import Codec
 from docshelf.dialects.base import Identity, PackedRow
-from docshelf.errors import MassDeleteError
+from docshelf.errors import MassDeleteError, UnsupportedValueError
 from docshelf.models import DEL, SKIP, UPD, Change, Diff, Diffs, Op, Report, SourceNote
 from docshelf.queries import Queries, Standing, chunked
-from docshelf.validation import CheckedItems
+from docshelf.serialization import DecodeError
+from docshelf.spill import Held, Spill
+from docshelf.validation import check_items
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -22,8 +24,12 @@ if TYPE_CHECKING:
 
 Scope = Literal["source", "sources", "collection"]
 
-# Canonical bytes that a call keeps between its steps; past this they are made again, chunk by chunk.
-_KEPT_BYTES: Final = 64 * 1024 * 1024
+# Canonical bytes that a call keeps in memory between its steps; a temporary file takes what is past this.
+_KEPT_BYTES: Final = 32 * 1024 * 1024
+# Items that are taken from an iterator before they are serialized: the first, all others, and bytes that they may have.
+_FIRST_ITEMS: Final = 128
+_MOST_ITEMS: Final = 1_000
+_ITEM_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -43,44 +49,106 @@ class Context:
 class Prepared:
     """The items of a call, hashed: a column for each thing that a row needs, as objects by the row cost more to make.
 
-    Canonical bytes are kept while the call's budget lasts, and made again after that.
+    It holds their canonical bytes and not the items, so that of a generator's only a few are ever there.
     """
 
-    __slots__ = ("_checksums", "_codec", "_content_types", "_data", "_rows", "hashes", "identities", "items", "sizes")
+    __slots__ = (
+        "_checksums",
+        "_codec",
+        "_content_types",
+        "_data",
+        "_positions",
+        "_rows",
+        "_source",
+        "_spill",
+        "_taken",
+        "_total",
+        "_versions",
+        "hashes",
+        "identities",
+        "sizes",
+    )
 
-    def __init__(self, codec: Codec, items: CheckedItems) -> None:
-        """Serialize and hash every item; the first that cannot be stored raises."""
-        self.items = items
-        self.identities = list(items.values)
+    def __init__(self, codec: Codec, source: str) -> None:
+        """For items of which those that name no source are of this one."""
+        self.identities: list[Identity] = []
         self.hashes: list[bytes] = []
         self.sizes: list[int] = []
         self._codec = codec
+        self._source = source
         self._content_types: list[str] = []
-        self._data: list[bytes | None] = []
+        self._data: list[Held] = []
         self._checksums: list[bytes | None] = []
+        self._versions: dict[Identity, str] = {}
+        self._positions: dict[Identity, int] = {}
         self._rows: dict[int, PackedRow] = {}
-        kept = 0
-        for (key, _), value in items.values.items():
-            content_type, data, value_hash, checksum = codec.encode(value, key)
-            size = len(data)
-            kept += size
-            self.hashes.append(value_hash)
-            self.sizes.append(size)
-            self._content_types.append(content_type)
-            # A copy: what orjson 3.13 returns holds on to a buffer of eight times its length.
-            self._data.append(bytes(memoryview(data)) if kept <= _KEPT_BYTES else None)
-            self._checksums.append(checksum)
+        self._spill = Spill(_KEPT_BYTES)
+        self._taken = self._total = 0
 
     def __len__(self) -> int:
         return len(self.identities)
 
     def __contains__(self, identity: Identity) -> bool:
-        return identity in self.items.values
+        return identity in self._positions
+
+    @property
+    def room(self) -> int:
+        """How many items to add next, where they come from somewhere that does not hold them all."""
+        if not self._taken:
+            return _FIRST_ITEMS
+        return max(1, min(_MOST_ITEMS, _ITEM_BYTES * self._taken // max(1, self._total)))
+
+    def add(self, items: Sequence[Any]) -> None:
+        """Check, serialize and hash items; of those with equal key and source the last wins, in the place of the first.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError, UnsupportedValueError, ValueTooLargeError: for the first that cannot
+                be stored.
+        """
+        positions, versions, encode, put = self._positions, self._versions, self._codec.encode, self._spill.put
+        for identity, value, version in check_items(items, self._source, self._taken):
+            content_type, data, value_hash, checksum = encode(value, identity[0])
+            size = len(data)
+            self._total += size
+            held = put(data)
+            new = len(self.identities)
+            position = positions.setdefault(identity, new)
+            if position == new:
+                self.identities.append(identity)
+                self.hashes.append(value_hash)
+                self.sizes.append(size)
+                self._content_types.append(content_type)
+                self._data.append(held)
+                self._checksums.append(checksum)
+            else:
+                self.hashes[position], self.sizes[position] = value_hash, size
+                self._content_types[position], self._data[position] = content_type, held
+                self._checksums[position] = checksum
+            if version is not None:
+                versions[identity] = version
+            elif versions:
+                versions.pop(identity, None)
+        self._taken += len(items)
+
+    def value(self, position: int) -> Any:
+        """What the item's entry will hold, made from its canonical bytes.
+
+        Raises:
+            UnsupportedValueError: its content type cannot load what it dumped.
+        """
+        try:
+            return self._codec.value_of(self._content_types[position], self._canonical(position))
+        except DecodeError as exc:
+            raise UnsupportedValueError(f"key {self.identities[position][0]!r}: what it dumps to is {exc}") from exc
+
+    def close(self) -> None:
+        """Let go of what is held outside memory."""
+        self._spill.close()
 
     def changed(self, standing: Mapping[Identity, Standing]) -> list[int]:
         """The positions of the items to write, in the order of their identities, which all writers keep."""
         found = []
-        versions = self.items.versions
+        versions = self._versions
         for position, (identity, value_hash) in enumerate(zip(self.identities, self.hashes, strict=True)):
             there = standing.get(identity)
             if there is not None and there[0] == value_hash:
@@ -92,12 +160,11 @@ class Prepared:
         return found
 
     def pack(self, positions: Sequence[int]) -> None:
-        """Make the rows of some items, unless they are there, and let go of the canonical bytes."""
+        """Make the rows of some items, unless they are there."""
         missing = [position for position in positions if position not in self._rows]
         packed = self._codec.pack_all([self._canonical(position) for position in missing])
         for position, (encoding, value) in zip(missing, packed, strict=True):
             identity = self.identities[position]
-            self._data[position] = None
             self._rows[position] = PackedRow(
                 *identity,
                 value,
@@ -105,7 +172,7 @@ class Prepared:
                 self._checksums[position],
                 self._content_types[position],
                 encoding,
-                self.items.versions.get(identity),
+                self._versions.get(identity),
                 position,
             )
 
@@ -114,13 +181,7 @@ class Prepared:
         return [self._rows.pop(position) for position in positions]
 
     def _canonical(self, position: int) -> bytes:
-        data = self._data[position]
-        if data is None:
-            # Encoded anew as a whole, so that hash and bytes belong together whatever became of the value.
-            identity = self.identities[position]
-            encoded = self._codec.encode(self.items.values[identity], identity[0])
-            self._content_types[position], data, self.hashes[position], self._checksums[position] = encoded
-        return data
+        return self._spill.get(self._data[position], self.sizes[position])
 
 
 @dataclass(frozen=True)

@@ -210,16 +210,24 @@ class Codec:
                 intact = checksum == _checksum(value_hash or b"", content_type, data)
             if not intact:
                 raise DecodeError("its bytes do not match its hash")
-            if content_type == BYTES:
-                return data
-            if content_type == JSON:
-                return loads(data)
-            handler = self._by_name.get(content_type)
-            if handler is None:
-                raise DecodeError(f"unknown content type {content_type!r:.60}")
-            return _load(handler, loads(data))
+            return self.value_of(content_type, data)
         except (UnpackError, DecodeError) as exc:
             raise CorruptEntryError([Problem(row.key, row.source, str(exc))]) from exc
+
+    def value_of(self, content_type: str, data: bytes) -> Any:
+        """The value that canonical bytes stand for.
+
+        Raises:
+            DecodeError: they stand for none.
+        """
+        if content_type == BYTES:
+            return data
+        if content_type == JSON:
+            return loads(data)
+        handler = self._by_name.get(content_type)
+        if handler is None:
+            raise DecodeError(f"unknown content type {content_type!r:.60}")
+        return _load(handler, loads(data))
 
     def decode_all(self, rows: Iterable[Stored], *, values: bool = True) -> list[tuple[Stored, Any]]:
         """Rows with their values, under this store's `on_corrupt`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from docshelf.batch import Batch, Context, Outcome, Prepared, WritePlan, delete_entries
@@ -18,7 +19,7 @@ from docshelf.errors import CorruptEntryError, DatabaseError, DocShelfError, Sch
 from docshelf.migrations import is_current, upgrade
 from docshelf.models import DEL, INS, SKIP, UPD, Change, Diff, Entry, Op, Problem, Report, Source, SourceNote, Stats
 from docshelf.queries import Standing, chunked, latest
-from docshelf.validation import CheckedItems
+from docshelf.validation import check_iterable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -56,9 +57,29 @@ def setup(context: Context, layout: Layout = AS_ONE) -> Flow[None]:
         ) from exc
 
 
-def write(context: Context, items: CheckedItems, plan: WritePlan) -> Flow[Report]:
+def prepare(context: Context, items: Any, source: str) -> Flow[Prepared]:
+    """Check, serialize and hash what a call writes, without a database. Whoever gets it closes it.
+
+    Args:
+        items: a mapping of keys to values, or an iterable of what `check_items` takes. What its caller holds as a whole
+            is looked at once, before the first step; of an iterator a few are held at a time.
+        source: of the items that name none.
+    """
+    whole = isinstance(items, Collection)
+    pairs = iter(items.items() if isinstance(items, Mapping) else check_iterable(items, "items", "(key, value) pairs"))
+    prepared = Prepared(context.codec, source)
+    try:
+        while window := list(islice(pairs, None if whole else prepared.room)):
+            yield Compute(partial(prepared.add, window), heavy=_is_heavy(window))
+            window.clear()  # or the items would live until the next ones are there
+    except BaseException:
+        prepared.close()
+        raise
+    return prepared
+
+
+def write(context: Context, prepared: Prepared, plan: WritePlan) -> Flow[Report]:
     """Make the database hold the items, and under a scope nothing else; the report says what that took."""
-    prepared: Prepared = yield Compute(partial(Prepared, context.codec, items), heavy=_is_heavy(items.values.values()))
     dialect, batch = context.dialect, Batch(context, plan, prepared)
     if not prepared and plan.scope is None and not plan.notes:
         return Report(dry_run=plan.dry_run)
@@ -73,14 +94,13 @@ def write(context: Context, items: CheckedItems, plan: WritePlan) -> Flow[Report
     batch.check_mass_delete(standing, stale)
     diffs: list[Diff] = []
     if plan.diff:
-        diffs = yield from _diffs(
-            context, items, [i for i in map(prepared.identities.__getitem__, changed) if i in standing]
-        )
+        diffs = yield from _diffs(context, prepared, [p for p in changed if prepared.identities[p] in standing])
     if plan.dry_run or not differs:
         context.tick(len(prepared))
         written = (prepared.identities[position] for position in changed)
         ops: dict[Identity, Op] = {identity: UPD if identity in standing else INS for identity in written}
         return batch.report(Outcome(ops, stale), diffs)
+    del standing  # it is read again under the locks
     context.tick(len(prepared) - len(changed))
     light = len(changed) <= _LIGHT_ITEMS and sum(prepared.sizes[position] for position in changed) <= _LIGHT_BYTES
     yield Compute(partial(batch.pack_first, changed), heavy=not light)
@@ -92,11 +112,12 @@ def write(context: Context, items: CheckedItems, plan: WritePlan) -> Flow[Report
     return batch.report(outcome, diffs)
 
 
-def _diffs(context: Context, items: CheckedItems, updated: Collection[Identity]) -> Flow[list[Diff]]:
+def _diffs(context: Context, prepared: Prepared, updated: Sequence[int]) -> Flow[list[Diff]]:
     """The texts of entries before and after they are updated, in input order."""
     if not updated:
         return []
-    wanted, keys = set(updated), list({key: None for key, _ in updated})
+    wanted = {prepared.identities[position]: position for position in sorted(updated)}
+    keys = list({key: None for key, _ in wanted})
     rows: list[Stored] = yield Read(
         lambda connection: context.queries.fetch(connection, context.collection, keys, None)
     )
@@ -104,9 +125,10 @@ def _diffs(context: Context, items: CheckedItems, updated: Collection[Identity])
     def compare() -> list[Diff]:
         before = {(row.key, row.source): row for row in rows if (row.key, row.source) in wanted}
         found = []
-        for identity, new in items.values.items():
+        for identity, position in wanted.items():
             if identity not in before:
                 continue
+            new = prepared.value(position)
             try:
                 texts = context.codec.readable(context.codec.decode(before[identity]), new)
             except CorruptEntryError as exc:  # the write will mend it
@@ -389,8 +411,9 @@ def _entry(row: Stored, value: Any) -> Entry:
     )
 
 
-def _is_heavy(values: Collection[Any]) -> bool:
-    if len(values) > _LIGHT_ITEMS:
+def _is_heavy(items: Sequence[Any]) -> bool:
+    if len(items) > _LIGHT_ITEMS:
         return True
     # Text and bytes tell their size; what a document or a dict holds is not worth the look for so few.
-    return any(isinstance(value, str | bytes) and len(value) > _LIGHT_BYTES for value in values)
+    parts = chain.from_iterable(item for item in items if isinstance(item, tuple | list))
+    return any(isinstance(part, str | bytes) and len(part) > _LIGHT_BYTES for part in parts)

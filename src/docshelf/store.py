@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -13,7 +14,7 @@ from docshelf import operations, views
 from docshelf.batch import Context, Scope, WritePlan
 from docshelf.codec import DEFAULT_MAX_VALUE_BYTES, Codec, ContentType, HashOn, OnCorrupt
 from docshelf.dialects import dialect_for
-from docshelf.dialects.base import AS_ONE, MAX_PARTITIONS, Layout
+from docshelf.dialects.base import AS_ONE, MAX_PARTITIONS, Identity, Layout
 from docshelf.engine import Backend, BoundBackend, Flow, GivenEngines, OwnEngines
 from docshelf.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError
 from docshelf.models import Entry, Item, Op, Problem, Report, SourceNote, Sources, Stats
@@ -23,9 +24,7 @@ from docshelf.schema import define_tables
 from docshelf.serialization import EncodeError, dumps
 from docshelf.urls import parse_url
 from docshelf.validation import (
-    CheckedItems,
     check_collection,
-    check_items,
     check_iterable,
     check_key,
     check_keys,
@@ -43,6 +42,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
+# What a call is to do, once it is known which entries its items name.
+PlanOf = Callable[[Collection[Identity]], WritePlan]
 
 Items = Mapping[str, Any] | Iterable["Item | tuple[str, Any] | tuple[Any, ...]"]
 """What a batch of items may be: a mapping of keys to values, or any iterable of `Item` or `(key, value)`."""
@@ -457,13 +458,15 @@ class DocShelf:
 
         Args:
             items: a mapping of keys to values, or any iterable of `Item` or `(key, value)`; of equal keys in one
-                source the last wins.
+                source the last wins. A generator's items are let go as they are taken, and past 32 MiB their bytes
+                are kept in a temporary file until the call ends.
             source: the source of items that name none.
             show_progress: show a progress bar.
 
         Raises:
             UnsupportedValueError: a value cannot be stored without loss; names key and path. Nothing was written.
             ValueTooLargeError, ArgumentTypeError, ArgumentValueError: likewise.
+            DocShelfError: there is no room for that temporary file. Nothing was written.
         """
         self.conditional_mset(items, source=source, show_progress=show_progress)
 
@@ -492,8 +495,9 @@ class DocShelf:
             diff: read the old values of entries to update, for `report.diffs`. They and the new ones are held in
                 memory.
         """
-        checked, plan = _mset_plan(items, source, move=move, notes=notes, dry_run=dry_run, diff=diff)
-        return self._write(checked, plan, show_progress=show_progress)
+        source = check_source(source)
+        plan = _mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff)
+        return self._write(items, source, plan, show_progress=show_progress)
 
     async def aconditional_mset(
         self,
@@ -507,8 +511,9 @@ class DocShelf:
         show_progress: bool = False,
     ) -> Report:
         """As `conditional_mset`."""
-        checked, plan = _mset_plan(items, source, move=move, notes=notes, dry_run=dry_run, diff=diff)
-        return await self._awrite(checked, plan, show_progress=show_progress)
+        source = check_source(source)
+        plan = _mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff)
+        return await self._awrite(items, source, plan, show_progress=show_progress)
 
     def sync(
         self,
@@ -546,8 +551,8 @@ class DocShelf:
             MassDeleteError: it was refused; nothing was written.
             As `mset` otherwise.
         """
-        checked, plan = _sync_plan(
-            items,
+        source = check_source(source)
+        plan = _sync_plan(
             source=source,
             scope=scope,
             dry_run=dry_run,
@@ -557,7 +562,7 @@ class DocShelf:
             note=SourceNote(fingerprint, metadata),
             notes=notes,
         )
-        return self._write(checked, plan, show_progress=show_progress)
+        return self._write(items, source, plan, show_progress=show_progress)
 
     async def async_(
         self,
@@ -575,8 +580,8 @@ class DocShelf:
         show_progress: bool = False,
     ) -> Report:
         """As `sync`."""
-        checked, plan = _sync_plan(
-            items,
+        source = check_source(source)
+        plan = _sync_plan(
             source=source,
             scope=scope,
             dry_run=dry_run,
@@ -586,7 +591,7 @@ class DocShelf:
             note=SourceNote(fingerprint, metadata),
             notes=notes,
         )
-        return await self._awrite(checked, plan, show_progress=show_progress)
+        return await self._awrite(items, source, plan, show_progress=show_progress)
 
     def set_versions(self, versions: Mapping[str, str], *, source: str | None = None) -> Report:
         """Label the values of keys anew, and leave the values as they are.
@@ -601,13 +606,19 @@ class DocShelf:
         """As `set_versions`."""
         return await self._arun(operations.set_versions(self._context, _check_versions(versions), _optional(source)))
 
-    def _write(self, items: CheckedItems, plan: WritePlan, *, show_progress: bool) -> Report:
-        with progress(len(items.values), "writing", show=show_progress) as tick:
-            return self._run(operations.write(replace(self._context, tick=tick), items, plan))
+    def _write(self, items: Items, source: str, plan_of: PlanOf, *, show_progress: bool) -> Report:
+        self._backend.check_open()
+        with closing(self._backend.run(operations.prepare(self._context, items, source))) as prepared:
+            plan = plan_of(prepared.identities)
+            with progress(len(prepared), "writing", show=show_progress) as tick:
+                return self._run(operations.write(replace(self._context, tick=tick), prepared, plan))
 
-    async def _awrite(self, items: CheckedItems, plan: WritePlan, *, show_progress: bool) -> Report:
-        with progress(len(items.values), "writing", show=show_progress) as tick:
-            return await self._arun(operations.write(replace(self._context, tick=tick), items, plan))
+    async def _awrite(self, items: Items, source: str, plan_of: PlanOf, *, show_progress: bool) -> Report:
+        self._backend.check_open()
+        with closing(await self._backend.arun(operations.prepare(self._context, items, source))) as prepared:
+            plan = plan_of(prepared.identities)
+            with progress(len(prepared), "writing", show=show_progress) as tick:
+                return await self._arun(operations.write(replace(self._context, tick=tick), prepared, plan))
 
     def mdelete(self, keys: Iterable[str], *, source: str | None = None) -> Report:
         """Delete the entries of keys: of one source if it is given, else of all. Keys without an entry are passed over.
@@ -718,19 +729,21 @@ def _optional(source: str | None) -> str | None:
     return None if source is None else check_source(source)
 
 
-def _mset_plan(
-    items: Items, source: str, *, move: bool, notes: Mapping[str, SourceNote] | None, dry_run: bool, diff: bool
-) -> tuple[CheckedItems, WritePlan]:
-    checked = check_items(items, check_source(source))
+def _mset_plan(*, move: bool, notes: Mapping[str, SourceNote] | None, dry_run: bool, diff: bool) -> PlanOf:
     told = _check_notes(notes)
-    sources = frozenset(of for _, of in checked.values) | told.keys()
-    if move and len({key for key, _ in checked.values}) < len(checked.values):
-        raise ArgumentValueError("with move=True a key lives in one source, and one of the items stands there twice")
-    return checked, WritePlan(sources=sources, move=move, notes=told, dry_run=dry_run, diff=diff)
+
+    def plan_of(identities: Collection[Identity]) -> WritePlan:
+        if move and len({key for key, _ in identities}) < len(identities):
+            raise ArgumentValueError(
+                "with move=True a key lives in one source, and one of the items stands there twice"
+            )
+        sources = frozenset(of for _, of in identities) | told.keys()
+        return WritePlan(sources=sources, move=move, notes=told, dry_run=dry_run, diff=diff)
+
+    return plan_of
 
 
 def _sync_plan(
-    items: Items,
     *,
     source: str,
     scope: Scope,
@@ -740,38 +753,40 @@ def _sync_plan(
     allow_mass_delete: bool,
     note: SourceNote,
     notes: Mapping[str, SourceNote] | None,
-) -> tuple[CheckedItems, WritePlan]:
-    source = check_source(source)
+) -> PlanOf:
     if scope not in ("source", "sources", "collection"):
         raise ArgumentValueError(f"scope={scope!r}: give 'source', 'sources' or 'collection'")
     if not isinstance(max_delete, float | int):
         raise ArgumentTypeError(f"max_delete={max_delete!r}: give a share from 0 to 1")
     if not 0 <= max_delete <= 1:
         raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
-    checked = check_items(items, source)
     told = _check_notes(notes)
     if scope == "source":
         if told:
             raise ArgumentValueError("notes are for scope='sources'; give fingerprint and metadata themselves")
-        for key, other in checked.values:
-            if other != source:
-                raise ArgumentValueError(
-                    f"the item {key!r} names the source {other!r} in a sync of {source!r}; sync each source by "
-                    "itself, or pass scope='sources'"
-                )
         told = _check_notes({source: note})
     elif note != SourceNote():
         raise ArgumentValueError(f"fingerprint and metadata are for scope='source'; with {scope!r} pass notes=")
-    sources = frozenset((source,)) if scope == "source" else frozenset(of for _, of in checked.values) | told.keys()
-    return checked, WritePlan(
-        scope,
-        sources,
-        notes=told,
-        dry_run=dry_run,
-        diff=diff,
-        max_delete=max_delete,
-        allow_mass_delete=allow_mass_delete,
-    )
+
+    def plan_of(identities: Collection[Identity]) -> WritePlan:
+        sources = frozenset(of for _, of in identities) | told.keys()
+        if scope == "source" and len(sources) > 1:
+            key, other = next(identity for identity in identities if identity[1] != source)
+            raise ArgumentValueError(
+                f"the item {key!r} names the source {other!r} in a sync of {source!r}; sync each source by itself, or "
+                "pass scope='sources'"
+            )
+        return WritePlan(
+            scope,
+            sources,
+            notes=told,
+            dry_run=dry_run,
+            diff=diff,
+            max_delete=max_delete,
+            allow_mass_delete=allow_mass_delete,
+        )
+
+    return plan_of
 
 
 def _check_notes(notes: Mapping[str, SourceNote] | None) -> dict[str, SourceNote]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 from docshelf.errors import ArgumentTypeError, ArgumentValueError
 
@@ -56,36 +56,26 @@ def check_keys(keys: Any) -> list[str]:
     return [check_key(key) for key in check_iterable(keys, "keys", "keys")]
 
 
-class CheckedItems(NamedTuple):
-    """The items of a batch by (key, source), in input order.
-
-    Attributes:
-        values: what each of them is to hold.
-        versions: of those that state one.
-    """
-
-    values: dict[tuple[str, str], Any]
-    versions: dict[tuple[str, str], str]
+CheckedItem = tuple[tuple[str, str], Any, "str | None"]
+"""One item of a batch: the identity of its entry, (key, source), what it is to hold, and the version that it states."""
 
 
-def check_items(items: Any, source: str) -> CheckedItems:
-    """The items of a batch; of those with equal key and source the last wins, in the place of the first.
+def check_items(items: Iterable[Any], source: str, first: int = 0) -> Iterator[CheckedItem]:
+    """The items of a batch, or of a part of one.
 
     Args:
-        items: a mapping of keys to values, or any iterable of `Item` or of tuples `(key, value[, source[, version]])`.
+        items: each an `Item` or a tuple `(key, value[, source[, version]])`.
         source: the source of items that name none.
+        first: the position of the first of them, for errors.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: for items, keys, sources or versions that cannot be.
     """
-    values: dict[tuple[str, str], Any] = {}
-    versions: dict[tuple[str, str], str] = {}
-    if isinstance(items, Mapping):
-        for key, value in items.items():
-            values[check_key(key), source] = value
-        return CheckedItems(values, versions)
     known: set[str] = set()
-    for position, pair in enumerate(check_iterable(items, "items", "(key, value) pairs")):
+    for position, pair in enumerate(items, first):
+        if type(pair) is tuple and len(pair) == 2:
+            yield (check_key(pair[0]), source), pair[1], None
+            continue
         if not isinstance(pair, tuple | list) or not 2 <= len(pair) <= 4:
             raise ArgumentTypeError(
                 f"item {position} is a {type(pair).__name__}; each item is a tuple (key, value), an Item, "
@@ -98,15 +88,9 @@ def check_items(items: Any, source: str) -> CheckedItems:
         elif type(given) is not str or given not in known:
             given = check_source(given, f" of the key {key!r}")
             known.add(given)
-        identity = (key, given)
-        values[identity] = value
-        if version is not None:
-            if type(version) is not str or not version.isascii() or "\0" in version:
-                version = _check_text(version, "version", None, f" of the key {key!r}")
-            versions[identity] = version
-        elif versions:
-            versions.pop(identity, None)
-    return CheckedItems(values, versions)
+        if version is not None and (type(version) is not str or not version.isascii() or "\0" in version):
+            version = _check_text(version, "version", None, f" of the key {key!r}")
+        yield (key, given), value, version
 
 
 def prefix_end(prefix: str) -> str | None:
