@@ -253,6 +253,7 @@ def test_a_connection_to_another_database_is_refused(new_location: Callable[[str
         pytest.raises(ConfigurationError, match="for postgresql, the connection to sqlite"),
     ):
         shelf.bind(connection)
+    engine.dispose()
 
 
 @pytest.mark.parametrize("thing", [None, "connection", create_engine("sqlite://")], ids=["None", "str", "Engine"])

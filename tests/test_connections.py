@@ -241,8 +241,10 @@ def test_a_closed_store_refuses_every_operation(tmp_path: Path, mode: str, loop:
 def test_a_closed_store_cannot_be_bound() -> None:
     shelf = DocShelf(":memory:")
     shelf.close()
-    with create_engine("sqlite://").begin() as connection, pytest.raises(ClosedError):
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection, pytest.raises(ClosedError):
         shelf.bind(connection).set("k", "v")
+    engine.dispose()
 
 
 def test_a_store_never_used_can_be_closed(location: Location, mode: str, loop: Loop) -> None:

@@ -7,7 +7,6 @@ import multiprocessing
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -329,8 +328,8 @@ def test_a_newer_schema_is_refused_and_untouched(
     face.set("k", "v")
     newer = max(STEPS) + 1
     with engine.begin() as connection:
-        row = {"version": newer, "at": datetime.now(timezone.utc).replace(tzinfo=None)}
-        connection.execute(text("INSERT INTO docshelf_schema (version, applied_at) VALUES (:version, :at)"), row)
+        statement = "INSERT INTO docshelf_schema (version, applied_at) VALUES (:version, CURRENT_TIMESTAMP)"
+        connection.execute(text(statement), {"version": newer})
         before = catalog(connection, location.schema)
     later = new_face()
     for use in (later.setup, lambda: later.get("k"), lambda: later.set("k", "w"), later.clear):
