@@ -340,7 +340,8 @@ def test_a_store_does_what_the_model_does(
                 # Each example has a collection of its own, between those of the others.
                 return Face(shelf.view(f"example {next(numbers)}"), mode, loop)
 
-        run_state_machine_as_test(
+        run: Any = run_state_machine_as_test  # older versions of hypothesis, as Python 3.10 gets one, do not type it
+        run(
             Opened,
             settings=settings(
                 max_examples=40,

@@ -303,7 +303,7 @@ def test_a_foreign_table_of_that_name_is_refused_and_untouched(face: Face, engin
             use()
     assert tables_at(engine) == {name}
     with engine.connect() as connection:
-        assert connection.execute(text(f"SELECT * FROM {name}")).all() == [(1, "theirs")]
+        assert [tuple(row) for row in connection.execute(text(f"SELECT * FROM {name}"))] == [(1, "theirs")]
 
 
 def test_a_foreign_view_of_that_name_is_refused(face: Face, engine: Engine) -> None:
@@ -376,7 +376,8 @@ def test_an_older_schema_is_upgraded_with_its_rows(face: Face, engine: Engine) -
     assert current_at(engine, LATER)
     assert versions_at(engine) == [*STEPS, LAST + 1, LAST + 2]
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT key, note FROM docshelf_entries ORDER BY key")).all() == [
+        rows = connection.execute(text("SELECT key, note FROM docshelf_entries ORDER BY key"))
+        assert [tuple(row) for row in rows] == [
             ("a", "a"),
             ("b", "b"),
         ]
