@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +22,7 @@ from docshelf import (
     UnsupportedValueError,
     ValueTooLargeError,
 )
-from docshelf.codec import DEFAULT_MAX_VALUE_BYTES, Codec, Encoded, Stored
+from docshelf.codec import DEFAULT_MAX_VALUE_BYTES, Codec, Stored
 from tests.support.values import odd_document, shape, storable
 
 
@@ -50,9 +50,22 @@ def page_type(name: str = "test/page", *, load: Callable[[dict[str, Any]], Any] 
 PAGES = page_type()
 
 
+class Encoded(NamedTuple):
+    """What `Codec.encode` gives."""
+
+    content_type: str
+    data: bytes
+    value_hash: bytes
+    checksum: bytes | None
+
+
+def encode(codec: Codec, value: Any) -> Encoded:
+    return Encoded(*codec.encode(value, "k"))
+
+
 def row_of(codec: Codec, value: Any, /, **changes: Any) -> Stored:
     """The row that a store with this codec would write, with changes made by hand."""
-    encoded = codec.encode(value, "k")
+    encoded = encode(codec, value)
     [(encoding, packed)] = codec.pack_all([encoded.data])
     row = Stored(
         *("k", "s", packed, encoded.value_hash, encoded.checksum, encoded.content_type, encoding),
@@ -62,7 +75,7 @@ def row_of(codec: Codec, value: Any, /, **changes: Any) -> Stored:
 
 
 def hash_of(value: Any, **options: Any) -> bytes:
-    return Codec(content_types=[PAGES], **options).encode(value, "k").value_hash
+    return encode(Codec(content_types=[PAGES], **options), value).value_hash
 
 
 # Values and rows
@@ -78,7 +91,7 @@ def test_a_row_reads_back_as_its_value_by_any_codec(value: Any, compression: Any
 @given(st.binary())
 @settings(max_examples=100, deadline=None)
 def test_bytes_are_stored_as_they_are(data: bytes) -> None:
-    encoded = Codec().encode(data, "k")
+    encoded = encode(Codec(), data)
     assert encoded.content_type == "bytes"
     assert encoded.data == data
     assert Codec(compression=None).pack_all([data]) == [("plain", data)]
@@ -102,7 +115,7 @@ def test_a_row_with_neither_value_nor_hash_reads_as_none() -> None:
 def test_a_document_comes_back_as_its_class() -> None:
     codec = Codec(content_types=[PAGES])
     page = Page("text", odd_document()["metadata"])
-    encoded = codec.encode(page, "k")
+    encoded = encode(codec, page)
     assert encoded.content_type == "test/page"
     back = codec.decode(row_of(codec, page))
     assert type(back) is Page
@@ -111,7 +124,7 @@ def test_a_document_comes_back_as_its_class() -> None:
 
 def test_a_subclass_is_written_with_the_first_content_type_that_knows_it() -> None:
     codec = Codec(content_types=[page_type("first"), page_type("second")])
-    assert codec.encode(LongPage("text"), "k").content_type == "first"
+    assert encode(codec, LongPage("text")).content_type == "first"
 
 
 def test_a_content_type_without_classes_is_only_read() -> None:
@@ -174,7 +187,7 @@ def test_a_dump_that_is_not_an_object_is_refused_when_written() -> None:
 
 @pytest.mark.parametrize(("value", "size"), [(b"x" * 100, 100), ("x" * 98, 100), ("é" * 49, 100), ([1] * 50, 101)])
 def test_a_value_may_have_as_many_canonical_bytes_as_the_limit(value: Any, size: int) -> None:
-    assert Codec(max_value_bytes=size).encode(value, "k").data
+    assert encode(Codec(max_value_bytes=size), value).data
     with pytest.raises(ValueTooLargeError, match=rf"^key 'k': the value has {size} bytes; the limit is {size - 1};"):
         Codec(max_value_bytes=size - 1).encode(value, "k")
 
@@ -261,9 +274,9 @@ def test_a_document_without_metadata_can_be_hashed_without_excluded_names() -> N
 def test_the_content_type_is_part_of_the_hash(options: dict[str, Any]) -> None:
     first, second = Codec(content_types=[page_type("a")], **options), Codec(content_types=[page_type("b")], **options)
     page = Page("text", {"a": 1})
-    assert first.encode(page, "k").data == second.encode(page, "k").data
-    assert first.encode(page, "k").value_hash != second.encode(page, "k").value_hash
-    as_json, as_bytes = first.encode(1, "k"), first.encode(b"1", "k")
+    assert encode(first, page).data == encode(second, page).data
+    assert encode(first, page).value_hash != encode(second, page).value_hash
+    as_json, as_bytes = encode(first, 1), encode(first, b"1")
     assert as_json.data == as_bytes.data
     assert as_json.value_hash != as_bytes.value_hash
 
@@ -296,14 +309,14 @@ def test_the_hash_is_sha256_of_content_type_and_canonical_bytes() -> None:
 def test_a_checksum_stands_where_the_hash_covers_only_a_part(
     value: Any, options: dict[str, Any], partial: bool
 ) -> None:
-    checksum = Codec(content_types=[PAGES], **options).encode(value, "k").checksum
+    checksum = encode(Codec(content_types=[PAGES], **options), value).checksum
     assert (checksum is not None) is partial
     assert checksum is None or len(checksum) == 32
 
 
 def test_the_checksum_covers_what_the_hash_does_not() -> None:
     def encoded(page: Page) -> Encoded:
-        return Codec(content_types=[PAGES], hash_on="text").encode(page, "k")
+        return encode(Codec(content_types=[PAGES], hash_on="text"), page)
 
     assert encoded(BASE).value_hash == encoded(VARIANTS["page"]).value_hash
     assert encoded(BASE).checksum != encoded(VARIANTS["page"]).checksum

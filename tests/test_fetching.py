@@ -56,6 +56,26 @@ def fetches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     yield seen
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["ab", "{}", "{a,b}", "NULL", "null", ",", " a ", "'", "\n", "%(keys)s"],
+        ["a\\b", "\\", "E'\\x41'"],
+        ['"', 'a","b', "ab"],
+    ],
+    ids=["plain", "backslashes", "quotes"],
+)
+def test_keys_are_what_they_are_whatever_an_array_is_written_with(
+    face: Face, fetches: list[str], keys: list[str]
+) -> None:
+    face.mset([(key, key, source) for key in keys for source in ("s", "t")])
+    fetches.clear()
+    assert face.mget(keys) == keys
+    assert face.mexists([*keys, "x"]) == [*[True] * len(keys), False]
+    assert face.conditional_mset([(key, key, source) for key in keys for source in ("s", "t")]).counts["INS"] == 0
+    assert fetches
+
+
 def test_every_driver_gives_what_sqlalchemy_gives(face: Face, fetches: list[str]) -> None:
     face.mset(VALUES)
     face.sync({**VALUES, "more": "two"}, source="s")

@@ -104,6 +104,17 @@ def test_an_unchanged_sync_with_a_fingerprint_is_two_statements(face: Face) -> N
         assert sent(sized.sync, items(size), source="f", fingerprint="f1") == 2
 
 
+def test_an_unchanged_write_of_many_sources_is_a_statement_or_two(face: Face) -> None:
+    for size in (FEW, MANY):
+        sized = face.of(face.shelf.view(f"{size}"))
+        mixed = [Item(f"k{number}", "value", f"s{number % 50}") for number in range(size)]
+        sized.mset(mixed)
+        assert sent(sized.mset, mixed) == 1
+        # What has these keys is more than twice what is asked for.
+        sized.mset([item._replace(source=f"other {number}") for item in mixed for number in range(2)])
+        assert sent(sized.mset, mixed) == 2
+
+
 def test_an_empty_batch_is_no_statement(face: Face) -> None:
     face.setup()
     lists = ("mset", "conditional_mset", "mget", "mget_entries", "mexists", "mdelete", "source_entries")
@@ -163,6 +174,8 @@ def test_no_statement_depends_on_what_partitions_and_citus_lack(face: Face) -> N
     assert len(upserts) > 4
     for statement in statements:
         assert not re.search(r"\b(xmax|LATERAL|MERGE|RECURSIVE|DECLARE)\b|FOR\s+UPDATE", statement, re.IGNORECASE)
+        # SQLite, and PostgreSQL before 17, look for every key in every source.
+        assert not re.search(r"\bkey (= ANY|IN).*\bsource (= ANY|IN)", statement, re.DOTALL)
     for statement in upserts:
         update = statement.partition("DO UPDATE")[2]
         assert not re.search(r"\bnow\b|CURRENT_|clock_timestamp|DEFAULT", update, re.IGNORECASE)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from docshelf import ContentType, Item, SourceNote
+from docshelf import Change, ContentType, Item, SourceNote
 from tests.conftest import Location
 from tests.support.face import Face
 from tests.support.tables import contents, entry_rows, keys_by_seq
@@ -291,3 +292,21 @@ def test_clear_empties_one_collection_and_counts(face: Face, new_face: Callable[
     assert face.source_changed("f.txt", "f1")
     assert other.get("k") == 1
     assert not other.source_changed("f.txt", "f1")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_same_keys_in_any_number_of_sources_are_told_apart(face: Face, seed: int) -> None:
+    generator = random.Random(seed)
+    keys, sources = [f"k{number}" for number in range(5)], [f"s{number}" for number in range(generator.choice((2, 40)))]
+    everything = [(key, source) for key in keys for source in sources]
+    standing = {one: generator.randrange(2) for one in generator.sample(everything, len(everything) // 2)}
+    batch = {one: generator.randrange(2) for one in generator.sample(everything, generator.randrange(1, 8))}
+    face.mset([Item(key, value, source) for (key, source), value in standing.items()])
+    report = face.conditional_mset([Item(key, value, source) for (key, source), value in batch.items()])
+    assert list(report) == [
+        Change(*(key, "INS" if there is None else "SKIP" if there == value else "UPD", source))
+        for ((key, source), value) in batch.items()
+        for there in [standing.get((key, source))]
+    ]
+    wanted = dict.fromkeys(everything) | standing | batch
+    assert {(key, source): face.get(key, source=source) for key, source in everything} == wanted

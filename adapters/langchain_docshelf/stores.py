@@ -207,10 +207,11 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
         """As `delete_source`."""
         return await self._shelf.adelete_source(source)
 
-    def _items(self, pairs: Documents, source: str | None) -> Iterator[Item]:
+    def _items(self, pairs: Documents, source: str | None) -> Iterator[tuple[str, Document, str]]:
+        source_of = self.source_of
         for key, document in _pairs(pairs):
             check_document(document, key)
-            yield Item(key, document, self.source_of(document, key) if source is None else source)
+            yield key, document, source_of(document, key) if source is None else source
 
 
 class DocShelfByteStore(ShelfStore, BaseStore[str, bytes]):
@@ -293,14 +294,14 @@ class DocShelfByteStore(ShelfStore, BaseStore[str, bytes]):
             yield original
 
 
-def _pairs(pairs: Any) -> Iterator[tuple[str, Any]]:
+def _pairs(pairs: Any) -> Iterator[Sequence[Any]]:
     """(key, value) pairs of a mapping or an iterable of pairs."""
     if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
         raise ArgumentTypeError(f"the pairs are a {type(pairs).__name__}; give (key, value) pairs")
     for position, pair in enumerate(pairs.items() if isinstance(pairs, Mapping) else pairs):
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
+        if not (type(pair) is tuple or isinstance(pair, tuple | list)) or len(pair) != 2:
             raise ArgumentTypeError(f"pair {position} is a {type(pair).__name__}; each is a tuple (key, value)")
-        yield pair[0], pair[1]
+        yield pair
 
 
 def _stored(keys: Any) -> list[str]:

@@ -14,7 +14,7 @@ from docshelf.errors import MassDeleteError, UnsupportedValueError
 from docshelf.models import DEL, SKIP, UPD, Change, Diff, Diffs, Op, Report, SourceNote
 from docshelf.queries import Queries, Standing, chunked
 from docshelf.serialization import DecodeError
-from docshelf.spill import Held, Spill
+from docshelf.spill import Spill
 from docshelf.validation import check_items
 
 if TYPE_CHECKING:
@@ -56,13 +56,12 @@ class Prepared:
         "_checksums",
         "_codec",
         "_content_types",
-        "_data",
         "_positions",
         "_rows",
         "_source",
         "_spill",
+        "_starts",
         "_taken",
-        "_total",
         "_versions",
         "hashes",
         "identities",
@@ -76,14 +75,14 @@ class Prepared:
         self.sizes: list[int] = []
         self._codec = codec
         self._source = source
+        self._starts: list[int] = []
         self._content_types: list[str] = []
-        self._data: list[Held] = []
         self._checksums: list[bytes | None] = []
         self._versions: dict[Identity, str] = {}
         self._positions: dict[Identity, int] = {}
         self._rows: dict[int, PackedRow] = {}
         self._spill = Spill(_KEPT_BYTES)
-        self._taken = self._total = 0
+        self._taken = 0
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -96,7 +95,7 @@ class Prepared:
         """How many items to add next, where they come from somewhere that does not hold them all."""
         if not self._taken:
             return _FIRST_ITEMS
-        return max(1, min(_MOST_ITEMS, _ITEM_BYTES * self._taken // max(1, self._total)))
+        return max(1, min(_MOST_ITEMS, _ITEM_BYTES * self._taken // max(1, len(self._spill))))
 
     def add(self, items: Sequence[Any]) -> None:
         """Check, serialize and hash items; of those with equal key and source the last wins, in the place of the first.
@@ -106,24 +105,22 @@ class Prepared:
                 be stored.
         """
         positions, versions, encode, put = self._positions, self._versions, self._codec.encode, self._spill.put
+        identities, hashes, sizes, starts = self.identities, self.hashes, self.sizes, self._starts
+        content_types, checksums = self._content_types, self._checksums
         for identity, value, version in check_items(items, self._source, self._taken):
             content_type, data, value_hash, checksum = encode(value, identity[0])
-            size = len(data)
-            self._total += size
-            held = put(data)
-            new = len(self.identities)
+            new = len(identities)
             position = positions.setdefault(identity, new)
             if position == new:
-                self.identities.append(identity)
-                self.hashes.append(value_hash)
-                self.sizes.append(size)
-                self._content_types.append(content_type)
-                self._data.append(held)
-                self._checksums.append(checksum)
+                identities.append(identity)
+                hashes.append(value_hash)
+                sizes.append(len(data))
+                starts.append(put(data))
+                content_types.append(content_type)
+                checksums.append(checksum)
             else:
-                self.hashes[position], self.sizes[position] = value_hash, size
-                self._content_types[position], self._data[position] = content_type, held
-                self._checksums[position] = checksum
+                hashes[position], sizes[position], starts[position] = value_hash, len(data), put(data)
+                content_types[position], checksums[position] = content_type, checksum
             if version is not None:
                 versions[identity] = version
             elif versions:
@@ -181,7 +178,7 @@ class Prepared:
         return [self._rows.pop(position) for position in positions]
 
     def _canonical(self, position: int) -> bytes:
-        return self._spill.get(self._data[position], self.sizes[position])
+        return self._spill.get(self._starts[position], self.sizes[position])
 
 
 @dataclass(frozen=True)
@@ -220,12 +217,8 @@ class Batch:
     context: Context
     plan: WritePlan
     prepared: Prepared
-    keys: list[str] = field(init=False)
     # What an attempt did whose commit was not answered: where the next finds it done, it was this call's doing.
     attempted: Outcome = field(init=False, default_factory=lambda: Outcome({}, ()))
-
-    def __post_init__(self) -> None:
-        self.keys = list(dict.fromkeys(key for key, _ in self.prepared.identities))
 
     def standing(self, connection: Connection) -> dict[Identity, Standing]:
         """What the call has to know of the database: all that it might delete, or else the entries of its keys."""
@@ -234,8 +227,11 @@ class Batch:
             return queries.standing(connection, collection, keys=None, sources=None)
         if self.plan.scope is not None:
             return queries.standing(connection, collection, keys=None, sources=self.plan.sources)
-        sources = None if self.plan.move else {source for _, source in self.prepared.identities}
-        return queries.standing(connection, collection, keys=self.keys, sources=sources)
+        identities = self.prepared.identities
+        if self.plan.move:
+            keys = list(dict.fromkeys(key for key, _ in identities))
+            return queries.standing(connection, collection, keys=keys, sources=None)
+        return queries.standing_of(connection, collection, identities)
 
     def stale(self, standing: Mapping[Identity, Standing]) -> list[Identity]:
         """The entries to delete."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
+from hashlib import sha256
 from pprint import pformat
 from typing import Any, Final, Literal, NamedTuple
 
@@ -52,16 +52,19 @@ class ContentType:
     metadata_field: str | None = None
 
 
-class Encoded(NamedTuple):
-    """A value as it will be stored, before packing.
+Encoded = tuple[str, bytes, bytes, "bytes | None"]
+"""A value as it will be stored, before packing: content type, canonical bytes, value_hash, checksum.
 
-    `checksum` guards the bytes where `value_hash` covers only a part of them; else it is None.
-    """
+The checksum guards the bytes where the hash covers only a part of them; else it is None.
+"""
+
+
+class _Kind(NamedTuple):
+    """How the values of a class are written: content type, what is hashed before their bytes, and who dumps them."""
 
     content_type: str
-    data: bytes
-    value_hash: bytes
-    checksum: bytes | None
+    prefix: bytes
+    handler: ContentType | None
 
 
 class Stored(NamedTuple):
@@ -92,9 +95,9 @@ def utc_time(value: Any) -> datetime:
 
 def raw_bytes(value: Any) -> bytes | None:
     """The bytes of a binary column as drivers give them; b"" for what is no bytes at all, which matches no hash."""
-    if value is None or type(value) is bytes:
+    if type(value) is bytes or value is None:
         return value
-    return bytes(value) if isinstance(value, memoryview) else b""
+    return bytes(value) if type(value) is memoryview else b""
 
 
 class Codec:
@@ -126,7 +129,7 @@ class Codec:
         self.on_corrupt = on_corrupt
         self.compression = compression
         self.max_value_bytes = max_value_bytes
-        self._by_type: dict[type, ContentType | None] = {}
+        self._kinds: dict[type, _Kind] = {bytes: _Kind(BYTES, _prefix(BYTES), None)}
         self._by_name = {content_type.name: content_type for content_type in self.content_types}
         for reserved in (JSON, BYTES):
             if reserved in self._by_name:
@@ -158,19 +161,19 @@ class Codec:
             UnsupportedValueError: with the key and the path to what cannot be stored.
             ValueTooLargeError: more than `max_value_bytes` of canonical bytes.
         """
-        handler = self._handler_of(type(value))
-        content_type: str
+        content_type, prefix, handler = self._kinds.get(type(value)) or self._kind_of(type(value))
         content: Any
         data: bytes
         try:
-            if type(value) is bytes:
-                content_type, content, data = BYTES, value, value
-            else:
-                content_type = handler.name if handler else JSON
-                content = handler.dump(value) if handler else value
-                if handler and not isinstance(content, dict):
+            if handler is not None:
+                content = handler.dump(value)
+                if not isinstance(content, dict):
                     raise EncodeError("", f"{content_type} dumps a {type(content).__name__}; it has to be a dict")
                 data = dumps(content)
+            elif content_type == BYTES:
+                content = data = value
+            else:
+                content, data = value, dumps(value)
             counted = None if self._hashes_all else self._counted(value, content, handler)
         except EncodeError as exc:
             raise UnsupportedValueError(f"key {key!r}: {exc}") from exc
@@ -179,9 +182,9 @@ class Codec:
                 f"key {key!r}: the value has {len(data):,} bytes; the limit is {self.max_value_bytes:,}; split it"
             )
         if counted is None:
-            return Encoded(content_type, data, _hash(content_type, data), None)
-        value_hash = _hash(content_type, counted)
-        return Encoded(content_type, data, value_hash, _checksum(value_hash, content_type, data))
+            return content_type, data, sha256(prefix + data).digest(), None
+        value_hash = sha256(prefix + counted).digest()
+        return content_type, data, value_hash, _checksum(value_hash, content_type, data)
 
     def pack_all(self, values: Sequence[bytes]) -> list[tuple[str, bytes]]:
         """For each of them the name of the encoding and the packed bytes."""
@@ -198,16 +201,16 @@ class Codec:
                 _check_times(row)
             if not values or (row.value is None and row.value_hash is None):
                 return None
-            value, value_hash, checksum = raw_bytes(row.value), raw_bytes(row.value_hash), raw_bytes(row.checksum)
+            value, value_hash = raw_bytes(row.value), raw_bytes(row.value_hash)
             if value is None:
                 raise DecodeError("a hash without a value")
             data = unpack(row.encoding, value, limit=self.max_value_bytes)
             # SQLite lets any column hold any type.
             content_type = row.content_type if isinstance(row.content_type, str) else ""
-            if checksum is None:
-                intact = value_hash == _hash(content_type, data)
+            if row.checksum is None:
+                intact = value_hash == sha256(_prefix(content_type) + data).digest()
             else:
-                intact = checksum == _checksum(value_hash or b"", content_type, data)
+                intact = raw_bytes(row.checksum) == _checksum(value_hash or b"", content_type, data)
             if not intact:
                 raise DecodeError("its bytes do not match its hash")
             return self.value_of(content_type, data)
@@ -261,24 +264,26 @@ class Codec:
         return _printed(self._content(old)), _printed(self._content(new))
 
     def _content(self, value: Any) -> Any:
-        handler = self._handler_of(type(value))
+        handler = self._kind_of(type(value)).handler
         return handler.dump(value) if handler else value
 
     def _text_of(self, value: Any, parts: int) -> str:
         """The text of a document; of two parts, with its metadata."""
-        handler, content = self._handler_of(type(value)), self._content(value)
+        handler, content = self._kind_of(type(value)).handler, self._content(value)
         if handler is None or handler.text_field is None:
             return _printed(content)
         text = _printed(content.get(handler.text_field))
         metadata = content.get(handler.metadata_field) if handler.metadata_field else None
         return f"{text}\n\n{_printed(metadata)}" if parts == 2 and metadata else text
 
-    def _handler_of(self, kind: type) -> ContentType | None:
-        try:
-            return self._by_type[kind]
-        except KeyError:
-            of_kind = (one for one in self.content_types if one.python_types and issubclass(kind, one.python_types))
-            return self._by_type.setdefault(kind, next(of_kind, None))
+    def _kind_of(self, python_type: type) -> _Kind:
+        kind = self._kinds.get(python_type)
+        if kind is None:
+            able = (one for one in self.content_types if one.python_types and issubclass(python_type, one.python_types))
+            handler = next(able, None)
+            name = handler.name if handler else JSON
+            kind = self._kinds.setdefault(python_type, _Kind(name, _prefix(name), handler))
+        return kind
 
     def _counted(self, value: Any, content: Any, handler: ContentType | None) -> bytes | None:
         """The bytes of what counts as change; None where that is everything."""
@@ -329,12 +334,8 @@ def _prefix(content_type: str) -> bytes:
     return content_type.encode("utf-8", "surrogatepass") + b"\n"
 
 
-def _hash(content_type: str, data: bytes) -> bytes:
-    return hashlib.sha256(_prefix(content_type) + data).digest()
-
-
 def _checksum(value_hash: bytes, content_type: str, data: bytes) -> bytes:
-    return hashlib.sha256(value_hash.hex().encode() + _prefix(content_type) + data).digest()
+    return sha256(value_hash.hex().encode() + _prefix(content_type) + data).digest()
 
 
 def _check_times(row: Stored) -> None:

@@ -61,6 +61,7 @@ class Queries:
             null().label(name) if name == "value" else column
             for name, column in zip(Stored._fields, self._stored, strict=True)
         ]
+        self._compared = (e.key, e.source, type_coerce(e.value_hash, NullType()), e.version)
         self._readable = self._stored[: Stored._fields.index("version")]
         self._of_collection = e.collection == bindparam("collection")
         self._of_keys = dialect.member(e.key, "keys")
@@ -97,14 +98,36 @@ class Queries:
         sources: Collection[str] | None,
     ) -> dict[Identity, Standing]:
         """Hashes and versions of the entries of some keys, in some sources; None for either means all."""
-        e = self._entries.c
-        columns = (e.key, e.source, type_coerce(e.value_hash, NullType()), e.version)
+        return _standing(self._narrowed(connection, "standing", self._compared, collection, keys=keys, sources=sources))
+
+    def standing_of(
+        self, connection: Connection, collection: str, identities: Sequence[Identity]
+    ) -> dict[Identity, Standing]:
+        """Hashes and versions of some entries, and maybe of others with their keys."""
+        sources = {source for _, source in identities}
+        if len(sources) == 1:
+            keys = [key for key, _ in identities]
+            return self.standing(connection, collection, keys=keys, sources=sources)
         found: dict[Identity, Standing] = {}
-        for key, source, value_hash, version in self._narrowed(
-            connection, "standing", columns, collection, keys=keys, sources=sources
-        ):
-            found[key, source] = (raw_bytes(value_hash), version)
+        for chunk in chunked(identities, KEYS_PER_STATEMENT):
+            # Most keys have one source: to ask by keys alone takes half as long as by pairs. Where they have more than
+            # those that are wanted, this stops, and asks by pairs.
+            most = 2 * len(chunk)
+            keys = self.dialect.array(dict.fromkeys(key for key, _ in chunk))
+            parameters = {"collection": collection, "keys": keys, "limit": most + 1}
+            part = _standing(self._rows(connection, "standing of keys", self._of_keys_limited, parameters))
+            if len(part) > most:
+                pairs = {"collection": collection, **self.dialect.pairs(chunk)}
+                part = _standing(self._rows(connection, "standing of pairs", self._of_pairs, pairs))
+            found |= part
         return found
+
+    def _of_keys_limited(self) -> Select[Any]:
+        return select(*self._compared).where(self._of_collection, self._of_keys).limit(bindparam("limit"))
+
+    def _of_pairs(self) -> Select[Any]:
+        among = self.dialect.among(self._entries.c.key, self._entries.c.source)
+        return select(*self._compared).where(self._of_collection, among)
 
     def fetch(
         self, connection: Connection, collection: str, keys: Sequence[str], source: str | None, *, values: bool = True
@@ -313,6 +336,11 @@ class Queries:
             "source": self._of_source,
         }
         return [self._of_collection, *(conditions[name] for name in parameters)]
+
+
+def _standing(rows: Iterable[Any]) -> dict[Identity, Standing]:
+    """Rows of key, source, hash and version."""
+    return {(key, source): (raw_bytes(value_hash), version) for key, source, value_hash, version in rows}
 
 
 def latest(rows: Iterable[Stored]) -> dict[str, Stored]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Levels of containers as written; a tuple or set takes two, a dict with other keys than text three. orjson writes 254.
 MAX_DEPTH: Final = 250
+# Types of which orjson writes every value without loss, or refuses it.
+_ATOMS: Final = frozenset((str, int, bool, type(None)))
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**64 - 1
 _STORABLE: Final = (
@@ -66,9 +68,9 @@ def dumps(value: Any) -> bytes:
             try:
                 data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
             except orjson.JSONEncodeError:
-                pass  # a lone surrogate, which has to be tagged
+                pass  # a lone surrogate or an int of more than 64 bits, which has to be tagged
             else:
-                if not _may_hold_tags(data) or _has_plain_keys(value):
+                if b"$" not in data or not _may_hold_tags(data) or _has_plain_keys(value):
                     return data
         return orjson.dumps(_Encoder().encode(value, MAX_DEPTH), option=orjson.OPT_SORT_KEYS)
     except RecursionError:
@@ -96,29 +98,23 @@ def _may_hold_tags(data: bytes) -> bool:
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """True when orjson alone writes `value` without loss, but for lone surrogates and keys that start as tags do."""
+    """True when orjson alone writes `value` without loss or refuses it, but for keys that start as tags do."""
     kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return True
-    if kind is int:
-        return bool(_INT_MIN <= value <= _INT_MAX)
-    if kind is float:
-        return bool(math.isfinite(value))
-    if depth <= 0:
-        return False
-    if kind is dict:
+    if kind is dict and depth > 0:
         for key, item in value.items():
             if type(key) is not str:
                 return False
-            if type(item) is not str and item is not None and not _is_plain(item, depth - 1):
+            kind = type(item)
+            if kind is not str and kind not in _ATOMS and not _is_plain(item, depth - 1):
                 return False
         return True
-    if kind is list:
-        for item in value:  # noqa: SIM110 - a generator would take a frame of the stack at each level
-            if type(item) is not str and not _is_plain(item, depth - 1):
+    if kind is list and depth > 0:
+        for item in value:
+            kind = type(item)
+            if kind is not str and kind not in _ATOMS and not _is_plain(item, depth - 1):
                 return False
         return True
-    return False
+    return kind in _ATOMS or (kind is float and math.isfinite(value))
 
 
 def _has_plain_keys(value: Any) -> bool:

@@ -73,15 +73,19 @@ def check_items(items: Iterable[Any], source: str, first: int = 0) -> Iterator[C
     """
     known: set[str] = set()
     for position, pair in enumerate(items, first):
-        if type(pair) is tuple and len(pair) == 2:
-            yield (check_key(pair[0]), source), pair[1], None
-            continue
-        if not isinstance(pair, tuple | list) or not 2 <= len(pair) <= 4:
+        size = len(pair) if type(pair) is tuple or isinstance(pair, tuple | list) else 0
+        given = version = None
+        if size == 2:
+            key, value = pair
+        elif size == 3:
+            key, value, given = pair
+        elif size == 4:
+            key, value, given, version = pair
+        else:
             raise ArgumentTypeError(
                 f"item {position} is a {type(pair).__name__}; each item is a tuple (key, value), an Item, "
                 "or the whole is a mapping of keys to values"
             )
-        key, value, given, version = (*pair, None, None)[:4]
         key = check_key(key)
         if given is None:
             given = source

@@ -77,6 +77,14 @@ class Dialect(ABC):
         """What to bind to the parameter of `member`."""
 
     @abstractmethod
+    def among(self, key: ColumnElement[Any], source: ColumnElement[Any]) -> ColumnElement[bool]:
+        """A key and its source are one of the pairs that `pairs` gives, however many there are."""
+
+    @abstractmethod
+    def pairs(self, identities: Sequence[Identity]) -> Mapping[str, Any]:
+        """What to bind to the parameters of `among`."""
+
+    @abstractmethod
     def insert_source(self) -> PostgreSQLInsert | SQLiteInsert:
         """An INSERT into the sources table that can take ON CONFLICT."""
 

@@ -84,9 +84,17 @@ def _psycopg2(driver: Any, sql: str, values: Mapping[str, Any]) -> Rows:
     # All is here when it returns. Rows made one by one are no work for the garbage collector, which looks again and
     # again at ten thousand of them with memoryviews inside: a third of the time of a sync that finds nothing to do.
     cursor = driver.cursor()
-    cursor.execute(sql, values)
+    cursor.execute(sql, {name: _literal(value) if type(value) is list else value for name, value in values.items()})
     rows: Rows = cursor
     return rows
+
+
+def _literal(texts: list[str]) -> str:
+    """An array as one literal: what psycopg2 makes of a list, the server takes three times as long to parse."""
+    joined = '","'.join(texts)
+    if "\\" in joined or joined.count('"') != 2 * (len(texts) - 1):
+        joined = '","'.join(text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
+    return f'{{"{joined}"}}' if texts else "{}"
 
 
 def _psycopg(driver: Any, sql: str, values: Mapping[str, Any]) -> Rows:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import MetaData, Text, any_, bindparam, text
+from sqlalchemy import MetaData, Text, any_, bindparam, func, select, text, tuple_
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.exc import DBAPIError
@@ -66,6 +66,16 @@ class PostgreSQL(Dialect):
 
     def array(self, texts: Collection[str]) -> list[str]:
         return list(texts)
+
+    def among(self, key: ColumnElement[Any], source: ColumnElement[Any]) -> ColumnElement[bool]:
+        # An array of keys beside one of sources would do in PostgreSQL 17 and newer. Older ones try each key with each
+        # source: 6 seconds for 10,000 keys of 950 sources, where this takes 20 ms.
+        arrays = (bindparam(name, type_=ARRAY(Text)) for name in ("pair_keys", "pair_sources"))
+        pair = func.unnest(*arrays).table_valued("key", "source").render_derived()
+        return self.member(key, "pair_keys") & tuple_(key, source).in_(select(pair.c.key, pair.c.source))
+
+    def pairs(self, identities: Sequence[Identity]) -> Mapping[str, Any]:
+        return {"pair_keys": [key for key, _ in identities], "pair_sources": [source for _, source in identities]}
 
     def insert_source(self) -> Insert:
         return insert(self.tables.sources)
@@ -143,8 +153,7 @@ class PostgreSQL(Dialect):
         if len(sources) == 1:
             result = connection.execute(self._delete_of_source, parameters | {"source": sources.pop()})
         else:
-            pairs = {"pair_keys": parameters["keys"], "pair_sources": [source for _, source in identities]}
-            result = connection.execute(self._delete_pairs, parameters | pairs)
+            result = connection.execute(self._delete_pairs, {**parameters, **self.pairs(identities)})
         return [(key, source) for key, source in result]
 
     def lock_schema(self, connection: Connection) -> None:

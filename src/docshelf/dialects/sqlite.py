@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
-from sqlalchemy import Text, bindparam, case, delete, func, literal_column, select
+from sqlalchemy import Text, bindparam, case, delete, func, literal_column, select, tuple_
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from docshelf.dialects.base import SEQ_PER_TICKET, Dialect, Identity, PackedRow, Ticket
@@ -42,6 +42,14 @@ class SQLite(Dialect):
 
     def array(self, texts: Collection[str]) -> str:
         return orjson.dumps(list(texts)).decode()
+
+    def among(self, key: ColumnElement[Any], source: ColumnElement[Any]) -> ColumnElement[bool]:
+        each = func.json_each(bindparam("pairs", type_=Text)).table_valued("value").c.value
+        pair = (func.json_extract(each, f"$[{position}]") for position in (0, 1))
+        return tuple_(key, source).in_(select(*pair))
+
+    def pairs(self, identities: Sequence[Identity]) -> Mapping[str, Any]:
+        return {"pairs": orjson.dumps(identities).decode()}
 
     def insert_source(self) -> Insert:
         return insert(self.tables.sources)
