@@ -21,7 +21,7 @@ T = TypeVar("T")
 DOCUMENT: Final = "langchain/document"
 LLAMA_INDEX: Final = "llama-index/node"
 _BASE_FIELDS: Final = frozenset(Document.model_fields)
-_STATE: Final = Document.model_construct().__getstate__()
+_STATE: Final = Document.model_construct(page_content="").__getstate__()
 _DEFAULTS: Final[Mapping[str, Any]] = _STATE["__dict__"]
 
 SourceKey = str | Callable[[Document], Any]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
+import pickle
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +13,7 @@ from uuid import UUID
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.load import dumpd
 from sqlalchemy import text
 
 from docshelf import (
@@ -68,6 +71,31 @@ class TestRoundTrip:
     def test_a_document_without_id_and_metadata_comes_back_so(self, store: Twin) -> None:
         store.mset([("k", Document(page_content=""))])
         assert store.mget(["k"]) == [Document(page_content="")]
+
+    def test_what_is_read_is_as_what_a_user_makes(self, store: Twin) -> None:
+        made = Document(id="d", page_content="text", metadata={"a": [1]})
+        store.mset([("k", made), ("other", Document(page_content="other"))])
+        read, other = store.mget(["k", "other"])
+        views: list[Callable[[Document], Any]] = [
+            repr,
+            dumpd,
+            Document.model_dump_json,
+            lambda document: document.model_dump(exclude_unset=True),
+            lambda document: sorted(document.model_fields_set),
+            lambda document: document.model_copy(update={"page_content": "x"}),
+            lambda document: pickle.loads(pickle.dumps(document)),
+            copy.deepcopy,
+        ]
+        assert [view(read) for view in views] == [view(made) for view in views]
+        read.type = "Document"
+        read.metadata["b"] = 1
+        assert (other.metadata, "type" in other.model_fields_set) == ({}, False)
+
+    def test_writing_a_document_leaves_it_as_it_is(self, store: Twin) -> None:
+        document = Document(page_content="x", metadata={"tags": {"a"}, "box": (1,), 7: 2**70, "$": "\ud800"})
+        before = copy.deepcopy(document)
+        store.mset([("k", document)])
+        assert (document, shape(document.metadata)) == (before, shape(before.metadata))
 
     @pytest.mark.parametrize(
         "metadata",
