@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from docshelf import ArgumentTypeError, ContentType, DocShelfError, Item, TransientError, UnsupportedValueError
 from docshelf import batch as batch_module
-from docshelf.batch import Batch, Prepared
+from docshelf.batch import Batch, Found, Prepared
 from docshelf.codec import Codec
 from docshelf.spill import Spill
 from tests.support.face import Face
@@ -66,8 +66,8 @@ def test_of_items_with_the_same_key_and_source_the_last_wins(items: list[Any], s
     assert prepared.hashes == [codec.encode(value, "k")[2] for value, _ in model.values()]
     # What an entry with this hash and another version would be changed to, and what one without would not.
     for version in ("v", "w"):
-        standing = {one: (value_hash, version) for one, value_hash in zip(model, prepared.hashes, strict=True)}
-        changed = {prepared.identities[position] for position in prepared.changed(standing)}
+        standing = [(*one, value_hash, version) for one, value_hash in zip(model, prepared.hashes, strict=True)]
+        changed = {prepared.identities[position] for position in prepared.changed(prepared.compare(standing))}
         assert changed == {one for one, (_, stated) in model.items() if stated not in (None, version)}
 
 
@@ -117,8 +117,8 @@ def test_a_transaction_that_runs_again_has_all_that_it_needs(face: Face, monkeyp
     face.setup()
     apply, runs = Batch.apply, []
 
-    def failing_once(batch: Batch, connection: Any) -> Any:
-        runs.append(apply(batch, connection))
+    def failing_once(batch: Batch, connection: Any, before: Found) -> Any:
+        runs.append(apply(batch, connection, before))
         if len(runs) == 1:
             raise TransientError("the first always fails")
         return runs[-1]

@@ -11,14 +11,14 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from docshelf.batch import Batch, Context, Outcome, Prepared, WritePlan, delete_entries
+from docshelf.batch import ABSENT, DIFFERENT, Batch, Context, Found, Outcome, Prepared, WritePlan, delete_entries
 from docshelf.codec import Stored, raw_bytes, utc_time
 from docshelf.dialects.base import AS_ONE, Identity, Layout, PackedRow
 from docshelf.engine import Compute, Flow, Read, Upkeep, Write
 from docshelf.errors import CorruptEntryError, DatabaseError, DocShelfError, SchemaError
 from docshelf.migrations import is_current, upgrade
 from docshelf.models import DEL, INS, SKIP, UPD, Change, Diff, Entry, Op, Problem, Report, Source, SourceNote, Stats
-from docshelf.queries import Standing, chunked, latest
+from docshelf.queries import chunked, identities_of, latest
 from docshelf.validation import check_iterable
 
 if TYPE_CHECKING:
@@ -84,27 +84,25 @@ def write(context: Context, prepared: Prepared, plan: WritePlan) -> Flow[Report]
     if not prepared and plan.scope is None and not plan.notes:
         return Report(dry_run=plan.dry_run)
 
-    def probe(connection: Connection) -> tuple[Mapping[Identity, Standing], list[int], list[Identity], bool]:
-        standing = batch.standing(connection)
-        changed, stale = prepared.changed(standing), batch.stale(standing)
+    def probe(connection: Connection) -> tuple[Found, list[int], list[Identity], bool]:
+        found = batch.look(connection)
+        changed, stale = prepared.changed(found), batch.stale(found)
         differs = bool(changed or stale or batch.notes_to_write(connection, changed, stale))
-        return standing, changed, stale, differs
+        return found, changed, stale, differs
 
-    standing, changed, stale, differs = yield Read(probe)
-    batch.check_mass_delete(standing, stale)
+    found, changed, stale, differs = yield Read(probe)
+    batch.check_mass_delete(found)
     diffs: list[Diff] = []
     if plan.diff:
-        diffs = yield from _diffs(context, prepared, [p for p in changed if prepared.identities[p] in standing])
+        diffs = yield from _diffs(context, prepared, [p for p in changed if found.states[p] == DIFFERENT])
     if plan.dry_run or not differs:
         context.tick(len(prepared))
-        written = (prepared.identities[position] for position in changed)
-        ops: dict[Identity, Op] = {identity: UPD if identity in standing else INS for identity in written}
+        ops: dict[int, Op] = {position: INS if found.states[position] == ABSENT else UPD for position in changed}
         return batch.report(Outcome(ops, stale), diffs)
-    del standing  # it is read again under the locks
     context.tick(len(prepared) - len(changed))
     light = len(changed) <= _LIGHT_ITEMS and sum(prepared.sizes[position] for position in changed) <= _LIGHT_BYTES
     yield Compute(partial(batch.pack_first, changed), heavy=not light)
-    outcome: Outcome = yield Write(batch.apply)
+    outcome: Outcome = yield Write(lambda connection: batch.apply(connection, found))
     added = sum(op == INS for op in outcome.ops.values())
     if added:
         with suppress(DocShelfError):  # what was asked for is done
@@ -149,32 +147,41 @@ def set_versions(context: Context, versions: Mapping[str, str], source: str | No
     keys = list(versions)
     sources = None if source is None else {source}
 
-    def judge(standing: Mapping[Identity, Standing]) -> dict[Identity, bool]:
-        """The entries that are or will be there, in the order of `versions`, and whether each is to be written."""
+    def judge(standing: Mapping[Identity, str | None]) -> dict[Identity, bool]:
+        """The entries that are or will be there, in the order of `versions`, and whether each is to be written.
+
+        Args:
+            standing: the versions of those that are.
+        """
         found: dict[str, list[Identity]] = {}
         for identity in sorted(standing):
             found.setdefault(identity[0], []).append(identity)
         identities = [identity for key in keys for identity in found.get(key) or [(key, source or "")]]
-        return {(key, of): (key, of) not in standing or standing[key, of][1] != versions[key] for key, of in identities}
+        return {(key, of): (key, of) not in standing or standing[key, of] != versions[key] for key, of in identities}
+
+    def look(connection: Connection) -> dict[Identity, bool]:
+        rows = queries.standing(connection, collection, keys=keys, sources=sources)
+        return judge({(key, of): version for key, of, _, version in rows})
 
     def apply(connection: Connection) -> dict[Identity, Op]:
         ticket = dialect.begin_write(connection, collection, sources, exclusive=True)
         there = {(row.key, row.source): row for row in queries.fetch(connection, collection, keys, source)}
-        standing: dict[Identity, Standing] = {identity: (None, row.version) for identity, row in there.items()}
-        differing = [identity for identity, differs in judge(standing).items() if differs]
+        standing = judge({identity: row.version for identity, row in there.items()})
+        differing = [identity for identity, differs in standing.items() if differs]
         rows = [
             _labelled(there.get(identity), identity, versions[identity[0]], position)
             for position, identity in enumerate(differing)
         ]
         rows.sort(key=lambda row: (row.key, row.source))
+        stood = [identity in there for identity in differing]
         ops: dict[Identity, Op] = {}
         for chunk in chunked(rows, dialect.chunk_rows):
-            ops.update(dialect.upsert(connection, collection, chunk, ticket, standing))
+            written = dialect.upsert(connection, collection, chunk, ticket, stood)
+            ops.update((differing[position], op) for position, op in written.items())
         return ops
 
-    standing = yield Read(lambda connection: queries.standing(connection, collection, keys=keys, sources=sources))
+    identities: dict[Identity, bool] = yield Read(look)
     ops: dict[Identity, Op] = {}
-    identities = judge(standing)
     if any(identities.values()):
         ops = yield Write(apply)
         identities |= dict.fromkeys(ops, True)
@@ -243,7 +250,7 @@ def delete_keys(context: Context, keys: Sequence[str], source: str | None) -> Fl
     def apply(connection: Connection) -> list[Identity]:
         sources = None if source is None else {source}
         dialect.begin_write(connection, collection, sources, exclusive=True)
-        doomed = sorted(queries.standing(connection, collection, keys=unique, sources=sources))
+        doomed = sorted(identities_of(queries.standing(connection, collection, keys=unique, sources=sources)))
         deleted = delete_entries(connection, context, doomed)
         if deleted:
             queries.forget_fingerprints(connection, collection, {of for _, of in deleted})
@@ -267,9 +274,9 @@ def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]
         doomed: set[Identity] = set()
         if names:
             queries.delete_source_rows(connection, collection, names)
-            doomed.update(queries.standing(connection, collection, keys=None, sources=names))
+            doomed.update(identities_of(queries.standing(connection, collection, keys=None, sources=names)))
         if unique:
-            doomed.update(queries.standing(connection, collection, keys=unique, sources=None))
+            doomed.update(identities_of(queries.standing(connection, collection, keys=unique, sources=None)))
         deleted = delete_entries(connection, context, sorted(doomed))
         others = {of for _, of in deleted} - names
         if others:

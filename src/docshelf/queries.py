@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from sqlalchemy import bindparam, delete, func, null, select, type_coerce, update
 from sqlalchemy.types import NullType
 
-from docshelf.codec import Stored, raw_bytes
+from docshelf.codec import Stored
 from docshelf.dialects.fetching import Rows, fetched, may_bypass, plan_for
 from docshelf.errors import CorruptEntryError
 from docshelf.models import Problem, Source, SourceNote, Stats
@@ -29,8 +29,8 @@ T = TypeVar("T")
 KEYS_PER_STATEMENT: Final = 20_000
 
 
-Standing = tuple["bytes | None", "str | None"]
-"""What a write has to know of an entry that stands: hash and version. (Python collects no plain tuples of these.)"""
+Compared = Sequence[Any]
+"""What a write has to know of an entry that stands: key, source, hash as the driver gives it, and version."""
 
 
 class Sized(NamedTuple):
@@ -96,31 +96,31 @@ class Queries:
         *,
         keys: Sequence[str] | None,
         sources: Collection[str] | None,
-    ) -> dict[Identity, Standing]:
+    ) -> Iterable[Compared]:
         """Hashes and versions of the entries of some keys, in some sources; None for either means all."""
-        return _standing(self._narrowed(connection, "standing", self._compared, collection, keys=keys, sources=sources))
+        return self._narrowed(connection, "standing", self._compared, collection, keys=keys, sources=sources)
 
     def standing_of(
         self, connection: Connection, collection: str, identities: Sequence[Identity]
-    ) -> dict[Identity, Standing]:
-        """Hashes and versions of some entries, and maybe of others with their keys."""
+    ) -> Iterable[Compared]:
+        """Hashes and versions of some entries, maybe twice, and maybe of others with their keys."""
         sources = {source for _, source in identities}
         if len(sources) == 1:
-            keys = [key for key, _ in identities]
-            return self.standing(connection, collection, keys=keys, sources=sources)
-        found: dict[Identity, Standing] = {}
+            yield from self.standing(connection, collection, keys=[key for key, _ in identities], sources=sources)
+            return
         for chunk in chunked(identities, KEYS_PER_STATEMENT):
             # Most keys have one source: to ask by keys alone takes half as long as by pairs. Where they have more than
             # those that are wanted, this stops, and asks by pairs.
             most = 2 * len(chunk)
             keys = self.dialect.array(dict.fromkeys(key for key, _ in chunk))
             parameters = {"collection": collection, "keys": keys, "limit": most + 1}
-            part = _standing(self._rows(connection, "standing of keys", self._of_keys_limited, parameters))
-            if len(part) > most:
+            count = 0
+            for row in self._rows(connection, "standing of keys", self._of_keys_limited, parameters):
+                count += 1
+                yield row
+            if count > most:
                 pairs = {"collection": collection, **self.dialect.pairs(chunk)}
-                part = _standing(self._rows(connection, "standing of pairs", self._of_pairs, pairs))
-            found |= part
-        return found
+                yield from self._rows(connection, "standing of pairs", self._of_pairs, pairs)
 
     def _of_keys_limited(self) -> Select[Any]:
         return select(*self._compared).where(self._of_collection, self._of_keys).limit(bindparam("limit"))
@@ -338,9 +338,9 @@ class Queries:
         return [self._of_collection, *(conditions[name] for name in parameters)]
 
 
-def _standing(rows: Iterable[Any]) -> dict[Identity, Standing]:
-    """Rows of key, source, hash and version."""
-    return {(key, source): (raw_bytes(value_hash), version) for key, source, value_hash, version in rows}
+def identities_of(rows: Iterable[Compared]) -> Iterator[Identity]:
+    """Whose rows they are."""
+    return ((key, source) for key, source, *_ in rows)
 
 
 def latest(rows: Iterable[Stored]) -> dict[str, Stored]:

@@ -64,6 +64,8 @@ class Dialect(ABC):
     # How many statements of `upsert` one call makes depends on these: rows, and bytes of packed values.
     chunk_rows: ClassVar[int]
     chunk_bytes: ClassVar[int] = 8 * 1024 * 1024
+    # True where `upsert` finds out by itself which rows stand, and may be told that one does not when it does by now.
+    upsert_compares: ClassVar[bool]
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
@@ -107,12 +109,15 @@ class Dialect(ABC):
         collection: str,
         rows: Sequence[PackedRow],
         ticket: Ticket,
-        standing: Collection[Identity],
-    ) -> Mapping[Identity, Op]:
+        standing: Sequence[int],
+    ) -> Mapping[int, Op]:
         """Write the rows, sorted by (key, source), that differ from what stands; say what each one went through.
 
         Args:
-            standing: which of them existed when the locks were held.
+            standing: by the position of a row, false where no entry stood when the locks were held.
+
+        Returns:
+            INS or UPD by the position of the row; those that needed no write are not there.
         """
 
     @abstractmethod

@@ -49,6 +49,7 @@ _COLUMNS = {
 class PostgreSQL(Dialect):
     name: ClassVar[str] = "postgresql"
     chunk_rows: ClassVar[int] = 2_000
+    upsert_compares: ClassVar[bool] = True
 
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
@@ -106,24 +107,23 @@ class PostgreSQL(Dialect):
         collection: str,
         rows: Sequence[PackedRow],
         ticket: Ticket,
-        standing: Collection[Identity],
-    ) -> Mapping[Identity, Op]:
-        new = [row for row in rows if (row.key, row.source) not in standing]
-        copied: dict[Identity, Op] = {}
+        standing: Sequence[int],
+    ) -> Mapping[int, Op]:
+        new = [row for row in rows if not standing[row.position]]
+        ops: dict[int, Op] = {}
         if len(new) >= _COPIED_FROM and self._copy(connection, collection, new, ticket):
-            copied = dict.fromkeys(((row.key, row.source) for row in new), INS)
-            rows = [row for row in rows if (row.key, row.source) not in copied]
+            ops = dict.fromkeys([row.position for row in new], INS)
+            rows = [row for row in rows if standing[row.position]]
             if not rows:
-                return copied
+                return ops
+        positions = {(row.key, row.source): row.position for row in rows}
         columns = zip(*rows, strict=True)
         parameters: dict[str, Any] = {name: list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
         parameters["position"] = [ticket.seq + position for position in parameters["position"]]
         parameters |= {"collection": collection, "now": ticket.now}
         written = connection.execute(self._upsert, parameters)
-        ops: dict[Identity, Op] = {
-            (key, source): INS if created_at == ticket.now else UPD for key, source, created_at in written
-        }
-        return copied | ops if copied else ops
+        ops |= {positions[key, source]: INS if created_at == ticket.now else UPD for key, source, created_at in written}
+        return ops
 
     def _copy(self, connection: Connection, collection: str, rows: Sequence[PackedRow], ticket: Ticket) -> bool:
         """Write rows that nobody has; False if that cannot be done so, and nothing was written."""

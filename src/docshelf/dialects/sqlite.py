@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class SQLite(Dialect):
     name: ClassVar[str] = "sqlite"
     chunk_rows: ClassVar[int] = 2_000
+    upsert_compares: ClassVar[bool] = False
 
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
@@ -69,8 +70,8 @@ class SQLite(Dialect):
         collection: str,
         rows: Sequence[PackedRow],
         ticket: Ticket,
-        standing: Collection[Identity],
-    ) -> Mapping[Identity, Op]:
+        standing: Sequence[int],
+    ) -> Mapping[int, Op]:
         fixed = {"collection": collection, "created_at": ticket.now, "updated_at": ticket.now}
         written = []
         for row in rows:
@@ -79,7 +80,7 @@ class SQLite(Dialect):
             written.append(parameters)
         connection.execute(self._upsert, written)
         # This transaction is the only writer, so what stood when it began is what the statement met.
-        return {(row.key, row.source): UPD if (row.key, row.source) in standing else INS for row in rows}
+        return {row.position: UPD if standing[row.position] else INS for row in rows}
 
     def delete(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Identity]:
         deleted = []
