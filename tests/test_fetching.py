@@ -116,7 +116,7 @@ def test_a_read_under_the_locks_of_a_write_is_part_of_its_transaction(pg_face: F
     pg_face.sync({"a": 1})
     fetches.clear()
     assert pg_face.sync({"a": 2}).counts["UPD"] == 1
-    assert len(fetches) == 1  # the probe before the transaction; the one under the locks is not among them
+    assert len(fetches) == 2  # the probe before the transaction, and the one under the locks
 
 
 def test_what_goes_wrong_is_told_as_sqlalchemy_tells_it(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import repeat, zip_longest
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from docshelf.codec import Codec, raw_bytes
-from docshelf.dialects.base import Identity, PackedRow
+from docshelf.dialects.base import Bundle, Identity, PackedRow, Ticket
 from docshelf.errors import MassDeleteError, UnsupportedValueError
 from docshelf.models import DEL, SKIP, UPD, Change, Diff, Diffs, Op, Report, SourceNote
 from docshelf.queries import Compared, Queries, chunked
@@ -30,6 +30,8 @@ _KEPT_BYTES: Final = 32 * 1024 * 1024
 _FIRST_ITEMS: Final = 128
 _MOST_ITEMS: Final = 1_000
 _ITEM_BYTES: Final = 8 * 1024 * 1024
+# Canonical bytes that are kept at once: to keep each document by itself takes twice as long.
+_PUT_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -125,27 +127,37 @@ class Prepared:
             ArgumentTypeError, ArgumentValueError, UnsupportedValueError, ValueTooLargeError: for the first that cannot
                 be stored.
         """
-        positions, versions, encode, put = self._positions, self._versions, self._codec.encode, self._spill.put
+        positions, versions, encode = self._positions, self._versions, self._codec.encode
         identities, hashes, sizes, starts = self.identities, self.hashes, self.sizes, self._starts
         content_types, checksums = self._content_types, self._checksums
+        put, start = len(self._spill), len(self._spill)
+        pending: list[bytes] = []
         for identity, value, version in check_items(items, self._source, self._taken):
             content_type, data, value_hash, checksum = encode(value, identity[0])
+            size = len(data)
             new = len(identities)
             position = positions.setdefault(identity, new)
             if position == new:
                 identities.append(identity)
                 hashes.append(value_hash)
-                sizes.append(len(data))
-                starts.append(put(data))
+                sizes.append(size)
+                starts.append(start)
                 content_types.append(content_type)
                 checksums.append(checksum)
             else:
-                hashes[position], sizes[position], starts[position] = value_hash, len(data), put(data)
+                hashes[position], sizes[position], starts[position] = value_hash, size, start
                 content_types[position], checksums[position] = content_type, checksum
             if version is not None:
                 versions[identity] = version
             elif versions:
                 versions.pop(identity, None)
+            pending.append(data)
+            start += size
+            if start - put >= _PUT_BYTES:
+                self._spill.put(b"".join(pending))
+                pending.clear()
+                put = start
+        self._spill.put(b"".join(pending))
         self._taken += len(items)
 
     def value(self, position: int) -> Any:
@@ -302,9 +314,9 @@ class Batch:
         self.check_mass_delete(found)
         changed, stale = self.prepared.changed(found), self.stale(found)
         ops: dict[int, Op] = {}
-        for rows in self._packed(changed):
-            ops.update(dialect.upsert(connection, collection, rows, ticket, found.states))
-            context.tick(len(rows))
+        for bundle in self._bundles(changed, ticket, found.states):
+            ops.update(dialect.upsert(connection, bundle))
+            context.tick(len(bundle.rows))
         deleted = delete_entries(connection, context, stale)
         notes = self.notes_to_write(connection, changed, stale)
         if notes:
@@ -361,22 +373,25 @@ class Batch:
             self.prepared.pack(chunk)
             return
 
-    def _packed(self, changed: Sequence[int]) -> Iterator[list[PackedRow]]:
-        """The rows to write, a statement's worth at a time; a thread packs the next while one is written."""
-        prepared = self.prepared
+    def _bundles(self, changed: Sequence[int], ticket: Ticket, states: bytearray) -> Iterator[Bundle]:
+        """What to write, a statement's worth at a time; a thread makes the next while one is written."""
+        prepared, context = self.prepared, self.context
+
+        def bundle(chunk: Sequence[int]) -> Bundle:
+            prepared.pack(chunk)
+            return context.dialect.bundle(context.collection, prepared.take_rows(chunk), ticket, states)
+
         chunks = list(self._chunks(changed))
         if len(chunks) < 2:
-            for chunk in chunks:
-                prepared.pack(chunk)
-                yield prepared.take_rows(chunk)
+            yield from map(bundle, chunks)
             return
         with ThreadPoolExecutor(1, "docshelf-pack") as ahead:
-            coming = ahead.submit(prepared.pack, chunks[0])
-            for chunk, following in zip_longest(chunks, chunks[1:], fillvalue=()):
-                coming.result()
-                rows = prepared.take_rows(chunk)
-                coming = ahead.submit(prepared.pack, following)
-                yield rows
+            coming = ahead.submit(bundle, chunks[0])
+            for following in chunks[1:]:
+                ready = coming.result()
+                coming = ahead.submit(bundle, following)
+                yield ready
+            yield coming.result()
 
     def _chunks(self, changed: Sequence[int]) -> Iterator[Sequence[int]]:
         start = size = 0

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.util import greenlet_spawn
 
-from docshelf.dialects.fetching import OWN_ENGINE
+from docshelf.dialects.fetching import OWN_ENGINE, sql_state
 from docshelf.errors import (
     AuthenticationError,
     ClosedError,
@@ -584,7 +584,7 @@ def _is_of_driver(exc: Exception) -> bool:
 
 def _translated(exc: Exception) -> DocShelfError:
     origin = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
-    state = getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None)
+    state = sql_state(origin)
     message = str(origin).strip().splitlines()[0] if str(origin).strip() else type(origin).__name__
     message = re.sub(r"^<class '[^']*'>: ", "", message)
     lost = isinstance(exc, DBAPIError) and exc.connection_invalidated

@@ -176,7 +176,7 @@ def set_versions(context: Context, versions: Mapping[str, str], source: str | No
         stood = [identity in there for identity in differing]
         ops: dict[Identity, Op] = {}
         for chunk in chunked(rows, dialect.chunk_rows):
-            written = dialect.upsert(connection, collection, chunk, ticket, stood)
+            written = dialect.upsert(connection, dialect.bundle(collection, chunk, ticket, stood))
             ops.update((differing[position], op) for position, op in written.items())
         return ops
 

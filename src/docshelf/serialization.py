@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 250
 # Types of which orjson writes every value without loss, or refuses it.
 _ATOMS: Final = frozenset((str, int, bool, type(None)))
+_DOLLAR: Final = ord("$")
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**64 - 1
 _STORABLE: Final = (
@@ -70,7 +71,7 @@ def dumps(value: Any) -> bytes:
             except orjson.JSONEncodeError:
                 pass  # a lone surrogate or an int of more than 64 bits, which has to be tagged
             else:
-                if b"$" not in data or not _may_hold_tags(data) or _has_plain_keys(value):
+                if not _may_hold_tags(data) or _has_plain_keys(value):
                     return data
         return orjson.dumps(_Encoder().encode(value, MAX_DEPTH), option=orjson.OPT_SORT_KEYS)
     except RecursionError:
@@ -93,17 +94,18 @@ def loads(data: bytes) -> Any:
 
 
 def _may_hold_tags(data: bytes) -> bool:
-    """False for most documents: no tag is without this pair of bytes. (To look for one is done in a fraction.)"""
-    return b"$" in data and b'"$' in data
+    """False for most documents: no tag is without this pair of bytes. (To look for one byte takes a tenth.)"""
+    return _DOLLAR in data and b'"$' in data
 
 
 def _is_plain(value: Any, depth: int) -> bool:
     """True when orjson alone writes `value` without loss or refuses it, but for keys that start as tags do."""
     kind = type(value)
     if kind is dict and depth > 0:
-        for key, item in value.items():
+        for key in value:
             if type(key) is not str:
                 return False
+        for item in value.values():
             kind = type(item)
             if kind is not str and kind not in _ATOMS and not _is_plain(item, depth - 1):
                 return False

@@ -30,7 +30,7 @@ class Spill:
         return self._end
 
     def put(self, data: bytes) -> int:
-        """Keep a byte string; what it returns is where `get` finds it.
+        """Keep a byte string; what it returns is where `get` finds it, and parts of it.
 
         Raises:
             DocShelfError: the temporary file cannot be written, because the disk is full for example.
@@ -47,7 +47,7 @@ class Spill:
         return start
 
     def get(self, start: int, size: int) -> bytes:
-        """The byte string of so many bytes that begins there.
+        """So many bytes that begin there, of one byte string that was put.
 
         Raises:
             DocShelfError: the temporary file cannot be read, or was never wholly written.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
@@ -45,6 +46,21 @@ class PackedRow(NamedTuple):
     encoding: str | None
     version: str | None
     position: int
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What one call of `Dialect.upsert` writes.
+
+    Attributes:
+        rows: sorted by (key, source).
+        standing: by the position of a row, false where no entry stood when the locks were held.
+    """
+
+    collection: str
+    rows: Sequence[PackedRow]
+    ticket: Ticket
+    standing: Sequence[int]
 
 
 class Layout(NamedTuple):
@@ -102,19 +118,13 @@ class Dialect(ABC):
                 decides by what it read, is exclusive; upserts beside each other cannot deadlock: their keys are sorted.
         """
 
-    @abstractmethod
-    def upsert(
-        self,
-        connection: Connection,
-        collection: str,
-        rows: Sequence[PackedRow],
-        ticket: Ticket,
-        standing: Sequence[int],
-    ) -> Mapping[int, Op]:
-        """Write the rows, sorted by (key, source), that differ from what stands; say what each one went through.
+    def bundle(self, collection: str, rows: Sequence[PackedRow], ticket: Ticket, standing: Sequence[int]) -> Bundle:
+        """What `upsert` is given of some rows. Whatever can be made of them without a connection is made here."""
+        return Bundle(collection, rows, ticket, standing)
 
-        Args:
-            standing: by the position of a row, false where no entry stood when the locks were held.
+    @abstractmethod
+    def upsert(self, connection: Connection, bundle: Bundle) -> Mapping[int, Op]:
+        """Write the rows of one of `bundle`'s that differ from what stands; say what each one went through.
 
         Returns:
             INS or UPD by the position of the row; those that needed no write are not there.

@@ -7,8 +7,9 @@ Of 10,000 rows that pack 2 KB of text each, PostgreSQL 18, microseconds a row: p
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
+from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,7 @@ _NULL: Final = b"\xff\xff\xff\xff"
 _LENGTH: Final = Struct(">i").pack
 _FIELDS: Final = Struct(">h").pack
 _INT8: Final = Struct(">iq").pack
+_READ_BYTES: Final = 256 * 1024
 # Timestamps are microseconds since then.
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
@@ -55,39 +57,29 @@ def binary_rows(collection: str, rows: Iterable[PackedRow], seq: int, now: datet
     """
     since = now - _EPOCH
     time = _INT8(8, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
-    first = _FIELDS(len(COLUMNS)) + _field(collection)
+    first = _FIELDS(len(COLUMNS)) + _text_field(collection)
     # Most rows of a batch have the same few texts here.
-    known: dict[str | None, bytes] = {None: _NULL}
-
-    def short(value: str | None) -> bytes:
-        field = known.get(value)
-        if field is None:
-            assert value is not None
-            field = known[value] = _field(value)
-        return field
-
-    def lines() -> Iterator[bytes]:
-        yield _HEAD
-        for key, source, value, value_hash, checksum, content_type, encoding, version, position in rows:
-            name = key.encode()
-            yield b"".join(
-                (
-                    first,
-                    _LENGTH(len(name)),
-                    name,
-                    short(source),
-                    *(_NULL if data is None else _LENGTH(len(data)) + data for data in (value, value_hash, checksum)),
-                    short(content_type),
-                    short(encoding),
-                    _NULL if version is None else _field(version),
-                    _INT8(8, seq + position),
-                    time,
-                    time,
-                )
-            )
-        yield _END
-
-    return b"".join(lines())
+    text_field = lru_cache(1_000)(_text_field)
+    parts = [_HEAD]
+    for key, source, value, value_hash, checksum, content_type, encoding, version, position in rows:
+        name = key.encode()
+        parts += (
+            first,
+            _LENGTH(len(name)),
+            name,
+            text_field(source),
+            _field(value),
+            _field(value_hash),
+            _field(checksum),
+            text_field(content_type),
+            text_field(encoding),
+            text_field(version),
+            _INT8(8, seq + position),
+            time,
+            time,
+        )
+    parts.append(_END)
+    return b"".join(parts)
 
 
 def copier(connection: Connection, schema: str | None, table: str) -> Callable[[str, bytes], int] | None:
@@ -101,7 +93,8 @@ def copier(connection: Connection, schema: str | None, table: str) -> Callable[[
 
     def psycopg2(statement: str, data: bytes) -> int:
         with driver.cursor() as cursor:
-            cursor.copy_expert(statement, io.BytesIO(data))
+            # By default 8 KiB at a time, for each of which it has to wait for the thread that packs the next rows.
+            cursor.copy_expert(statement, io.BytesIO(data), _READ_BYTES)
             return int(cursor.rowcount)
 
     def psycopg(statement: str, data: bytes) -> int:
@@ -133,9 +126,12 @@ def copier(connection: Connection, schema: str | None, table: str) -> Callable[[
     return None
 
 
-def _field(text: str) -> bytes:
-    data = text.encode()
-    return _LENGTH(len(data)) + data
+def _field(data: bytes | None) -> bytes:
+    return _NULL if data is None else _LENGTH(len(data)) + data
+
+
+def _text_field(text: str | None) -> bytes:
+    return _NULL if text is None else _field(text.encode())
 
 
 def statement_for(table: str) -> str:

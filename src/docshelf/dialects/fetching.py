@@ -18,6 +18,8 @@ Rows = Iterable[Sequence[Any]]
 
 # What engines that are nobody else's say of themselves: their connections commit each statement, unless told otherwise.
 OWN_ENGINE: Final = "docshelf_own_engine"
+# States of a connection that failed, and of a server that goes down.
+_LOST: Final = ("08", "57P0")
 _EVENTS: Final = ("before_execute", "after_execute", "before_cursor_execute", "after_cursor_execute")
 
 
@@ -52,9 +54,8 @@ def plan_for(connection: Connection, statement: Select[Any]) -> Plan | None:
 
 
 def may_bypass(connection: Connection) -> bool:
-    """True where nobody but docshelf made the engine, no transaction can be spoilt, and nobody watches statements."""
-    options = connection.get_execution_options()
-    if OWN_ENGINE not in options or "isolation_level" in options:
+    """True where nobody but docshelf made the engine, and nobody watches statements."""
+    if OWN_ENGINE not in connection.get_execution_options():
         return False
     engine = connection.engine
     watched = any(getattr(engine.dispatch, event) for event in _EVENTS)
@@ -62,17 +63,30 @@ def may_bypass(connection: Connection) -> bool:
 
 
 def fetched(connection: Connection, plan: Plan, parameters: Mapping[str, Any]) -> Rows | None:
-    """The rows; None if that went wrong, and SQLAlchemy is to run the statement again and to say how."""
+    """The rows; None if that went wrong, and SQLAlchemy is to run the statement again and to say how.
+
+    Within a transaction the server answers nothing more after an error of its own, so that is raised as it is. Only
+    where the connection may be lost is it SQLAlchemy that has to notice.
+    """
     named = {**plan.constants, **parameters}
     values = named if plan.order is None else [named[name] for name in plan.order]
     try:
         return plan.fetch(connection.connection.driver_connection, plan.sql, values)
-    except Exception:
+    except Exception as exc:
+        state = sql_state(exc)
+        if connection.in_transaction() and state is not None and not state.startswith(_LOST):
+            raise
         return None
     except BaseException:
         # Interrupted or cancelled: as SQLAlchemy has it, nobody gets a connection with half an answer in it.
         connection.invalidate()
         raise
+
+
+def sql_state(error: BaseException) -> str | None:
+    """The five characters that a PostgreSQL server gives an error, from whichever driver it comes."""
+    state: str | None = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return state
 
 
 def _sqlite3(driver: Any, sql: str, values: Sequence[Any]) -> Rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import MetaData, Text, any_, bindparam, func, select, text, tuple_
@@ -12,7 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 
-from docshelf.dialects.base import SEQ_PER_TICKET, Dialect, Identity, Layout, PackedRow, Ticket
+from docshelf.dialects.base import SEQ_PER_TICKET, Bundle, Dialect, Identity, Layout, PackedRow, Ticket
 from docshelf.dialects.copying import binary_rows, copier, statement_for
 from docshelf.errors import SchemaError
 from docshelf.models import INS, UPD, Op
@@ -44,6 +45,14 @@ _COLUMNS = {
     "version": "text",
     "position": "bigint",
 }
+
+
+@dataclass(frozen=True)
+class _CopiedBundle(Bundle):
+    """A bundle whose new rows, so many, are worth a COPY of this data."""
+
+    new: int
+    data: bytes
 
 
 class PostgreSQL(Dialect):
@@ -101,18 +110,18 @@ class PostgreSQL(Dialect):
         *_, time, number = connection.execute(statement, parameters).one()
         return Ticket(time, number * SEQ_PER_TICKET)
 
-    def upsert(
-        self,
-        connection: Connection,
-        collection: str,
-        rows: Sequence[PackedRow],
-        ticket: Ticket,
-        standing: Sequence[int],
-    ) -> Mapping[int, Op]:
+    def bundle(self, collection: str, rows: Sequence[PackedRow], ticket: Ticket, standing: Sequence[int]) -> Bundle:
         new = [row for row in rows if not standing[row.position]]
+        if len(new) < _COPIED_FROM:
+            return super().bundle(collection, rows, ticket, standing)
+        data = binary_rows(collection, new, ticket.seq, ticket.now)
+        return _CopiedBundle(collection, rows, ticket, standing, len(new), data)
+
+    def upsert(self, connection: Connection, bundle: Bundle) -> Mapping[int, Op]:
+        rows, ticket, standing = bundle.rows, bundle.ticket, bundle.standing
         ops: dict[int, Op] = {}
-        if len(new) >= _COPIED_FROM and self._copy(connection, collection, new, ticket):
-            ops = dict.fromkeys([row.position for row in new], INS)
+        if isinstance(bundle, _CopiedBundle) and self._copy(connection, bundle):
+            ops = dict.fromkeys([row.position for row in rows if not standing[row.position]], INS)
             rows = [row for row in rows if standing[row.position]]
             if not rows:
                 return ops
@@ -120,24 +129,23 @@ class PostgreSQL(Dialect):
         columns = zip(*rows, strict=True)
         parameters: dict[str, Any] = {name: list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
         parameters["position"] = [ticket.seq + position for position in parameters["position"]]
-        parameters |= {"collection": collection, "now": ticket.now}
+        parameters |= {"collection": bundle.collection, "now": ticket.now}
         written = connection.execute(self._upsert, parameters)
         ops |= {positions[key, source]: INS if created_at == ticket.now else UPD for key, source, created_at in written}
         return ops
 
-    def _copy(self, connection: Connection, collection: str, rows: Sequence[PackedRow], ticket: Ticket) -> bool:
-        """Write rows that nobody has; False if that cannot be done so, and nothing was written."""
+    def _copy(self, connection: Connection, bundle: _CopiedBundle) -> bool:
+        """Write the rows that nobody has; False if that cannot be done so, and nothing was written."""
         entries = self.tables.entries
         copy = copier(connection, entries.schema, entries.name)
         if copy is None:
             return False
-        data = binary_rows(collection, rows, ticket.seq, ticket.now)
         try:
             savepoint = connection.begin_nested()
         except DBAPIError:  # a connection of the caller's that commits every statement
             return False
         try:
-            done = copy(self._copy_statement, data) == len(rows)
+            done = copy(self._copy_statement, bundle.data) == bundle.new
         except Exception:
             # Somebody else wrote one of them first; or else the INSERT finds out what is wrong, and says it better.
             done = False

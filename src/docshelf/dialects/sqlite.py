@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Text, bindparam, case, delete, func, literal_column, select, tuple_
 from sqlalchemy.dialects.sqlite import Insert, insert
 
-from docshelf.dialects.base import SEQ_PER_TICKET, Dialect, Identity, PackedRow, Ticket
+from docshelf.dialects.base import SEQ_PER_TICKET, Bundle, Dialect, Identity, Ticket
 from docshelf.errors import ConfigurationError
 from docshelf.models import INS, UPD, Op
 
@@ -64,15 +64,9 @@ class SQLite(Dialect):
         number = last // SEQ_PER_TICKET + 1 if isinstance(last, int) else 1
         return Ticket(datetime.now(timezone.utc), number * SEQ_PER_TICKET)
 
-    def upsert(
-        self,
-        connection: Connection,
-        collection: str,
-        rows: Sequence[PackedRow],
-        ticket: Ticket,
-        standing: Sequence[int],
-    ) -> Mapping[int, Op]:
-        fixed = {"collection": collection, "created_at": ticket.now, "updated_at": ticket.now}
+    def upsert(self, connection: Connection, bundle: Bundle) -> Mapping[int, Op]:
+        rows, ticket, standing = bundle.rows, bundle.ticket, bundle.standing
+        fixed = {"collection": bundle.collection, "created_at": ticket.now, "updated_at": ticket.now}
         written = []
         for row in rows:
             parameters = row._asdict() | fixed
