@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from pprint import pformat
 from typing import Any, Final, Literal, NamedTuple
@@ -130,10 +130,11 @@ class Codec:
         self.compression = compression
         self.max_value_bytes = max_value_bytes
         self._kinds: dict[type, _Kind] = {bytes: _Kind(BYTES, _prefix(BYTES), None)}
-        self._by_name = {content_type.name: content_type for content_type in self.content_types}
-        for reserved in (JSON, BYTES):
-            if reserved in self._by_name:
-                raise ConfigurationError(f"the content type name {reserved!r} belongs to docshelf itself")
+        self._loaders: dict[str, Callable[[bytes], Any]] = {JSON: loads, BYTES: lambda data: data}
+        for one in self.content_types:
+            if one.name in (JSON, BYTES):
+                raise ConfigurationError(f"the content type name {one.name!r} belongs to docshelf itself")
+            self._loaders[one.name] = partial(_load, one)
         self._hashes_all = hash_on == "value" and not self.hash_exclude
 
     def derived(
@@ -197,20 +198,21 @@ class Codec:
             CorruptEntryError: for a row that docshelf cannot have written.
         """
         try:
-            if row.created_at is not None:
+            _, _, packed, given_hash, checksum, content_type, encoding, _, created_at, _, _ = row
+            if created_at is not None:
                 _check_times(row)
-            if not values or (row.value is None and row.value_hash is None):
+            if not values or (packed is None and given_hash is None):
                 return None
-            value, value_hash = raw_bytes(row.value), raw_bytes(row.value_hash)
+            value, value_hash = raw_bytes(packed), raw_bytes(given_hash)
             if value is None:
                 raise DecodeError("a hash without a value")
-            data = unpack(row.encoding, value, limit=self.max_value_bytes)
-            # SQLite lets any column hold any type.
-            content_type = row.content_type if isinstance(row.content_type, str) else ""
-            if row.checksum is None:
+            data = unpack(encoding, value, limit=self.max_value_bytes)
+            if not isinstance(content_type, str):
+                content_type = ""  # SQLite lets any column hold any type
+            if checksum is None:
                 intact = value_hash == sha256(_prefix(content_type) + data).digest()
             else:
-                intact = raw_bytes(row.checksum) == _checksum(value_hash or b"", content_type, data)
+                intact = raw_bytes(checksum) == _checksum(value_hash or b"", content_type, data)
             if not intact:
                 raise DecodeError("its bytes do not match its hash")
             return self.value_of(content_type, data)
@@ -223,14 +225,10 @@ class Codec:
         Raises:
             DecodeError: they stand for none.
         """
-        if content_type == BYTES:
-            return data
-        if content_type == JSON:
-            return loads(data)
-        handler = self._by_name.get(content_type)
-        if handler is None:
+        load = self._loaders.get(content_type)
+        if load is None:
             raise DecodeError(f"unknown content type {content_type!r:.60}")
-        return _load(handler, loads(data))
+        return load(data)
 
     def decode_all(self, rows: Iterable[Stored], *, values: bool = True) -> list[tuple[Stored, Any]]:
         """Rows with their values, under this store's `on_corrupt`.
@@ -347,7 +345,8 @@ def _check_times(row: Stored) -> None:
         raise DecodeError("a time that is none") from None
 
 
-def _load(handler: ContentType, content: Any) -> Any:
+def _load(handler: ContentType, data: bytes) -> Any:
+    content = loads(data)
     if not isinstance(content, dict):
         raise DecodeError(f"a {handler.name} that is not an object")
     try:

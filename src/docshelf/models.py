@@ -95,7 +95,7 @@ class Report(Sequence[Change]):
     _counts: Counter[str] = field(init=False, compare=False, default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._counts.update(change.op for change in self.changes)
+        self._counts.update([change[1] for change in self.changes])
 
     @overload
     def __getitem__(self, index: int) -> Change: ...
