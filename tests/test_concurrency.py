@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from docshelf import DocShelf, Report
-from docshelf.batch import Scope
+from docshelf.batch import Batch, Found, Scope
 from tests.conftest import Location
-from tests.support.face import async_name
+from tests.support.face import Face, async_name
 from tests.support.waiting import wait_until
 from tests.support.writers import KEYS, SOURCES, async_in_turns, process, set_of, sync_in_turns
 
@@ -69,6 +69,36 @@ def test_tasks_that_sync_overlapping_sources_end_in_some_serial_order(shared: Lo
 
     asyncio.run(main())
     assert_some_serial_order(shared)
+
+
+@pytest.mark.parametrize("size", [3, 400], ids=["few", "many"])
+def test_what_comes_in_after_the_first_look_is_told_from_what_was_there(
+    face: Face, location: Location, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    keys = [f"k{number:03}" for number in range(size)]
+    face.mset([("old", 1), ("gone", 1), ("changed", 1)])
+    apply, others = Batch.apply, [("k000", "ours"), ("k001", "theirs"), ("changed", "theirs")]
+
+    def apply_late(batch: Batch, connection: Any, before: Found) -> Any:
+        if others:
+            came, others[:] = list(others), []
+            with DocShelf(location.url) as other:
+                other.mset(came)
+                other.mdelete(["gone"])
+        return apply(batch, connection, before)
+
+    monkeypatch.setattr(Batch, "apply", apply_late)
+    report = face.conditional_mset([*((key, "ours") for key in keys), ("old", 1), ("gone", 1), ("changed", 1)])
+    told = {change.key: change.op for change in report}
+    assert told == {
+        **dict.fromkeys(keys, "INS"),
+        "k000": "SKIP",
+        "k001": "UPD",
+        "old": "SKIP",
+        "gone": "INS",
+        "changed": "UPD",
+    }
+    assert face.mget([*keys, "old", "gone", "changed"]) == [*["ours"] * size, 1, 1, 1]
 
 
 def test_threads_that_upsert_the_same_keys_in_other_orders_lose_nothing(shared: Location) -> None:

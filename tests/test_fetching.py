@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg2
 import pytest
 from sqlalchemy import Engine, text
 
@@ -130,6 +131,44 @@ def test_what_goes_wrong_is_told_as_sqlalchemy_tells_it(
         pg_face.get("a")
     assert caught.value.sqlstate == "42703"
     assert pg_face.count() == len(VALUES)
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """SQLSTATEs that reads within a transaction are going to fail with, one each."""
+    states: list[str] = []
+    original = fetching.fetched
+
+    def failed(connection: Any, plan: fetching.Plan, parameters: Any) -> Any:
+        if states and connection.in_transaction():
+            plan = plan._replace(fetch=fail)
+        return original(connection, plan, parameters)
+
+    def fail(*_args: Any) -> Any:
+        error = psycopg2.Error("the server's own words")
+        error.sqlstate = states.pop()  # type: ignore[attr-defined] # what the other drivers' errors have
+        raise error
+
+    monkeypatch.setattr(queries_module, "fetched", failed)
+    yield states
+    assert not states
+
+
+def test_what_a_server_says_within_a_transaction_is_told_as_it_is(pg_face: Face, failing: list[str]) -> None:
+    pg_face.sync({"a": 1})
+    failing.append("57014")
+    with pytest.raises(DatabaseError, match="the server's own words") as caught:
+        pg_face.sync({"a": 2, "b": 1})
+    assert caught.value.sqlstate == "57014"
+    assert pg_face.mget(["a", "b"]) == [1, None]
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01", "55P03", "08006", "57P01"])
+def test_what_may_pass_within_a_transaction_is_tried_again(pg_face: Face, failing: list[str], state: str) -> None:
+    pg_face.sync({"a": 1, "gone": 1})
+    failing.append(state)
+    assert pg_face.sync({"a": 2, "b": 1}).counts == {"INS": 1, "UPD": 1, "SKIP": 0, "DEL": 1}
+    assert pg_face.mget(["a", "b", "gone"]) == [2, 1, None]
 
 
 def test_a_cancelled_read_leaves_a_store_that_works(pg_location: Location, new_engine: Callable[..., Engine]) -> None:
