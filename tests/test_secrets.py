@@ -79,6 +79,8 @@ def test_this_file_would_notice_a_password() -> None:
         "db.example/shelf?user=ann&password={}",
         "ann@db.example/shelf?sslkey=/k&sslpassword={}",
         "ann:x@db.example/shelf?password={}&sslmode=require",
+        "ann@db.example/shelf?pasword={}",
+        "ann@db.example/shelf?PASSWORD={}",
     ],
 )
 def test_no_repr_shows_a_password(drivername: str, place: str) -> None:

@@ -92,12 +92,44 @@ def test_psycopg_3_serves_both_when_the_url_names_it(scheme: str) -> None:
     assert target.async_options == {}
 
 
+# What a user or a password may hold.
+_TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+
+
+@pytest.mark.parametrize("part", ["\0", "pw\ud800"])
+@pytest.mark.parametrize("place", ["username", "password", "host", "database", "query"])
+def test_characters_that_no_driver_takes_are_refused_and_not_shown(part: str, place: str) -> None:
+    parts: dict[str, Any] = {"username": "u", "password": "p", "host": "h", "database": "d", "query": {}}
+    parts[place] = {"application_name": part} if place == "query" else part
+    with pytest.raises(ConfigurationError, match=r"holds a NUL or a lone surrogate; take it out$") as caught:
+        DocShelf(URL.create("postgresql", **parts))
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given_url", ["sqlite://h/db", "sqlite://u:pw@h/db", "sqlite://u:pw@/db"])
+def test_sqlite_has_no_host_and_no_user(given_url: str) -> None:
+    with pytest.raises(ConfigurationError, match="with three slashes") as caught:
+        DocShelf(given_url)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"engine": 5}, {"async_engine": "x"}, {"content_types": 5}, {"content_types": ["x"]}],
+    ids=["engine", "async_engine", "content_types", "a content type"],
+)
+def test_options_of_a_wrong_type_are_named(options: dict[str, Any]) -> None:
+    [name] = options
+    with pytest.raises(ConfigurationError, match=f"^{name} ?(is|=|holds)"):
+        DocShelf(**options)
+
+
 def test_a_url_object_is_taken_as_it_is() -> None:
     target = parse_url(URL.create("postgresql", "ann", "p@:/% w#?&=+", "db.example", 5432, "shelf"))
     assert target.sync_url.password == "p@:/% w#?&=+"
 
 
-@given(name=st.text(min_size=1), password=st.text(min_size=1))
+@given(name=st.text(_TEXT, min_size=1), password=st.text(_TEXT, min_size=1))
 def test_any_user_and_password_survive_percent_escapes(name: str, password: str) -> None:
     target = parse_url(f"postgresql://{quote(name, safe='')}:{quote(password, safe='')}@db.example/shelf")
     assert target.async_url is not None

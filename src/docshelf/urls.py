@@ -45,8 +45,21 @@ _ASYNCPG_DSN: Final = frozenset(
 )
 # What libpq also takes as options, and the part of the URL that it is.
 _URL_PARTS: Final = {"user": "username", "password": "password", "dbname": "database"}
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _HOST: Final = re.compile(r"(?P<host>.*?)(:(?P<port>\d+))?")
-_SECRET_OPTIONS: Final = ("password", "sslpassword")
+# Options whose values may be shown: any other may be a password under a mistyped name.
+_SHOWN_OPTIONS: Final = frozenset(
+    (
+        "application_name",
+        "client_encoding",
+        "connect_timeout",
+        "host",
+        "options",
+        "port",
+        "sslmode",
+        "target_session_attrs",
+    )
+)
 _ASYNCPG_SETTINGS: Final = frozenset(("application_name", "options"))
 # Options of the SQLAlchemy dialect or of asyncpg.connect, which libpq would refuse, and what they are.
 _ASYNCPG_ONLY: Final[dict[str, type[int] | type[float]]] = {
@@ -79,10 +92,10 @@ class Target:
 
 
 def without_secrets(url: URL) -> str:
-    """The URL to show: passwords are `***`, also those among its options."""
+    """The URL to show: a password is `***`, and so is what stands in an option that is not known to hold none."""
     if url.get_backend_name() == "sqlite":
         return f"{url.drivername}:///{url.database or ''}"  # SQLAlchemy would quote the path
-    hidden = {name: "***" for name in _SECRET_OPTIONS if name in url.query}
+    hidden = {name: "***" for name in url.query if name not in _SHOWN_OPTIONS}
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
@@ -106,6 +119,7 @@ def parse_url(url: str | os.PathLike[str] | URL | None) -> Target:
             return _sqlite(URL.create("sqlite", database=_check_path(path)))
         url = _parsed(path)
     backend, _, driver = url.drivername.partition("+")
+    _check_characters(url)
     if backend in _POSTGRESQL:
         return _postgresql(url, driver)
     if backend == "sqlite":
@@ -128,6 +142,15 @@ def _parsed(text: str) -> URL:
     return url
 
 
+def _check_characters(url: URL) -> None:
+    # Drivers raise errors of Python's own for these, which hold the password.
+    parts = {"user": url.username, "password": url.password, "host": url.host, "database": url.database}
+    for name, part in (*parts.items(), *((f"option {name}", value) for name, value in url.query.items())):
+        text = str(part)
+        if "\0" in text or _SURROGATE.search(text):
+            raise ConfigurationError(f"the url's {name} holds a NUL or a lone surrogate; take it out")
+
+
 def _check_path(path: str) -> str:
     if not path or "\0" in path:
         raise ConfigurationError("the url is empty or holds a NUL; give a URL or the path of an SQLite file")
@@ -135,6 +158,10 @@ def _check_path(path: str) -> str:
 
 
 def _sqlite(url: URL) -> Target:
+    if url.host or url.username or url.password or url.port:
+        raise ConfigurationError(
+            "the url names a host or a user, which SQLite has none of; write sqlite:///file, with three slashes"
+        )
     memory = url.database in _MEMORY or url.query.get("mode") == "memory"
     if not memory and url.database is not None and not url.database.startswith("file:"):
         folder = Path(url.database).expanduser().parent
