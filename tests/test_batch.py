@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
@@ -13,11 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docshelf import ArgumentTypeError, ContentType, DocShelfError, Item, TransientError, UnsupportedValueError
+from docshelf import (
+    ArgumentTypeError,
+    ContentType,
+    DocShelf,
+    DocShelfError,
+    Item,
+    TransientError,
+    UnsupportedValueError,
+)
 from docshelf import batch as batch_module
-from docshelf.batch import Batch, Found, Prepared
+from docshelf.batch import Batch, Prepared
 from docshelf.codec import Codec
 from docshelf.spill import Spill
+from tests.conftest import Location
 from tests.support.face import Face
 
 MANY = 5_000
@@ -117,7 +128,7 @@ def test_a_transaction_that_runs_again_has_all_that_it_needs(face: Face, monkeyp
     face.setup()
     apply, runs = Batch.apply, []
 
-    def failing_once(batch: Batch, connection: Any, before: Found) -> Any:
+    def failing_once(batch: Batch, connection: Any, before: bytearray) -> Any:
         runs.append(apply(batch, connection, before))
         if len(runs) == 1:
             raise TransientError("the first always fails")
@@ -224,3 +235,43 @@ def test_a_content_type_that_cannot_load_what_it_dumps_is_told_by_a_diff(face: F
     with pytest.raises(UnsupportedValueError, match=r"^key 'k': what it dumps to is not a tests/broken \(LookupError"):
         view.sync({"k": Page("new"), "same": Page("same")}, diff=True)
     assert view.verify() != []
+
+
+_LATE_WRITE = """
+import sys, threading
+from docshelf import DocShelf
+
+def write():
+    threading.main_thread().join()
+    with DocShelf(sys.argv[1]) as shelf:
+        print(shelf.conditional_mset({f"k{number}": number for number in range(5_000)}).counts["INS"])
+
+threading.Thread(target=write).start()
+"""
+
+
+def test_a_thread_that_outlives_the_main_one_writes_as_any(location: Location) -> None:
+    with DocShelf(location.url) as shelf:
+        shelf.setup()
+    done = subprocess.run(
+        [sys.executable, "-c", _LATE_WRITE, location.url], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.stderr) == ("5000", "")
+
+
+def test_progress_is_told_once_of_what_is_written_twice(
+    face: Face, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    face.setup()
+    apply, runs = Batch.apply, []
+
+    def failing_once(batch: Batch, connection: Any, before: bytearray) -> Any:
+        runs.append(apply(batch, connection, before))
+        if len(runs) == 1:
+            raise TransientError("the first always fails")
+        return runs[-1]
+
+    monkeypatch.setattr(Batch, "apply", failing_once)
+    face.conditional_mset(texts("word", 3_000), show_progress=True)
+    assert "3000/3000" in capsys.readouterr().err
+    assert len(runs) == 2

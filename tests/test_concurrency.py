@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from docshelf import DocShelf, Report
-from docshelf.batch import Batch, Found, Scope
+from docshelf.batch import Batch, Scope
 from tests.conftest import Location
 from tests.support.face import Face, async_name
 from tests.support.waiting import wait_until
@@ -79,7 +79,7 @@ def test_what_comes_in_after_the_first_look_is_told_from_what_was_there(
     face.mset([("old", 1), ("gone", 1), ("changed", 1)])
     apply, others = Batch.apply, [("k000", "ours"), ("k001", "theirs"), ("changed", "theirs")]
 
-    def apply_late(batch: Batch, connection: Any, before: Found) -> Any:
+    def apply_late(batch: Batch, connection: Any, before: bytearray) -> Any:
         if others:
             came, others[:] = list(others), []
             with DocShelf(location.url) as other:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg2
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 
 from docshelf import DatabaseError, DocShelf, Item
-from docshelf.dialects import postgresql
+from docshelf.dialects import copying, postgresql
+from docshelf.dialects.base import Ticket
+from docshelf.dialects.postgresql import PostgreSQL
 from tests.conftest import Location
 from tests.support.face import Face
 from tests.support.statements import recorded_statements
@@ -144,3 +148,98 @@ def _waits_for_another(engine: Engine) -> bool:
     with engine.connect() as connection:
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND query LIKE 'COPY%'"
         return bool(connection.scalar(text(waiting)))
+
+
+@pytest.mark.parametrize("encoding", ["utf8", "latin1"])
+def test_keys_are_stored_alike_whatever_the_encoding_of_a_connection(location: Location, encoding: str) -> None:
+    url = make_url(location.sync_url).update_query_dict({"client_encoding": encoding})
+    values = {f"\u00fc{number}": "\u00e9" for number in range(2 * MANY)}
+    with DocShelf(url, "encoded") as shelf, DocShelf(location.url, "encoded") as plain:
+        assert shelf.conditional_mset(values).counts["INS"] == len(values)
+        assert shelf.mget(list(values)) == plain.mget(list(values)) == list(values.values())
+        assert plain.conditional_mset(values).counts["SKIP"] == len(values)
+
+
+def test_calls_that_read_the_same_clock_do_not_both_insert(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    face.mset({"a": 1})
+    begin, tickets = PostgreSQL.begin_write, []
+
+    def same_time(self: PostgreSQL, *args: Any, **options: Any) -> Ticket:
+        ticket = begin(self, *args, **options)
+        tickets.append(ticket)
+        return ticket._replace(now=tickets[0].now)
+
+    monkeypatch.setattr(PostgreSQL, "begin_write", same_time)
+    assert face.conditional_set("b", 1) == ("b", "INS")
+    assert face.conditional_set("b", 2) == ("b", "UPD")
+    assert face.conditional_mset({"b": 3, "c": 3}).counts == {"INS": 1, "UPD": 1, "SKIP": 0, "DEL": 0}
+
+
+def test_a_connection_lost_before_a_copy_is_retried(
+    face: Face, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face.setup()
+    copy = PostgreSQL._copy
+    killed: list[int] = []
+
+    def lost(self: PostgreSQL, connection: Any, *args: Any) -> bool:
+        if not killed:
+            killed.append(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar())
+            with engine.connect() as other:
+                other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": killed[0]})
+        return copy(self, connection, *args)
+
+    monkeypatch.setattr(PostgreSQL, "_copy", lost)
+    assert face.conditional_mset({f"k{number}": number for number in range(MANY)}).counts["INS"] == MANY
+    assert killed
+
+
+def test_a_cancelled_copy_is_cancelled_and_leaves_a_store_that_works(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = copying.copier
+    tasks: list[asyncio.Task[Any]] = []
+
+    def cancelling(*args: Any) -> Any:
+        copy = original(*args)
+
+        def cancelled(statement: str, data: bytes) -> int:
+            if tasks:
+                tasks.pop().cancel()  # heard at its first wait, when some of the data are on their way
+            assert copy is not None
+            return copy(statement, data)
+
+        return cancelled
+
+    async def main() -> None:
+        async with DocShelf(location.url) as shelf:
+            await shelf.asetup()
+            monkeypatch.setattr(postgresql, "copier", cancelling)
+            values = {f"k{number}": f"{number}" * 4_000 for number in range(1_500)}
+            task = asyncio.create_task(shelf.amset(values))
+            tasks.append(task)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await shelf.acount() == 0
+            await shelf.amset(values)
+            assert await shelf.acount() == len(values)
+
+    asyncio.run(main())
+
+
+def test_a_copy_that_took_too_long_is_not_begun_again_another_way(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    face.setup()
+
+    def slow(*_args: Any) -> Any:
+        def fail(statement: str, data: bytes) -> int:
+            error = psycopg2.Error("canceling statement due to statement timeout")
+            error.sqlstate = "57014"  # type: ignore[attr-defined] # what the other drivers' errors have
+            raise error
+
+        return fail
+
+    monkeypatch.setattr(postgresql, "copier", slow)
+    with recorded_statements() as sent, pytest.raises(DatabaseError, match="statement timeout"):
+        face.mset({f"k{number}": number for number in range(MANY)})
+    assert not any("unnest" in statement and "INSERT" in statement for statement in sent)
+    assert face.count() == 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from sqlalchemy import create_engine, select, update
+from sqlalchemy import Engine, create_engine, select, text, update
 
 from docshelf import ContentType, CorruptEntryError, CorruptEntryWarning, DocShelf, DocShelfError
 from docshelf.schema import define_tables
@@ -409,3 +409,52 @@ def test_an_entry_with_a_time_that_is_none_is_a_corrupt_row(sqlite_face: tuple[F
     with pytest.warns(CorruptEntryWarning, match="'bad'"):
         entries = face.of(face.shelf.view(on_corrupt="skip")).mget_entries(["bad", "good"])
     assert [entry and entry.key for entry in entries] == [None, "good"]
+
+
+@pytest.mark.parametrize("column", ["key", "source"])
+def test_in_sqlite_a_name_that_is_no_text_is_reported(
+    new_location: Callable[[str], Location], mode: str, loop: Loop, new_engine: Callable[..., Engine], column: str
+) -> None:
+    location = new_location("sqlite")
+    face = Face(DocShelf(location.url), mode, loop)
+    face.sync({f"k{number}": number for number in range(4)}, source="f")
+    with new_engine(location).begin() as connection:
+        connection.execute(text(f"UPDATE docshelf_entries SET {column} = x'fffe' WHERE key = 'k0'"))
+    [problem] = face.verify()
+    assert problem.reason.endswith("no text")
+    assert face.mget(["k1", "k2"]) == [1, 2]
+    calls: list[Callable[[], object]] = [
+        lambda: face.sync([("x", 1)], scope="collection"),
+        lambda: list(face.yield_items()),
+    ]
+    calls += (
+        [face.sources]
+        if column == "source"
+        else [lambda: face.sync({"k3": 3}, source="f"), lambda: face.delete_source("f")]
+    )
+    calls += [lambda: face.mdelete(["k0"]), lambda: face.get("k0")] if column == "source" else []
+    for call in calls:
+        with pytest.raises(CorruptEntryError, match="no text"):
+            call()
+    assert face.clear() == 4
+    face.close()
+
+
+def test_metadata_of_a_source_that_cannot_be_read_follow_the_policy(
+    face: Face, location: Location, new_engine: Callable[..., Engine]
+) -> None:
+    face.sync({"a": 1}, source="f", metadata={"n": 1})
+    face.sync({"b": 1}, source="g", metadata={"n": 2})
+    with new_engine(location).begin() as connection:
+        connection.execute(text("""UPDATE docshelf_sources SET metadata = '{"$import":"os"}' WHERE source = 'f'"""))
+    with pytest.raises(CorruptEntryError, match=r"source 'f' .*the source's metadata: unknown tag"):
+        face.sources()
+    skipping = face.of(face.shelf.view(on_corrupt="skip"))
+    with pytest.warns(CorruptEntryWarning, match="the source's metadata"):
+        found = skipping.sources()
+    assert [(source.source, source.entries, source.metadata) for source in found] == [
+        ("f", 1, None),
+        ("g", 1, {"n": 2}),
+    ]
+    face.delete_source("f")
+    assert [source.source for source in face.sources()] == ["g"]

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
 
-from docshelf import DatabaseError, DocShelf, Report, TransientError, UnreachableError
+from docshelf import DatabaseError, DocShelf, Item, Report, TransientError, UnreachableError
+from docshelf.engine import EngineBackend, Write
 from tests.conftest import Location
 from tests.support.face import Face, Loop
 from tests.support.proxy import Proxy
@@ -162,6 +163,38 @@ def test_a_sync_whose_commit_was_not_answered_reports_what_it_did(far: Face, pro
         if report != [("b", "UPD"), ("c", "SKIP"), ("d", "INS"), ("a", "DEL")]:
             wrong[messages] = report
     assert wrong == {}
+
+
+LOST: dict[str, tuple[Callable[[Face], Any], Any]] = {
+    "mdelete": (lambda face: ops(face.mdelete(["a", "b", "x"])), [("a", "DEL"), ("b", "DEL")]),
+    "delete_source": (lambda face: ops(face.delete_source("")), [("a", "DEL"), ("b", "DEL"), ("c", "DEL")]),
+    "clear": (lambda face: face.clear(), 3),
+    "set_versions": (lambda face: ops(face.set_versions({"a": "v", "x": "v"})), [("a", "UPD"), ("x", "INS")]),
+    "set_versions, expected": (
+        lambda face: ops(face.set_versions({"a": "v", "b": "v"}, expected={"a": "1", "b": "2"})),
+        [("a", "UPD")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "said"), LOST.values(), ids=LOST)
+def test_a_call_whose_commit_was_not_answered_says_what_it_did(
+    far: Face, monkeypatch: pytest.MonkeyPatch, call: Callable[[Face], Any], said: Any
+) -> None:
+    far.sync([Item(key, value, version="1") for key, value in OLD.items()])
+    perform = EngineBackend._once
+    lost: list[Any] = []
+
+    def once(self: EngineBackend, engine: Any, step: Any) -> Any:
+        result = perform(self, engine, step)
+        if isinstance(step, Write) and not lost:
+            lost.append(step)
+            raise UnreachableError("the commit was done, and its answer lost")
+        return result
+
+    monkeypatch.setattr(EngineBackend, "_once", once)
+    assert call(far) == said
+    assert lost
 
 
 def test_wherever_a_read_is_cut_it_is_read_again(far: Face, proxy: Proxy) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from docshelf import Change, ContentType, Item, SourceNote
+from docshelf import ArgumentValueError, Change, ContentType, Item, SourceNote
 from tests.conftest import Location
 from tests.support.face import Face
 from tests.support.tables import contents, entry_rows, keys_by_seq
@@ -310,3 +310,23 @@ def test_the_same_keys_in_any_number_of_sources_are_told_apart(face: Face, seed:
     ]
     wanted = dict.fromkeys(everything) | standing | batch
     assert {(key, source): face.get(key, source=source) for key, source in everything} == wanted
+
+
+def test_expected_versions_pass_over_what_somebody_else_changed(face: Face) -> None:
+    face.mset([Item("a", 1, version="1"), Item("b", 2, version="2"), Item("c", 3), Item("a", 4, "f.txt", "1")])
+    expected = {"a": "1", "b": "1", "c": "1", "none": "1"}
+    report = face.set_versions(dict.fromkeys(expected, "new"), expected=expected)
+    assert [tuple(change) for change in report] == [("a", "UPD", ""), ("a", "UPD", "f.txt")]
+    assert [entry and entry.version for entry in face.mget_entries(["b", "c", "none"])] == ["2", None, None]
+    same = face.set_versions({"a": "new", "b": "new"}, expected={"a": "new", "b": "1"})
+    assert [tuple(change) for change in same] == [("a", "SKIP", ""), ("a", "SKIP", "f.txt")]
+    deleted = face.mdelete(["a", "b", "c"], source="", expected={"a": "new", "b": "1", "c": "1"})
+    assert [tuple(change) for change in deleted] == [("a", "DEL", "")]
+    assert face.mget(["a", "b", "c"]) == [4, 2, 3]
+    calls: list[Callable[[], object]] = [
+        lambda: face.mdelete(["a", "b"], expected={"a": "1"}),
+        lambda: face.set_versions({"b": "1"}, expected={}),
+    ]
+    for call in calls:
+        with pytest.raises(ArgumentValueError, match="expected has no version for the key 'b'"):
+            call()

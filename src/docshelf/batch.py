@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from docshelf.codec import Codec, raw_bytes
 from docshelf.dialects.base import Bundle, Identity, PackedRow, Ticket
 from docshelf.errors import MassDeleteError, UnsupportedValueError
 from docshelf.models import DEL, SKIP, UPD, Change, Diff, Diffs, Op, Report, SourceNote
-from docshelf.queries import Compared, Queries, chunked
+from docshelf.queries import Compared, Queries, checked_identity, chunked
 from docshelf.serialization import DecodeError
 from docshelf.spill import Spill
 from docshelf.validation import check_items
@@ -58,8 +59,8 @@ class Found(NamedTuple):
 
     Attributes:
         states: of each item, by its position: `ABSENT`, `DIFFERENT` or `SAME`.
-        others: entries that no item names.
-        entries: how many stand, these included.
+        others: entries that no item names, of what was asked for.
+        entries: how many stand, these included; of no meaning but where all that a scope holds was asked for.
     """
 
     states: bytearray
@@ -183,7 +184,7 @@ class Prepared:
             identity = (key, source)
             position = position_of(identity)
             if position is None:
-                others.append(identity)
+                others.append(checked_identity(identity))
             else:
                 same = (value_hash if type(value_hash) is bytes else raw_bytes(value_hash)) == hashes[position]
                 if same and versions:
@@ -262,19 +263,21 @@ class Batch:
     prepared: Prepared
     # What an attempt did whose commit was not answered: where the next finds it done, it was this call's doing.
     attempted: Outcome = field(init=False, default_factory=lambda: Outcome({}, ()))
+    # Rows of which `tick` was told.
+    ticked: int = field(init=False, default=0)
 
-    def look(self, connection: Connection, before: Found | None = None) -> Found:
+    def look(self, connection: Connection, before: bytearray | None = None) -> Found:
         """What stands of all that the call might delete, or else of the entries that its items name.
 
         Args:
-            before: what was found without locks. Where nothing is deleted, and an upsert finds out by itself what came
-                in since, that which was absent is not asked for again.
+            before: the states that were found without locks. Where nothing is deleted, and an upsert finds out by
+                itself what came in since, that which was absent is not asked for again.
         """
         context, plan, identities = self.context, self.plan, self.prepared.identities
         rows: Iterable[Compared]
         if plan.scope is None and not plan.move:
             if before is not None and context.dialect.upsert_compares:
-                identities = [one for one, state in zip(identities, before.states, strict=True) if state != ABSENT]
+                identities = [one for one, state in zip(identities, before, strict=True) if state != ABSENT]
             rows = context.queries.standing_of(connection, context.collection, identities)
         else:
             keys = list(dict.fromkeys(key for key, _ in identities)) if plan.move else None
@@ -298,11 +301,11 @@ class Batch:
                 f"{len(self.prepared):,}; if that is meant, pass allow_mass_delete=True"
             )
 
-    def apply(self, connection: Connection, before: Found) -> Outcome:
+    def apply(self, connection: Connection, before: bytearray) -> Outcome:
         """Write and delete, in a transaction that is open; decided by what stands once the locks are held.
 
         Args:
-            before: what was found without locks.
+            before: the states that were found without locks.
         """
         context, plan = self.context, self.plan
         dialect, collection = context.dialect, context.collection
@@ -313,9 +316,13 @@ class Batch:
         self.check_mass_delete(found)
         changed, stale = self.prepared.changed(found), self.stale(found)
         ops: dict[int, Op] = {}
+        done = 0
         for bundle in self._bundles(changed, ticket, found.states):
             ops.update(dialect.upsert(connection, bundle))
-            context.tick(len(bundle.rows))
+            done += len(bundle)
+            if done > self.ticked:  # an attempt before this one may have come farther
+                context.tick(done - self.ticked)
+                self.ticked = done
         deleted = delete_entries(connection, context, stale)
         notes = self.notes_to_write(connection, changed, stale)
         if notes:
@@ -386,12 +393,19 @@ class Batch:
             yield from map(bundle, chunks)
             return
         with ThreadPoolExecutor(1, "docshelf-pack") as ahead:
-            coming = ahead.submit(bundle, chunks[0])
+
+            def begun(chunk: Sequence[int]) -> Callable[[], Bundle]:
+                try:
+                    return ahead.submit(bundle, chunk).result
+                except RuntimeError:  # the interpreter is about to end, and starts no threads any more
+                    return partial(bundle, chunk)
+
+            coming = begun(chunks[0])
             for following in chunks[1:]:
-                ready = coming.result()
-                coming = ahead.submit(bundle, following)
+                ready = coming()
+                coming = begun(following)
                 yield ready
-            yield coming.result()
+            yield coming()
 
     def _chunks(self, changed: Sequence[int]) -> Iterator[Sequence[int]]:
         start = size = 0

@@ -27,8 +27,8 @@ OnCorrupt = Literal["raise", "skip"]
 
 JSON: Final = "json"
 BYTES: Final = "bytes"
-# A row's value has to fit a PostgreSQL field (1 GB) in the hexadecimal form that psycopg2 sends, with room to spare.
-DEFAULT_MAX_VALUE_BYTES: Final = 256 * 1024 * 1024
+# A value has to fit a field of PostgreSQL (1 GB) in the form that psycopg2 sends, four bytes for one at worst.
+DEFAULT_MAX_VALUE_BYTES: Final = 255 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,13 @@ class Codec:
             raise ConfigurationError(f"compression={compression!r}: give 'zstd' or None")
         if type(max_value_bytes) is not int or not 0 < max_value_bytes <= DEFAULT_MAX_VALUE_BYTES:
             raise ConfigurationError(f"max_value_bytes={max_value_bytes!r}: give 1 to {DEFAULT_MAX_VALUE_BYTES:,}")
-        self.content_types = tuple(content_types)
+        try:
+            self.content_types = tuple(content_types)
+        except TypeError:
+            raise ConfigurationError(f"content_types={content_types!r:.60}: give an iterable of ContentType") from None
+        for one in self.content_types:
+            if not isinstance(one, ContentType):
+                raise ConfigurationError(f"content_types holds a {type(one).__name__}; give ContentType")
         self.hash_on = hash_on
         self.hash_exclude = frozenset(hash_exclude)
         self.on_corrupt = on_corrupt
@@ -198,7 +204,9 @@ class Codec:
             CorruptEntryError: for a row that docshelf cannot have written.
         """
         try:
-            _, _, packed, given_hash, checksum, content_type, encoding, _, created_at, _, _ = row
+            key, source, packed, given_hash, checksum, content_type, encoding, _, created_at, _, _ = row
+            if type(key) is not str or type(source) is not str:
+                raise DecodeError("a key or source that is no text")
             if created_at is not None:
                 _check_times(row)
             if not values or (packed is None and given_hash is None):
@@ -243,15 +251,23 @@ class Codec:
                 decoded.append((row, self.decode(row, values=values)))
             except CorruptEntryError as exc:
                 problems += exc.problems
+        self.tell(problems)
+        return decoded
+
+    def tell(self, problems: Sequence[Problem]) -> None:
+        """Do with what cannot be read as `on_corrupt` says.
+
+        Raises:
+            CorruptEntryError: under "raise", naming all of it.
+        """
         if problems and self.on_corrupt == "raise":
             raise CorruptEntryError(problems)
         for problem in problems:
             warnings.warn(
                 f"left out the entry with key {problem.key!r} and source {problem.source!r}: {problem.reason}",
                 CorruptEntryWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        return decoded
 
     def readable(self, old: Any, new: Any) -> tuple[str, str]:
         """The texts of two values for a reader to compare: documents by text and metadata if these tell them apart."""

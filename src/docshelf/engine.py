@@ -241,9 +241,10 @@ class EngineBackend(Backend):
             return self._once(engine, step)
         from tenacity import Retrying
 
-        for attempt in Retrying(**_retry_options()):
-            with attempt, translated_errors():
-                return self._once(engine, step)
+        with _told_of_attempts():
+            for attempt in Retrying(**_retry_options()):
+                with attempt, translated_errors():
+                    return self._once(engine, step)
         raise AssertionError("unreachable")
 
     async def _aconnected(self, step: Read | Write) -> Any:
@@ -253,9 +254,10 @@ class EngineBackend(Backend):
             return await greenlet_spawn(self._once, engine.sync_engine, step)
         from tenacity import AsyncRetrying
 
-        async for attempt in AsyncRetrying(**_retry_options()):
-            with attempt, translated_errors():
-                return await greenlet_spawn(self._once, engine.sync_engine, step)
+        with _told_of_attempts():
+            async for attempt in AsyncRetrying(**_retry_options()):
+                with attempt, translated_errors():
+                    return await greenlet_spawn(self._once, engine.sync_engine, step)
         raise AssertionError("unreachable")
 
     def _once(self, engine: Engine, step: Read | Write) -> Any:
@@ -465,6 +467,16 @@ def _retry_options() -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _told_of_attempts() -> Iterator[None]:
+    try:
+        yield
+    except TransientError as exc:
+        if type(exc) is TransientError:
+            exc.args = (f"still failing after {_ATTEMPTS} attempts: {exc}",)
+        raise
+
+
 def _make_engine(target: Target, *, pooler: bool) -> Engine:
     if target.dialect == "postgresql":
         engine = create_engine(
@@ -591,10 +603,19 @@ def _translated(exc: Exception) -> DocShelfError:
     if state in ("28P01", "28000") or _AUTHENTICATION.search(message):
         return AuthenticationError(f"the server refused the login: {message}; check user and password", state)
     if state in _TRANSIENT_STATES or "database is locked" in message or "database table is locked" in message:
-        return TransientError(f"still failing after {_ATTEMPTS} attempts: {message}", state)
+        return TransientError(message, state)
     lost = lost and not _REFUSED.search(message)
     if lost or isinstance(exc, OSError | asyncio.TimeoutError) or (state or "").startswith("08"):
         return UnreachableError(f"no connection to the database: {message}; check host, port and network", state)
     if state is None and _NO_CONNECTION.search(message) and not _REFUSED.search(message):
         return UnreachableError(f"no connection to the database: {message}; check host, port and network", state)
-    return DatabaseError(message, state)
+    return DatabaseError(f"{message}{_HINTS.get(state or message, '')}", state)
+
+
+# What to do about what a server or SQLite says in so few words.
+_HINTS: Final = {
+    "3D000": "; create it, or name another in the url",
+    "42501": "; grant this role SELECT, INSERT, UPDATE and DELETE on the tables and USAGE on their sequence",
+    "unable to open database file": "; name a file in a folder that this process may write to",
+    "file is not a database": "; name another file, or a new one",
+}

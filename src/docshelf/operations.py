@@ -102,7 +102,9 @@ def write(context: Context, prepared: Prepared, plan: WritePlan) -> Flow[Report]
     context.tick(len(prepared) - len(changed))
     light = len(changed) <= _LIGHT_ITEMS and sum(prepared.sizes[position] for position in changed) <= _LIGHT_BYTES
     yield Compute(partial(batch.pack_first, changed), heavy=not light)
-    outcome: Outcome = yield Write(lambda connection: batch.apply(connection, found))
+    states = found.states
+    del found  # what a sync would delete may be much
+    outcome: Outcome = yield Write(lambda connection: batch.apply(connection, states))
     added = sum(op == INS for op in outcome.ops.values())
     if added:
         with suppress(DocShelfError):  # what was asked for is done
@@ -139,13 +141,21 @@ def _diffs(context: Context, prepared: Prepared, updated: Sequence[int]) -> Flow
     return found
 
 
-def set_versions(context: Context, versions: Mapping[str, str], source: str | None) -> Flow[Report]:
-    """Label the entries of some keys, in one source or in all; a key without an entry gets one without a value."""
+def set_versions(
+    context: Context, versions: Mapping[str, str], source: str | None, expected: Mapping[str, str] | None
+) -> Flow[Report]:
+    """Label the entries of some keys, in one source or in all; a key without an entry gets one without a value.
+
+    Args:
+        expected: label only entries that have these versions, and make none.
+    """
     if not versions:
         return Report()
     queries, dialect, collection = context.queries, context.dialect, context.collection
     keys = list(versions)
     sources = None if source is None else {source}
+    # What an attempt did whose commit was not answered: the next finds it done.
+    attempted: dict[Identity, Op] = {}
 
     def judge(standing: Mapping[Identity, str | None]) -> dict[Identity, bool]:
         """The entries that are or will be there, in the order of `versions`, and whether each is to be written.
@@ -156,6 +166,9 @@ def set_versions(context: Context, versions: Mapping[str, str], source: str | No
         found: dict[str, list[Identity]] = {}
         for identity in sorted(standing):
             found.setdefault(identity[0], []).append(identity)
+        if expected is not None:
+            there = [identity for key in keys for identity in found.get(key, ()) if standing[identity] == expected[key]]
+            return {identity: standing[identity] != versions[identity[0]] for identity in there}
         identities = [identity for key in keys for identity in found.get(key) or [(key, source or "")]]
         return {(key, of): (key, of) not in standing or standing[key, of] != versions[key] for key, of in identities}
 
@@ -174,16 +187,17 @@ def set_versions(context: Context, versions: Mapping[str, str], source: str | No
         ]
         rows.sort(key=lambda row: (row.key, row.source))
         stood = [identity in there for identity in differing]
-        ops: dict[Identity, Op] = {}
         for chunk in chunked(rows, dialect.chunk_rows):
             written = dialect.upsert(connection, dialect.bundle(collection, chunk, ticket, stood))
-            ops.update((differing[position], op) for position, op in written.items())
-        return ops
+            attempted.update((differing[position], op) for position, op in written.items())
+        return attempted
 
     identities: dict[Identity, bool] = yield Read(look)
     ops: dict[Identity, Op] = {}
     if any(identities.values()):
         ops = yield Write(apply)
+        if expected is not None:  # what has another version by now was passed over
+            identities = {identity: differs for identity, differs in identities.items() if not differs}
         identities |= dict.fromkeys(ops, True)
     return Report(tuple(Change(key, ops.get((key, of), SKIP), of) for key, of in identities))
 
@@ -240,21 +254,32 @@ def existing(context: Context, keys: Sequence[str], source: str | None) -> Flow[
     return found
 
 
-def delete_keys(context: Context, keys: Sequence[str], source: str | None) -> Flow[Report]:
-    """Delete the entries of some keys, in one source or in all."""
+def delete_keys(
+    context: Context, keys: Sequence[str], source: str | None, expected: Mapping[str, str] | None
+) -> Flow[Report]:
+    """Delete the entries of some keys, in one source or in all.
+
+    Args:
+        expected: delete only entries that have these versions.
+    """
     if not keys:
         return Report()
     queries, dialect, collection = context.queries, context.dialect, context.collection
     unique = list(dict.fromkeys(keys))
+    # As in `set_versions`.
+    attempted: set[Identity] = set()
 
     def apply(connection: Connection) -> list[Identity]:
         sources = None if source is None else {source}
         dialect.begin_write(connection, collection, sources, exclusive=True)
-        doomed = sorted(identities_of(queries.standing(connection, collection, keys=unique, sources=sources)))
-        deleted = delete_entries(connection, context, doomed)
+        rows = queries.standing(connection, collection, keys=unique, sources=sources)
+        if expected is not None:
+            rows = (row for row in rows if row[3] == expected[row[0]])
+        deleted = delete_entries(connection, context, sorted(identities_of(rows)))
         if deleted:
             queries.forget_fingerprints(connection, collection, {of for _, of in deleted})
-        return deleted
+        attempted.update(deleted)
+        return list(attempted)
 
     deleted = yield Write(apply)
     order = {key: position for position, key in enumerate(unique)}
@@ -268,6 +293,8 @@ def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]
         return Report()
     queries, collection = context.queries, context.collection
     names, unique = set(sources), list(dict.fromkeys(keys))
+    # As in `set_versions`.
+    attempted: set[Identity] = set()
 
     def apply(connection: Connection) -> list[Identity]:
         context.dialect.begin_write(connection, collection, None if keys else names, exclusive=True)
@@ -281,7 +308,8 @@ def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]
         others = {of for _, of in deleted} - names
         if others:
             queries.forget_fingerprints(connection, collection, others)
-        return deleted
+        attempted.update(deleted)
+        return list(attempted)
 
     deleted = yield Write(apply)
     return Report(tuple(Change(key, DEL, of) for key, of in sorted(deleted)))
@@ -290,11 +318,15 @@ def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]
 def clear(context: Context) -> Flow[int]:
     """Delete the whole collection; returns how many entries it had."""
     queries, collection = context.queries, context.collection
+    # As in `set_versions`.
+    attempted = 0
 
     def apply(connection: Connection) -> int:
+        nonlocal attempted
         context.dialect.begin_write(connection, collection, None, exclusive=True)
         queries.delete_source_rows(connection, collection, None)
-        return queries.delete_all(connection, collection)
+        attempted = max(attempted, queries.delete_all(connection, collection))
+        return attempted
 
     count: int = yield Write(apply)
     return count
@@ -358,7 +390,9 @@ def count(context: Context, prefix: str | None, source: str | None) -> Flow[int]
 
 
 def sources(context: Context) -> Flow[list[Source]]:
-    found: list[Source] = yield Read(lambda connection: context.queries.sources(connection, context.collection))
+    found: list[Source]
+    found, problems = yield Read(lambda connection: context.queries.sources(connection, context.collection))
+    context.codec.tell(problems)
     return found
 
 

@@ -200,7 +200,13 @@ class Queries:
             lambda: select(key).where(*self._bounded(parameters)).order_by(key).limit(bindparam("limit")),
             {**parameters, "collection": collection, "limit": limit},
         )
-        return [row[0] for row in rows]
+        keys = [row[0] for row in rows]
+        if keys and type(keys[-1]) is not str:  # in SQLite such stand behind all text
+            texts = [key for key in keys if type(key) is str]
+            if not texts:
+                checked_identity((keys[0], source or ""))
+            return texts
+        return keys
 
     def sizes(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> list[Sized]:
         """Each key with the packed size of its values, in order."""
@@ -222,8 +228,12 @@ class Queries:
         )
         return int(number)
 
-    def sources(self, connection: Connection, collection: str) -> list[Source]:
-        """Every source that has entries or was synced, in order."""
+    def sources(self, connection: Connection, collection: str) -> tuple[list[Source], list[Problem]]:
+        """Every source that has entries or was synced, in order, and which of them have metadata that cannot be read.
+
+        Raises:
+            CorruptEntryError: the name of one is no text.
+        """
         e = self._entries.c
         counted = select(e.source, func.count()).where(self._of_collection).group_by(e.source)
         counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted, {"collection": collection})}
@@ -232,7 +242,20 @@ class Queries:
             select(s).where(s.c.collection == bindparam("collection")), {"collection": collection}
         )
         known = {row.source: row for row in rows}
-        return [_source(name, counts.get(name, 0), known.get(name)) for name in sorted({*counts, *known})]
+        for name in (*counts, *known):
+            checked_identity(("", name))
+        found: list[Source] = []
+        problems: list[Problem] = []
+        for name in sorted({*counts, *known}):
+            row = known.get(name)
+            metadata = None
+            try:
+                metadata = None if row is None else _metadata(row)
+            except CorruptEntryError as exc:
+                problems += exc.problems
+            kept = (None, None) if row is None else (row.fingerprint, row.synced_at)
+            found.append(Source(name, counts.get(name, 0), kept[0], metadata, kept[1]))
+        return found, problems
 
     def noted(self, connection: Connection, collection: str, sources: Collection[str]) -> dict[str, SourceNote]:
         """What is written down about some sources; those that were never synced are not there."""
@@ -344,8 +367,20 @@ class Queries:
 
 
 def identities_of(rows: Iterable[Compared]) -> Iterator[Identity]:
-    """Whose rows they are."""
-    return ((key, source) for key, source, *_ in rows)
+    """Whose rows they are. Raises as `checked_identity` does."""
+    return (checked_identity((key, source)) for key, source, *_ in rows)
+
+
+def checked_identity(identity: Identity) -> Identity:
+    """The identity of a row.
+
+    Raises:
+        CorruptEntryError: a name that is no text: SQLite lets any column hold bytes.
+    """
+    for name in identity:
+        if type(name) is not str:
+            raise CorruptEntryError([Problem(*identity, f"{name!r:.60} is no text")])
+    return identity
 
 
 def latest(rows: Iterable[Stored]) -> dict[str, Stored]:
@@ -367,12 +402,6 @@ def _is_newer(row: Stored, other: Stored) -> bool:
 
 def _only(source: str | None) -> set[str] | None:
     return None if source is None else {source}
-
-
-def _source(name: str, entries: int, row: Row[Any] | None) -> Source:
-    if row is None:
-        return Source(name, entries)
-    return Source(name, entries, row.fingerprint, _metadata(row), row.synced_at)
 
 
 def _metadata(row: Row[Any]) -> dict[str, Any] | None:

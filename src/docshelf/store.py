@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from docshelf import operations, views
 from docshelf.batch import Context, Scope, WritePlan
@@ -16,7 +16,7 @@ from docshelf.codec import DEFAULT_MAX_VALUE_BYTES, Codec, ContentType, HashOn, 
 from docshelf.dialects import dialect_for
 from docshelf.dialects.base import AS_ONE, MAX_PARTITIONS, Identity, Layout
 from docshelf.engine import Backend, BoundBackend, Flow, GivenEngines, OwnEngines
-from docshelf.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError
+from docshelf.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError, CorruptEntryError
 from docshelf.models import Entry, Item, Op, Problem, Report, SourceNote, Sources, Stats
 from docshelf.progress import progress
 from docshelf.queries import Queries
@@ -36,7 +36,6 @@ from docshelf.validation import (
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from sqlalchemy import Engine
     from sqlalchemy.engine import URL
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
     from typing_extensions import Self
@@ -71,7 +70,7 @@ class DocShelf:
         compression: "zstd" packs values where it pays; None never does. Reading knows both.
         pooler: True behind PgBouncer, Supavisor and the like in transaction mode: no named prepared statements.
         content_types: documents of frameworks beside bytes and JSON-like values; adapters bring theirs.
-        max_value_bytes: the limit of one value's canonical bytes, when written and when unpacked; at most 256 MiB.
+        max_value_bytes: the limit of one value's canonical bytes, when written and when unpacked; at most 255 MiB.
 
     Raises:
         ConfigurationError: an option, a URL or a combination of them cannot work.
@@ -111,6 +110,7 @@ class DocShelf:
         elif url is not None:
             raise ConfigurationError("both a url and an engine were given; give one of them")
         else:
+            _check_engines(engine, async_engine)
             names = {given.dialect.name for given in (engine, async_engine) if given is not None}
             if len(names) > 1:
                 raise ConfigurationError(f"engine and async_engine are of different databases: {sorted(names)}")
@@ -593,18 +593,30 @@ class DocShelf:
         )
         return await self._awrite(items, source, plan, show_progress=show_progress)
 
-    def set_versions(self, versions: Mapping[str, str], *, source: str | None = None) -> Report:
+    def set_versions(
+        self, versions: Mapping[str, str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+    ) -> Report:
         """Label the values of keys anew, and leave the values as they are.
 
         Args:
             versions: key to version. A key without an entry gets one without a value, which reads as None.
             source: only in this source; by default in every source that has the key, or "" where none has.
+            expected: for each of the keys, the version that an entry has to have for it: what has another by now, as
+                somebody else was there, and what is not there is passed over, and is not in the report.
         """
-        return self._run(operations.set_versions(self._context, _check_versions(versions), _optional(source)))
+        checked = _check_versions(versions)
+        return self._run(
+            operations.set_versions(self._context, checked, _optional(source), _check_expected(expected, checked))
+        )
 
-    async def aset_versions(self, versions: Mapping[str, str], *, source: str | None = None) -> Report:
+    async def aset_versions(
+        self, versions: Mapping[str, str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+    ) -> Report:
         """As `set_versions`."""
-        return await self._arun(operations.set_versions(self._context, _check_versions(versions), _optional(source)))
+        checked = _check_versions(versions)
+        return await self._arun(
+            operations.set_versions(self._context, checked, _optional(source), _check_expected(expected, checked))
+        )
 
     def _write(self, items: Items, source: str, plan_of: PlanOf, *, show_progress: bool) -> Report:
         self._backend.check_open()
@@ -620,16 +632,29 @@ class DocShelf:
             with progress(len(prepared), "writing", show=show_progress) as tick:
                 return await self._arun(operations.write(replace(self._context, tick=tick), prepared, plan))
 
-    def mdelete(self, keys: Iterable[str], *, source: str | None = None) -> Report:
+    def mdelete(
+        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+    ) -> Report:
         """Delete the entries of keys: of one source if it is given, else of all. Keys without an entry are passed over.
 
         The fingerprints of their sources are forgotten, so that `source_changed` says of each that it changed.
-        """
-        return self._run(operations.delete_keys(self._context, check_keys(keys), _optional(source)))
 
-    async def amdelete(self, keys: Iterable[str], *, source: str | None = None) -> Report:
+        Args:
+            expected: for each of the keys, the version that an entry has to have to be deleted.
+        """
+        checked = check_keys(keys)
+        return self._run(
+            operations.delete_keys(self._context, checked, _optional(source), _check_expected(expected, checked))
+        )
+
+    async def amdelete(
+        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+    ) -> Report:
         """As `mdelete`."""
-        return await self._arun(operations.delete_keys(self._context, check_keys(keys), _optional(source)))
+        checked = check_keys(keys)
+        return await self._arun(
+            operations.delete_keys(self._context, checked, _optional(source), _check_expected(expected, checked))
+        )
 
     def clear(self) -> int:
         """Delete all entries and sources of the collection; returns how many entries there were."""
@@ -703,9 +728,12 @@ class DocShelf:
         found: list[Problem] = []
         with progress(self.count() if show_progress else 0, "verifying", show=show_progress) as tick:
             context = replace(self._context, tick=tick)
-            for page in self._pages(None, None):
-                for batch in self._run(operations.value_batches(self._context, page, None)):
-                    found += self._run(operations.problems(context, batch))
+            try:
+                for page in self._pages(None, None):
+                    for batch in self._run(operations.value_batches(self._context, page, None)):
+                        found += self._run(operations.problems(context, batch))
+            except CorruptEntryError as exc:  # a key that is no text, behind all others
+                found += exc.problems
         return found
 
     async def averify(self, *, show_progress: bool = False) -> list[Problem]:
@@ -713,10 +741,21 @@ class DocShelf:
         found: list[Problem] = []
         with progress(await self.acount() if show_progress else 0, "verifying", show=show_progress) as tick:
             context = replace(self._context, tick=tick)
-            async for page in self._apages(None, None):
-                for batch in await self._arun(operations.value_batches(self._context, page, None)):
-                    found += await self._arun(operations.problems(context, batch))
+            try:
+                async for page in self._apages(None, None):
+                    for batch in await self._arun(operations.value_batches(self._context, page, None)):
+                        found += await self._arun(operations.problems(context, batch))
+            except CorruptEntryError as exc:
+                found += exc.problems
         return found
+
+
+def _check_engines(engine: object, async_engine: object) -> None:
+    if engine is not None and not isinstance(engine, Engine):
+        raise ConfigurationError(f"engine is a {type(engine).__name__}; give a SQLAlchemy Engine")
+    # Who gives an AsyncEngine has imported the class, which takes 0.1 s.
+    if async_engine is not None and not hasattr(async_engine, "sync_engine"):
+        raise ConfigurationError(f"async_engine is a {type(async_engine).__name__}; give a SQLAlchemy AsyncEngine")
 
 
 def _is_async(connection: object) -> bool:
@@ -809,6 +848,16 @@ def _check_sources(sources: Iterable[str]) -> list[str]:
 
 def _check_versions(versions: Mapping[str, str]) -> dict[str, str]:
     return _check_labels(versions, "version", check_key)
+
+
+def _check_expected(expected: Mapping[str, str] | None, keys: Collection[str]) -> dict[str, str] | None:
+    if expected is None:
+        return None
+    checked = _check_versions(expected)
+    for key in keys:
+        if key not in checked:
+            raise ArgumentValueError(f"expected has no version for the key {key!r:.60}; give one for each key")
+    return checked
 
 
 def _check_fingerprints(fingerprints: Mapping[str, str]) -> dict[str, str]:

@@ -53,14 +53,19 @@ class Bundle:
     """What one call of `Dialect.upsert` writes.
 
     Attributes:
-        rows: sorted by (key, source).
-        standing: by the position of a row, false where no entry stood when the locks were held.
+        new: rows that no entry is known for, sorted by (key, source).
+        others: rows whose entries stand, sorted likewise.
+        data: the new rows as a COPY takes them, where one is worth it.
     """
 
     collection: str
-    rows: Sequence[PackedRow]
     ticket: Ticket
-    standing: Sequence[int]
+    new: Sequence[PackedRow]
+    others: Sequence[PackedRow]
+    data: bytes | None = None
+
+    def __len__(self) -> int:
+        return len(self.new) + len(self.others)
 
 
 class Layout(NamedTuple):
@@ -80,7 +85,7 @@ class Dialect(ABC):
     # How many statements of `upsert` one call makes depends on these: rows, and bytes of packed values.
     chunk_rows: ClassVar[int]
     chunk_bytes: ClassVar[int] = 8 * 1024 * 1024
-    # True where `upsert` finds out by itself which rows stand, and may be told that one does not when it does by now.
+    # True where `upsert` finds out by itself which of the new rows stand by now; else none may.
     upsert_compares: ClassVar[bool]
 
     def __init__(self, tables: Tables) -> None:
@@ -115,12 +120,19 @@ class Dialect(ABC):
         Args:
             sources: those that will be written; None for the whole collection.
             exclusive: shut out other writers; else only those that need to be alone. A write that deletes, or that
-                decides by what it read, is exclusive; upserts beside each other cannot deadlock: their keys are sorted.
+                decides by what it read, is exclusive; upserts beside each other hardly ever deadlock, as their keys
+                are sorted.
         """
 
     def bundle(self, collection: str, rows: Sequence[PackedRow], ticket: Ticket, standing: Sequence[int]) -> Bundle:
-        """What `upsert` is given of some rows. Whatever can be made of them without a connection is made here."""
-        return Bundle(collection, rows, ticket, standing)
+        """What `upsert` is given of some rows. Whatever can be made of them without a connection is made here.
+
+        Args:
+            rows: sorted by (key, source).
+            standing: by the position of a row, false where no entry is known.
+        """
+        new = [row for row in rows if not standing[row.position]]
+        return Bundle(collection, ticket, new, [row for row in rows if standing[row.position]] if new else rows)
 
     @abstractmethod
     def upsert(self, connection: Connection, bundle: Bundle) -> Mapping[int, Op]:

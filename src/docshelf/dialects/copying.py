@@ -83,7 +83,10 @@ def binary_rows(collection: str, rows: Iterable[PackedRow], seq: int, now: datet
 
 
 def copier(connection: Connection, schema: str | None, table: str) -> Callable[[str, bytes], int] | None:
-    """What sends a COPY statement with its data and returns the number of rows; None for a driver that is not known.
+    """What sends a COPY statement with its data and returns the number of rows.
+
+    None for a driver that is not known, and for a connection whose texts are not UTF-8, as they are in the data: a
+    driver takes the encoding of the database, or that of its settings.
 
     Args:
         schema, table: the names in the statement; asyncpg makes it anew of them.
@@ -116,12 +119,12 @@ def copier(connection: Connection, schema: str | None, table: str) -> Callable[[
         return int(status.rpartition(" ")[2])
 
     if dialect.driver == "psycopg2":
-        return psycopg2
-    if dialect.driver in ("psycopg", "psycopg_async") and not dialect.is_async:
-        return psycopg
+        return psycopg2 if driver.encoding in ("UTF8", "UNICODE") else None
     if dialect.driver in ("psycopg", "psycopg_async"):
-        return lambda statement, data: await_only(psycopg_async(statement, data))
-    if dialect.driver == "asyncpg":
+        if driver.info.encoding != "utf-8":
+            return None
+        return (lambda statement, data: await_only(psycopg_async(statement, data))) if dialect.is_async else psycopg
+    if dialect.driver == "asyncpg":  # it knows no other encoding
         return lambda statement, data: await_only(asyncpg(statement, data))
     return None
 

@@ -6,7 +6,8 @@ Of reading one entry, PostgreSQL 18, microseconds: asyncpg 186 by `Connection.ex
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy.util import await_only
@@ -71,15 +72,25 @@ def fetched(connection: Connection, plan: Plan, parameters: Mapping[str, Any]) -
     named = {**plan.constants, **parameters}
     values = named if plan.order is None else [named[name] for name in plan.order]
     try:
-        return plan.fetch(connection.connection.driver_connection, plan.sql, values)
+        with past_sqlalchemy(connection):
+            return plan.fetch(connection.connection.driver_connection, plan.sql, values)
     except Exception as exc:
         state = sql_state(exc)
         if connection.in_transaction() and state is not None and not state.startswith(_LOST):
             raise
         return None
-    except BaseException:
-        # Interrupted or cancelled: as SQLAlchemy has it, nobody gets a connection with half an answer in it.
-        connection.invalidate()
+
+
+@contextmanager
+def past_sqlalchemy(connection: Connection) -> Iterator[None]:
+    """Around calls of the driver itself: as SQLAlchemy has it, nobody gets a connection with half an answer in it."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:  # interrupted or cancelled
+        if connection.dialect.name != "sqlite":  # which gives whole answers, and may be a database in memory
+            connection.invalidate()
         raise
 
 

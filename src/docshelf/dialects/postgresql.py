@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import MetaData, Text, any_, bindparam, func, select, text, tuple_
@@ -15,6 +15,7 @@ from sqlalchemy.schema import CreateSchema
 
 from docshelf.dialects.base import SEQ_PER_TICKET, Bundle, Dialect, Identity, Layout, PackedRow, Ticket
 from docshelf.dialects.copying import binary_rows, copier, statement_for
+from docshelf.dialects.fetching import past_sqlalchemy, sql_state
 from docshelf.errors import SchemaError
 from docshelf.models import INS, UPD, Op
 
@@ -29,6 +30,9 @@ _LOCK_SLOTS = 64
 _STORAGE = "toast_tuple_target = 8160"
 # New rows from which on a COPY, between a savepoint and its release, is the faster way.
 _COPIED_FROM = 50
+# What a server says of the transaction and not of the rows, so that another statement hears it again: serialization and
+# deadlock, locks that were not to be had, a limit of time that passed.
+_NO_SECOND_TIME = ("40", "55", "57")
 # What autovacuum does within a minute, and for a new collection in a large table only when that has grown by a tenth: a
 # collection that the planner has not heard of is one row to it, so it reads all of it to find some keys. In a table of
 # 100,000 entries an mget of 100 keys took 20 ms so, and 0.3 after this. It looks at 30,000 rows at most: 15 ms for
@@ -45,14 +49,6 @@ _COLUMNS = {
     "version": "text",
     "position": "bigint",
 }
-
-
-@dataclass(frozen=True)
-class _CopiedBundle(Bundle):
-    """A bundle whose new rows, so many, are worth a COPY of this data."""
-
-    new: int
-    data: bytes
 
 
 class PostgreSQL(Dialect):
@@ -111,18 +107,16 @@ class PostgreSQL(Dialect):
         return Ticket(time, number * SEQ_PER_TICKET)
 
     def bundle(self, collection: str, rows: Sequence[PackedRow], ticket: Ticket, standing: Sequence[int]) -> Bundle:
-        new = [row for row in rows if not standing[row.position]]
-        if len(new) < _COPIED_FROM:
-            return super().bundle(collection, rows, ticket, standing)
-        data = binary_rows(collection, new, ticket.seq, ticket.now)
-        return _CopiedBundle(collection, rows, ticket, standing, len(new), data)
+        bundle = super().bundle(collection, rows, ticket, standing)
+        if len(bundle.new) < _COPIED_FROM:
+            return bundle
+        return replace(bundle, data=binary_rows(collection, bundle.new, ticket.seq, ticket.now))
 
     def upsert(self, connection: Connection, bundle: Bundle) -> Mapping[int, Op]:
-        rows, ticket, standing = bundle.rows, bundle.ticket, bundle.standing
+        ticket, rows = bundle.ticket, [*bundle.new, *bundle.others]
         ops: dict[int, Op] = {}
-        if isinstance(bundle, _CopiedBundle) and self._copy(connection, bundle):
-            ops = dict.fromkeys([row.position for row in rows if not standing[row.position]], INS)
-            rows = [row for row in rows if standing[row.position]]
+        if bundle.data is not None and self._copy(connection, bundle.data, len(bundle.new)):
+            ops, rows = dict.fromkeys([row.position for row in bundle.new], INS), [*bundle.others]
             if not rows:
                 return ops
         positions = {(row.key, row.source): row.position for row in rows}
@@ -130,23 +124,31 @@ class PostgreSQL(Dialect):
         parameters: dict[str, Any] = {name: list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
         parameters["position"] = [ticket.seq + position for position in parameters["position"]]
         parameters |= {"collection": bundle.collection, "now": ticket.now}
-        written = connection.execute(self._upsert, parameters)
-        ops |= {positions[key, source]: INS if created_at == ticket.now else UPD for key, source, created_at in written}
+        for key, source, seq in connection.execute(self._upsert, parameters):
+            # An update keeps the seq that a row was inserted with, and no other call has this one's. Times are not as
+            # sure: writers that waited for one lock may read the same.
+            position = positions[key, source]
+            ops[position] = INS if seq == ticket.seq + position else UPD
         return ops
 
-    def _copy(self, connection: Connection, bundle: _CopiedBundle) -> bool:
-        """Write the rows that nobody has; False if that cannot be done so, and nothing was written."""
+    def _copy(self, connection: Connection, data: bytes, count: int) -> bool:
+        """Write rows that nobody has, so many; False if that cannot be done so, and nothing was written."""
         entries = self.tables.entries
         copy = copier(connection, entries.schema, entries.name)
         if copy is None:
             return False
         try:
             savepoint = connection.begin_nested()
-        except DBAPIError:  # a connection of the caller's that commits every statement
-            return False
+        except DBAPIError as exc:
+            if exc.connection_invalidated:
+                raise
+            return False  # a connection of the caller's that commits every statement
         try:
-            done = copy(self._copy_statement, bundle.data) == bundle.new
-        except Exception:
+            with past_sqlalchemy(connection):
+                done = copy(self._copy_statement, data) == count
+        except Exception as exc:
+            if (sql_state(exc) or "").startswith(_NO_SECOND_TIME):
+                raise
             # Somebody else wrote one of them first; or else the INSERT finds out what is wrong, and says it better.
             done = False
         if done:
@@ -269,7 +271,7 @@ class PostgreSQL(Dialect):
                                   THEN excluded.updated_at ELSE entries.updated_at END
             WHERE entries.value_hash IS DISTINCT FROM excluded.value_hash
                OR (excluded.version IS NOT NULL AND entries.version IS DISTINCT FROM excluded.version)
-            RETURNING key, source, created_at
+            RETURNING key, source, seq
         """
         # Untyped on purpose: every driver takes a list as an array, and SQLAlchemy's ARRAY would copy it first.
         return text(statement)

@@ -65,16 +65,17 @@ class SQLite(Dialect):
         return Ticket(datetime.now(timezone.utc), number * SEQ_PER_TICKET)
 
     def upsert(self, connection: Connection, bundle: Bundle) -> Mapping[int, Op]:
-        rows, ticket, standing = bundle.rows, bundle.ticket, bundle.standing
+        ticket = bundle.ticket
         fixed = {"collection": bundle.collection, "created_at": ticket.now, "updated_at": ticket.now}
         written = []
-        for row in rows:
+        for row in [*bundle.new, *bundle.others]:
             parameters = row._asdict() | fixed
             parameters["seq"] = ticket.seq + parameters.pop("position")
             written.append(parameters)
         connection.execute(self._upsert, written)
         # This transaction is the only writer, so what stood when it began is what the statement met.
-        return {row.position: UPD if standing[row.position] else INS for row in rows}
+        ops: dict[int, Op] = {row.position: INS for row in bundle.new}
+        return ops | {row.position: UPD for row in bundle.others}
 
     def delete(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Identity]:
         deleted = []
