@@ -135,7 +135,10 @@ def dump_document(document: Document) -> dict[str, Any]:
 def _load(content: dict[str, Any], *, classes: Mapping[str, type[Document]]) -> Document:
     name = content.get("class_name")
     if name is None:
-        return _plain(content)
+        if content.keys() == _BASE_FIELDS and content["type"] == _DEFAULTS["type"]:
+            return _made(content)
+        _text(content["type"])
+        return _made({**_DEFAULTS, **{field: content[field] for field in _GIVEN}})
     base = {field: content[field] for field in _BASE_FIELDS}
     fields = {**_dict(content["fields"]), **base}
     cls = classes.get(_text(name))
@@ -156,18 +159,16 @@ def _input_name(cls: type[Document], field: str) -> str:
 def _load_node(content: dict[str, Any]) -> Document:
     """A node of LlamaIndex; one without text, an image for example, has an empty page."""
     text = content["text"]
-    return _plain({"id": content["id"], "metadata": content["metadata"], "page_content": "" if text is None else text})
+    given = {"id": content["id"], "metadata": content["metadata"], "page_content": "" if text is None else text}
+    return _made({**_DEFAULTS, **given})
 
 
-def _plain(fields: dict[str, Any]) -> Document:
-    """A document of its fields, which become its own."""
+def _made(fields: dict[str, Any]) -> Document:
+    """A document of all its fields, which become its own."""
     if fields["id"] is not None:
         _text(fields["id"])
     _text(fields["page_content"])
     _dict(fields["metadata"])
-    if fields.keys() != _BASE_FIELDS:
-        fields = {**_DEFAULTS, **{name: fields[name] for name in _GIVEN}}
-    _text(fields["type"])
     # As unpickling makes one, in a third of the time of `model_construct`. Validation refuses lone surrogates; what
     # could be written is read.
     document = Document.__new__(Document)
