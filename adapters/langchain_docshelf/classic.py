@@ -27,6 +27,7 @@ def sync_parent_documents(
     dry_run: bool = False,
     reindex: bool = False,
     allow_mass_delete: bool = False,
+    show_progress: bool = False,
 ) -> RetrieverReport:
     """Do for a retriever of langchain-classic what `ParentDocumentRetriever.sync` does.
 
@@ -37,8 +38,9 @@ def sync_parent_documents(
         retriever: a ParentDocumentRetriever or MultiVectorRetriever whose `docstore` is a `DocShelfStore`.
         child_splitter: what makes children of a parent: by default the retriever's own, or else, for a
             MultiVectorRetriever, the parent as a whole. A function may give summaries, or questions.
-        documents, source, ids, fingerprint, index, scope, dry_run, reindex, allow_mass_delete: as for
-            `ParentDocumentRetriever`.
+        documents, source, ids, fingerprint, index, scope, dry_run, reindex, allow_mass_delete, show_progress: as for
+            `ParentDocumentRetriever`. An id has to be that of one parent in all sources, as the retriever reads by it
+            alone; one that is not gives a warning.
 
     Raises:
         ConfigurationError: the retriever's docstore is of another kind.
@@ -53,6 +55,7 @@ def sync_parent_documents(
         dry_run=dry_run,
         reindex=reindex,
         allow_mass_delete=allow_mass_delete,
+        show_progress=show_progress,
     )
 
 
@@ -69,6 +72,7 @@ async def async_parent_documents(
     dry_run: bool = False,
     reindex: bool = False,
     allow_mass_delete: bool = False,
+    show_progress: bool = False,
 ) -> RetrieverReport:
     """As `sync_parent_documents`."""
     ours = _ours(retriever, child_splitter, fingerprint, index)
@@ -80,6 +84,7 @@ async def async_parent_documents(
         dry_run=dry_run,
         reindex=reindex,
         allow_mass_delete=allow_mass_delete,
+        show_progress=show_progress,
     )
 
 
@@ -91,7 +96,7 @@ def _ours(retriever: Any, child_splitter: ChildSplitter, fingerprint: str, index
             f"the docstore of this {type(retriever).__name__} is a {type(docstore).__name__}; give it "
             "docstore=DocShelfStore(...)"
         )
-    return ParentDocumentRetriever(
+    ours = ParentDocumentRetriever(
         vectorstore=retriever.vectorstore,
         docstore=docstore,
         child_splitter=child_splitter or getattr(retriever, "child_splitter", None),
@@ -100,4 +105,7 @@ def _ours(retriever: Any, child_splitter: ChildSplitter, fingerprint: str, index
         child_metadata_fields=getattr(retriever, "child_metadata_fields", None),
         fingerprint=fingerprint,
         index=index,
+        source_id_key="",
     )
+    ours._by_key_alone = True
+    return ours

@@ -12,29 +12,40 @@ parents deleted, rows deleted. After a crash between any two, the next run finds
 
 A vector store may be lost, above all one in memory. Where it can tell what it holds, each run looks for a few children
 of live rows; should one be missing, the rows are taken as pending, and what is not there is added again.
+
+Another run may be at the same parents. So the label of a row bears the mark of the run that wrote it, and a row is made
+live, taken or deleted only while it has the label that this run knows. Where one has another by now, two runs met: this
+one takes nothing that it did as done, looks again at what stands, and brings the vector store to that, some times; and
+if they still meet, it leaves rows pending, for the next run.
 """
 
 from __future__ import annotations
 
+import secrets
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 from langchain_text_splitters import TextSplitter
+from tqdm.auto import tqdm
 
 from docshelf import (
     ArgumentTypeError,
     ArgumentValueError,
     Change,
+    ConfigurationError,
     DocShelf,
     DocShelfError,
     Entry,
     Item,
     MassDeleteError,
     Report,
+    UnsupportedValueError,
+    canonical_bytes,
 )
 from langchain_docshelf.base import notes_of
 from langchain_docshelf.documents import check_document
@@ -58,6 +69,8 @@ _PENDING: Final = "pending"
 _LIVE: Final = "live"
 _REPLACING: Final = "replacing"
 _DELETE_IDS: Final = 1000
+# How often a run looks again because another one came between.
+_TURNS: Final = 5
 # Rows of which a child is looked for, to see that the vector store is still the one that the ledger tells of.
 _SAMPLE: Final = 8
 
@@ -73,34 +86,60 @@ class _Children(NamedTuple):
     def ids(self) -> list[str]:
         return [str(document.id) for document in self.documents]
 
-    def item(self, ids: Sequence[str], state: str) -> Item:
-        key, source = self.identity
-        version = state if state == _PENDING else f"{state}:{len(ids)}"
-        return Item(self.row, {"parent": key, "children": list(ids)}, source, version)
+    def item(self, ids: Sequence[str], label: str) -> Item:
+        return _row_item(self.row, self.identity, ids, label)
 
 
 @dataclass
 class _Known:
-    """What the ledger says of the parents in question. Ids are by the name of their parent.
+    """What the ledger says of the parents in question, and what this turn made of it.
 
     Attributes:
         wanted: the rows that are to be, with the parents that they stand for.
         live: those of them whose children are all in the vector store, with their number.
         doomed: the rows that are not to be.
-        sure: children that are in the vector store.
-        doubtful: children that may be.
-        leftover: the ids of wanted rows that are pending, by row.
-        kept: children that belong to wanted rows.
+        labels: the label that each row has, as far as this run knows.
+        mark: what the labels of the rows bear that this turn wrote.
+        ids: the children of rows that were looked up or written, by row.
+        unsure: the rows among them whose children may be in the vector store, or not.
+        made: the rows that this turn made live.
+        contested: another run changed one of these rows meanwhile.
     """
 
     wanted: dict[str, Identity]
     live: dict[str, int]
     doomed: list[Entry]
-    replacing: list[str]
-    sure: dict[str, set[str]] = field(default_factory=dict)
-    doubtful: dict[str, set[str]] = field(default_factory=dict)
-    leftover: dict[str, list[str]] = field(default_factory=dict)
-    kept: dict[str, set[str]] = field(default_factory=dict)
+    labels: dict[str, str | None]
+    mark: str = field(default_factory=lambda: secrets.token_hex(8))
+    ids: dict[str, list[str]] = field(default_factory=dict)
+    unsure: set[str] = field(default_factory=set)
+    made: dict[str, str] = field(default_factory=dict)
+    contested: bool = False
+
+    @property
+    def pending(self) -> str:
+        """The label of the rows that are pending for this turn."""
+        return self.label(_PENDING, 0)
+
+    def label(self, state: str, number: int) -> str:
+        """A label of this turn for a row with so many children."""
+        return f"{state}:{number} by {self.mark}"
+
+    def children_by_name(self, rows: Iterable[str]) -> dict[str, set[str]]:
+        """The children of rows, together for each parent."""
+        found: dict[str, set[str]] = {}
+        for row in rows:
+            found.setdefault(_name_in(row), set()).update(self.ids.get(row, ()))
+        return found
+
+
+@dataclass
+class _Done:
+    """What the turns of a run did in the vector store."""
+
+    embedded: int = 0
+    spared: int = 0
+    removed: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,6 +152,9 @@ class Indexer:
         index: what the name of the ledger ends with.
         fingerprint: what the caller says of the settings, the embedding model for example.
         batch_size: parents whose children are embedded together.
+        source_id_key: the key of a child's metadata that holds the source of its parent; "" for none.
+        by_key_alone: who reads the parents knows only their keys.
+        show_progress: show a progress bar over the parents whose children are embedded.
     """
 
     vectors: VectorStore
@@ -124,6 +166,9 @@ class Indexer:
     index: str
     fingerprint: str
     batch_size: int
+    source_id_key: str
+    by_key_alone: bool = False
+    show_progress: bool = False
     _settings: str = field(init=False)
     _docs: DocShelf = field(init=False)
     _ledger: DocShelf = field(init=False)
@@ -134,7 +179,7 @@ class Indexer:
         object.__setattr__(self, "_settings", stable_digest(settings))
         object.__setattr__(self, "_docs", docs)
         ledger = docs.view(
-            f"{docs.collection}/{self.index}", content_types=(), on_corrupt="raise", hash_on="value", hash_exclude=()
+            f"{docs.collection}/{self.index}", content_types=(), on_corrupt="skip", hash_on="value", hash_exclude=()
         )
         object.__setattr__(self, "_ledger", ledger)
 
@@ -142,24 +187,31 @@ class Indexer:
 
     def add(self, documents: Iterable[Document], ids: Sequence[str] | None) -> Flow[RetrieverReport]:
         """Write documents and embed what of them is new or changed; nothing else is removed."""
+        self._check_vectors()
         parents = yield Compute(self._parents, documents, None, ids)
         report: Report = yield Call(self._docs, "conditional_mset", _items(parents))
-        wanted = yield from self._wanted(list(parents))
-        rows: list[Entry | None] = yield Call(self._ledger, "mget_entries", list(wanted), values=False)
-        standing = {row.key: row for row in rows if row is not None}
-        # Only a parent that was there can have other versions.
-        done = {identity for row, identity in wanted.items() if row in standing and _state(standing[row]) == _LIVE}
+        yield from self._warn_of_shared_keys(parents)
         ops = {(change.key, change.source): change.op for change in report}
-        older = {identity for identity, op in ops.items() if op == "UPD" or (op == "SKIP" and identity not in done)}
-        if older:
-            names = {_name(identity) for identity in older}
-            found = yield from self._rows({source for _, source in older}, "sources")
-            standing |= {row.key: row for row in found if _name_in(row.key) in names}
-        known = yield from self._known(wanted, list(standing.values()), reindex=False)
-        embedded, spared = yield from self._embed(known)
-        removed = yield from self._remove(known)
-        yield from self._forget(known)
-        return RetrieverReport(report.changes, embedded=embedded, spared=spared, removed=removed)
+
+        def look(*, again: bool) -> Flow[tuple[dict[str, Identity], list[Entry]]]:
+            wanted = yield from self._wanted(list(parents))
+            rows: list[Entry | None] = yield Call(self._ledger, "mget_entries", list(wanted), values=False)
+            standing = {row.key: row for row in rows if row is not None}
+            # Only a parent that was there can have other versions.
+            done = {identity for row, identity in wanted.items() if row in standing and _state(standing[row]) == _LIVE}
+            older = {
+                identity
+                for identity, op in ops.items()
+                if again or op == "UPD" or (op == "SKIP" and identity not in done)
+            }
+            if older:
+                names = {_name(identity) for identity in older}
+                found = yield from self._rows({source for _, source in older}, "sources")
+                standing |= {row.key: row for row in found if _name_in(row.key) in names}
+            return wanted, list(standing.values())
+
+        done = yield from self._follow(look, reindex=False)
+        return RetrieverReport(report.changes, embedded=done.embedded, spared=done.spared, removed=done.removed)
 
     def sync(
         self,
@@ -173,6 +225,7 @@ class Indexer:
         allow_mass_delete: bool = False,
     ) -> Flow[RetrieverReport]:
         """Make sources hold exactly these documents, and the vector store exactly their children."""
+        self._check_vectors()
         parents = yield Compute(self._parents, documents, source, ids)
         items = _items(parents)
         options: dict[str, Any] = {"scope": scope, "notes": notes_of(source)}
@@ -187,21 +240,62 @@ class Indexer:
         if dry_run:
             return (yield from self._foreseen(parents, plan, sources, scope, reindex=reindex))
         changes = yield from self._write(parents, plan)
-        wanted = yield from self._wanted(list(parents))
-        known = yield from self._known(wanted, (yield from self._rows(sources, scope)), reindex=reindex)
-        embedded, spared = yield from self._embed(known)
-        removed = yield from self._remove(known)
-        if plan.deleted:
+        yield from self._warn_of_shared_keys(parents)
+
+        def look(*, again: bool) -> Flow[tuple[dict[str, Identity], list[Entry]]]:
+            if again:  # whoever wrote it: the shelf is the truth
+                entries = yield from self._entries(self._docs, sources, scope)
+                named = {(entry.key, entry.source): entry.value_hash for entry in entries}
+                wanted = {self._row(identity, value_hash): identity for identity, value_hash in named.items()}
+            else:
+                wanted = yield from self._wanted(list(parents))
+            return wanted, (yield from self._rows(sources, scope))
+
+        def delete_parents(known: _Known) -> Flow[None]:
             done: Report = yield Call(self._docs, "sync", items, allow_mass_delete=True, **options)
-            changes += done.deleted
-        yield from self._forget(known)
-        return RetrieverReport(tuple(changes), embedded=embedded, spared=spared, removed=removed)
+            changes.extend(done.deleted)
+            known.contested |= bool(done.inserted or done.updated)
+
+        done = yield from self._follow(look, delete_parents if plan.deleted else None, reindex=reindex)
+        return RetrieverReport(tuple(changes), embedded=done.embedded, spared=done.spared, removed=done.removed)
 
     def delete_source(self, source: str) -> Flow[RetrieverReport]:
         """Delete a source with its documents and their children."""
         report = yield from self.sync([], source, allow_mass_delete=True)
         yield Call(self._docs, "delete_source", source)
         return report
+
+    def _follow(
+        self,
+        look: Callable[..., Flow[tuple[dict[str, Identity], list[Entry]]]],
+        delete_parents: Callable[[_Known], Flow[None]] | None = None,
+        *,
+        reindex: bool,
+    ) -> Flow[_Done]:
+        """Bring the vector store to what is wanted; again, where another run came between.
+
+        Args:
+            look: the rows that are wanted, with their parents, and the rows that are there; `again` after another run
+                came between.
+            delete_parents: done once, when their children are gone and before their rows are.
+        """
+        done = _Done()
+        for turn in range(_TURNS):
+            wanted, rows = yield from look(again=turn > 0)
+            known = yield from self._known(wanted, rows, reindex=reindex and not turn)
+            embedded, spared = yield from self._embed(known)
+            # What an earlier turn embedded stands there now.
+            done.spared = max(0, spared - done.embedded)
+            done.embedded += embedded
+            done.removed += yield from self._remove(known)
+            if delete_parents is not None and not turn:
+                yield from delete_parents(known)
+            yield from self._forget(known)
+            if not known.contested:
+                break
+            # Whoever came between may have removed what this turn took for there.
+            yield from self._relabel(known, dict.fromkeys(known.made, known.pending))
+        return done
 
     # Parents
 
@@ -247,6 +341,45 @@ class Indexer:
             ops = {(change.key, change.source): change for change in written}
         return [ops.get((change.key, change.source), change) for change in plan if change.op != "DEL"]
 
+    def _warn_of_shared_keys(self, parents: dict[Identity, Document]) -> Flow[None]:
+        """Warn of parents that their reader cannot tell from those of other sources."""
+        if not self.by_key_alone or not parents:
+            return
+        once = {key: Item(key, document, source) for (key, source), document in parents.items()}
+        plan: Report = yield Call(self._docs, "conditional_mset", list(once.values()), move=True, dry_run=True)
+        if plan.deleted:
+            key, _, source = plan.deleted[0]
+            warnings.warn(
+                f"{len(plan.deleted):,} parents stand in another source too, as {key!r:.60} does in {source!r:.60}: a "
+                "retriever of langchain-classic reads by id alone, and answers with the one written last; give ids "
+                "that differ in all sources, or use langchain_docshelf.ParentDocumentRetriever",
+                stacklevel=2,
+            )
+
+    def _check_vectors(self) -> None:
+        kind = type(self.vectors)
+        if kind.delete is VectorStore.delete and kind.adelete is VectorStore.adelete:
+            raise ConfigurationError(
+                f"a {kind.__name__} cannot delete, so stale children would stay in it; use another"
+            )
+
+    def parents_of(self, children: Iterable[Document]) -> Flow[list[Document]]:
+        """The parents of children that were found, the best first, each once."""
+        metadata = [child.metadata for child in children if self.id_key in child.metadata]
+        # A child that others put there does not tell its parent's source.
+        places = list(dict.fromkeys((one[self.id_key], one.get(self.source_id_key)) for one in metadata))
+        found: dict[tuple[str, str | None], Entry] = {}
+        named = [(key, source) for key, source in places if source is not None]
+        if named:
+            standing = yield from self._standing(named, values=True)
+            found.update({(key, source): entry for (key, source), entry in standing.items()})
+        alone = [key for key, source in places if source is None]
+        if alone:
+            entries: list[Entry | None] = yield Call(self._docs, "mget_entries", alone)
+            found |= {(key, None): entry for key, entry in zip(alone, entries, strict=True) if entry is not None}
+        documents = self.store.documents_of([found.get(place) for place in places])
+        return [document for document in documents if document is not None]
+
     def _standing(self, identities: Sequence[Identity], *, values: bool) -> Flow[dict[Identity, Entry]]:
         """The entries of parents that are there."""
         found: dict[Identity, Entry] = {}
@@ -275,40 +408,60 @@ class Indexer:
 
     def _rows(self, sources: set[str], scope: Scope) -> Flow[list[Entry]]:
         """The rows of some sources, or all."""
+        return (yield from self._entries(self._ledger, sources, scope))
+
+    def _entries(self, shelf: DocShelf, sources: set[str], scope: Scope) -> Flow[list[Entry]]:
+        """The entries of some sources, or all, without their values."""
         if scope == "collection":
-            everything: list[Entry] = yield Call(self._ledger, "yield_entries", values=False)
+            everything: list[Entry] = yield Call(shelf, "yield_entries", values=False)
             return everything
-        by_source: list[list[Entry]] = yield Call(self._ledger, "source_entries", sorted(sources), values=False)
-        return [row for rows in by_source for row in rows]
+        by_source: list[list[Entry]] = yield Call(shelf, "source_entries", sorted(sources), values=False)
+        return [entry for entries in by_source for entry in entries]
+
+    def _relabel(self, known: _Known, labels: Mapping[str, str]) -> Flow[set[str]]:
+        """Give rows other labels, those that still have the ones that are known; which these are."""
+        expected = {row: known.labels.get(row) or "" for row in labels}
+        if not labels:
+            return set()
+        report: Report = yield Call(self._ledger, "set_versions", labels, expected=expected)
+        done = {change.key for change in report if change.op == "UPD"}
+        known.labels.update({row: labels[row] for row in done})
+        known.contested |= len(done) < len(labels)
+        return done
 
     def _known(self, wanted: dict[str, Identity], rows: Sequence[Entry], *, reindex: bool) -> Flow[_Known]:
+        strays = [row.key for row in rows if row.version is None]
+        if strays:  # of no run
+            yield Call(self._ledger, "mdelete", strays)
+            rows = [row for row in rows if row.version is not None]
+        known = _Known(
+            wanted, {}, [row for row in rows if row.key not in wanted], {row.key: row.version for row in rows}
+        )
         doubted = reindex or (yield from self._is_lost(rows))
         if doubted:
             # Written down first, and for all sources: who comes after a crash, or for another, may see no gap.
             every: list[Entry] = yield Call(self._ledger, "yield_entries", values=False)
-            live_rows = [row.key for row in every if _state(row) != _PENDING]
-            yield Call(self._ledger, "set_versions", dict.fromkeys(live_rows, _PENDING))
-        live = {row.key: _number(row) for row in rows if row.key in wanted and _state(row) != _PENDING and not doubted}
-        doomed = [row for row in rows if row.key not in wanted]
-        replacing = [row.key for row in rows if row.key in live and _state(row) == _REPLACING]
-        known = _Known(wanted, live, doomed, replacing)
-        names = {_name_in(row.key) for row in doomed}
-        pending = [row.key for row in rows if row.key in wanted and row.key not in live]
-        beside = [row for row in live if _name_in(row) in names]
-        looked_up = [row.key for row in doomed] + pending + beside
+            known.labels |= {row.key: row.version for row in every}
+            yield from self._relabel(known, {row.key: known.pending for row in every if _state(row) != _PENDING})
+        known.live = {
+            row.key: _number(row) for row in rows if row.key in wanted and _state(row) != _PENDING and not doubted
+        }
+        names = {_name_in(row.key) for row in known.doomed}
+        pending = [row.key for row in rows if row.key in wanted and row.key not in known.live]
+        beside = [row for row in known.live if _name_in(row) in names]
+        looked_up = [row.key for row in known.doomed] + pending + beside
         entries: list[Entry | None] = yield Call(self._ledger, "mget_entries", looked_up)
-        for entry in entries:
-            if entry is None:
-                continue
-            name, ids = _name_in(entry.key), entry.value["children"]
-            if entry.key in live:
-                known.kept.setdefault(name, set()).update(ids)
-            elif doubted or _state(entry) == _PENDING:
-                known.doubtful.setdefault(name, set()).update(ids)
-                if entry.key in wanted:
-                    known.leftover[entry.key] = ids
-            else:
-                known.sure.setdefault(name, set()).update(ids)
+        unreadable = []
+        for row, entry in zip(looked_up, entries, strict=True):
+            if entry is not None and entry.value is not None:
+                known.ids[row] = entry.value["children"]
+                if doubted or _state(entry) == _PENDING:
+                    known.unsure.add(row)
+            elif row in wanted:
+                known.live.pop(row, None)
+                unreadable.append(row)
+        if unreadable:  # to be written anew
+            yield Call(self._ledger, "mdelete", unreadable)
         return known
 
     # The vector store
@@ -320,7 +473,7 @@ class Indexer:
             return False
         sample = held[:: -(-len(held) // _SAMPLE)]
         entries: list[Entry | None] = yield Call(self._ledger, "mget_entries", sample)
-        ids = {entry.value["children"][0] for entry in entries if entry is not None}
+        ids = {entry.value["children"][0] for entry in entries if entry is not None and entry.value is not None}
         found = yield from self._found(sorted(ids))
         return found is not None and not ids <= found
 
@@ -328,41 +481,66 @@ class Indexer:
         """Bring the children of wanted rows into the vector store; how many were embedded, and how many spared."""
         embedded, spared = 0, sum(known.live.values())
         superseded = {_name_in(row.key) for row in known.doomed}
+        sure = known.children_by_name(row for row in known.ids if row not in known.unsure)
+        doubtful = known.children_by_name(known.unsure)
         missing = [identity for row, identity in known.wanted.items() if row not in known.live]
-        for start in range(0, len(missing), self.batch_size):
-            entries = yield from self._standing(missing[start : start + self.batch_size], values=True)
-            batch: list[_Children] = yield Compute(self._split, entries)
-            gone = {children.row: _without(known.leftover.get(children.row, []), children.ids) for children in batch}
-            pending = [children.item([*children.ids, *gone[children.row]], _PENDING) for children in batch]
-            yield Call(self._ledger, "conditional_mset", pending)
-            there = yield from self._present(known, batch)
-            adding = [child for children in batch for child in children.documents if child.id not in there]
-            if adding:
-                yield Call(self.vectors, "add_documents", adding, ids=[str(child.id) for child in adding])
-            yield from self._delete([child for ids in gone.values() for child in ids], sure=False)
-            live = []
-            for children in batch:
-                name = _name(children.identity)
-                known.kept.setdefault(name, set()).update(children.ids)
-                state = _REPLACING if name in superseded else _LIVE
-                if state == _REPLACING:
-                    known.replacing.append(children.row)
-                known.live[children.row] = len(children.ids)
-                live.append(children.item(children.ids, state))
-            yield Call(self._ledger, "conditional_mset", live)
-            embedded += len(adding)
-            spared += sum(len(children.ids) for children in batch) - len(adding)
+        with tqdm(total=len(missing), desc="embedding", unit="document", disable=not self.show_progress) as bar:
+            for start in range(0, len(missing), self.batch_size):
+                part = missing[start : start + self.batch_size]
+                entries = yield from self._standing(part, values=True)
+                split: list[_Children] = yield Compute(self._split, entries)
+                # A parent may have been written anew since it was looked at.
+                batch = [children for children in split if children.row in known.wanted]
+                known.contested |= len(batch) < len(split)
+                gone = {children.row: _without(known.ids.get(children.row, []), children.ids) for children in batch}
+                pending = [children.item([*children.ids, *gone[children.row]], known.pending) for children in batch]
+                yield Call(self._ledger, "conditional_mset", pending)
+                there = yield from self._present(batch, sure, doubtful)
+                adding = [child for children in batch for child in children.documents if child.id not in there]
+                if adding:
+                    yield Call(self.vectors, "add_documents", adding, ids=[str(child.id) for child in adding])
+                yield from self._delete([child for ids in gone.values() for child in ids], sure=False)
+                labels = {}
+                for children in batch:
+                    state = _REPLACING if _name_in(children.row) in superseded else _LIVE
+                    labels[children.row] = known.label(state, len(children.ids))
+                    known.labels[children.row] = known.pending
+                made = yield from self._relabel(known, labels)
+                # What another run took or deleted meanwhile has to be known of, now that its children are in.
+                lost = [item for children, item in zip(batch, pending, strict=True) if children.row not in made]
+                trimmed = [
+                    children.item(children.ids, labels[children.row])
+                    for children in batch
+                    if children.row in made and gone[children.row]
+                ]
+                if lost or trimmed:
+                    yield Call(self._ledger, "conditional_mset", lost + trimmed)
+                for children in batch:
+                    known.ids[children.row] = children.ids
+                    known.live[children.row] = len(children.ids)
+                known.made.update({row: labels[row] for row in made})
+                embedded += len(adding)
+                spared += sum(len(children.ids) for children in batch) - len(adding)
+                bar.update(len(part))
         return embedded, spared
 
     def _remove(self, known: _Known) -> Flow[int]:
-        """Remove the children of doomed rows from the vector store, but for those that a wanted row has too."""
-        live = {row.key: _PENDING for row in known.doomed if _state(row) != _PENDING}
-        if live:
-            yield Call(self._ledger, "set_versions", live)
-        names = {_name_in(row.key) for row in known.doomed}
+        """Remove the children of doomed rows from the vector store, but for those that another row has too."""
+        live = {row.key: known.pending for row in known.doomed if known.labels[row.key] != known.pending}
+        taken = yield from self._relabel(known, live)
+        lost = {row for row in live if row not in taken}
+        known.doomed = [row for row in known.doomed if row.key not in lost]
+        kept = known.children_by_name([*known.live, *lost])
         sure, doubtful = (
-            [child for name in sorted(names) for child in sorted(of.get(name, set()) - known.kept.get(name, set()))]
-            for of in (known.sure, known.doubtful)
+            [
+                child
+                for name, children in sorted(known.children_by_name(rows).items())
+                for child in sorted(children - kept.get(name, set()))
+            ]
+            for rows in (
+                [row.key for row in known.doomed if row.key not in known.unsure],
+                [row.key for row in known.doomed if row.key in known.unsure],
+            )
         )
         removed: int = yield from self._delete(sure, sure=True)
         removed += yield from self._delete(_without(doubtful, sure), sure=False)
@@ -370,20 +548,52 @@ class Indexer:
 
     def _forget(self, known: _Known) -> Flow[None]:
         """Delete doomed rows, whose children are gone."""
-        if known.doomed:
-            yield Call(self._ledger, "mdelete", [row.key for row in known.doomed])
-        if known.replacing:
-            yield Call(self._ledger, "set_versions", {row: f"{_LIVE}:{known.live[row]}" for row in known.replacing})
+        yield from self._keep_known(known)
+        doomed = {row.key: known.pending for row in known.doomed}
+        if doomed:
+            report: Report = yield Call(self._ledger, "mdelete", list(doomed), expected=doomed)
+            yield from self._doubt(known, set(doomed) - {change.key for change in report})
+        replacing = [row for row in known.live if (known.labels.get(row) or "").partition(":")[0] == _REPLACING]
+        yield from self._relabel(known, {row: known.label(_LIVE, known.live[row]) for row in replacing})
 
-    def _present(self, known: _Known, batch: Sequence[_Children]) -> Flow[set[str]]:
-        """Those of the children that the vector store holds."""
+    def _doubt(self, known: _Known, rows: set[str]) -> Flow[None]:
+        """Make rows pending that another run wanted while this one removed their children."""
+        for _ in range(_TURNS):
+            if not rows:
+                return
+            known.contested = True
+            entries: list[Entry | None] = yield Call(self._ledger, "mget_entries", sorted(rows), values=False)
+            known.labels |= {entry.key: entry.version for entry in entries if entry is not None}
+            there = {entry.key: known.pending for entry in entries if entry is not None}
+            rows = there.keys() - (yield from self._relabel(known, there))
+
+    def _keep_known(self, known: _Known) -> Flow[None]:
+        """See that the children of doomed rows that were kept are those of a row that is still there."""
+        doomed = known.children_by_name(row.key for row in known.doomed)
+        keeping = [row for row in known.live if doomed.get(_name_in(row), set()).intersection(known.ids.get(row, ()))]
+        if keeping:
+            rows: list[Entry | None] = yield Call(self._ledger, "mget_entries", keeping, values=False)
+            lost = [row for row, entry in zip(keeping, rows, strict=True) if entry is None]
+            if lost:
+                items = [_row_item(row, known.wanted[row], known.ids[row], known.pending) for row in lost]
+                yield Call(self._ledger, "conditional_mset", items)
+                known.contested = True
+
+    def _present(
+        self, batch: Sequence[_Children], sure: Mapping[str, set[str]], doubtful: Mapping[str, set[str]]
+    ) -> Flow[set[str]]:
+        """Those of the children that the vector store holds.
+
+        Args:
+            sure, doubtful: those that are there, and those that may be, by the names of their parents.
+        """
         there: set[str] = set()
         asked: list[str] = []
         for children in batch:
-            name = _name(children.identity)
-            sure, doubtful = known.sure.get(name, set()), known.doubtful.get(name, set())
-            there |= sure.intersection(children.ids)
-            asked += [child for child in children.ids if child in doubtful and child not in sure]
+            name = _name_in(children.row)
+            known, unknown = sure.get(name, set()), doubtful.get(name, set())
+            there |= known.intersection(children.ids)
+            asked += [child for child in children.ids if child in unknown and child not in known]
         # Where it cannot be told they are added again: that replaces them.
         return there | ((yield from self._found(asked)) or set())
 
@@ -408,8 +618,11 @@ class Indexer:
             documents: list[Document] = yield Call(self.vectors, "get_by_ids", list(ids))
         except NotImplementedError:
             return None
-        found = {document.id for document in documents}
-        return None if None in found else {str(child) for child in found}
+        # Qdrant's has no ids, but what it made of them among the metadata.
+        found = {document.id or document.metadata.get("_id") for document in documents}
+        if None in found:
+            return set(ids) if len(documents) == len(set(ids)) else None
+        return {str(child) for child in found}
 
     def _split(self, entries: dict[Identity, Entry]) -> list[_Children]:
         """The children of stored parents."""
@@ -421,16 +634,20 @@ class Indexer:
 
     def _children_of(self, identity: Identity, entry: Entry) -> list[Document]:
         key, source = identity
-        value_hash = (entry.value_hash or b"").hex()
         children = []
-        for position, piece in enumerate(self._pieces(entry.value)):
+        seen: Counter[str] = Counter()
+        for piece in self._pieces(entry.value):
             metadata = dict(piece.metadata)
             if self.child_metadata_fields is not None:
                 metadata = {name: metadata[name] for name in self.child_metadata_fields if name in metadata}
             metadata[self.id_key] = key
-            # The same parent, text and metadata under other settings is the same child: it is not embedded again.
-            parts = (source, key, value_hash, self.fingerprint, position, piece.page_content, described(metadata))
-            child_id = stable_uuid("child", *parts)
+            if self.source_id_key:
+                metadata[self.source_id_key] = source
+            # The same text and metadata in another version of the parent, or under other settings, is the same child:
+            # it is not embedded again.
+            told = stable_digest(source, key, self.fingerprint, piece.page_content, _told(metadata, entry))
+            child_id = stable_uuid("child", told, seen[told])
+            seen[told] += 1
             children.append(Document(id=child_id, page_content=piece.page_content, metadata=metadata))
         return children
 
@@ -438,7 +655,13 @@ class Indexer:
         splitter = self.child_splitter
         if splitter is None:
             return [parent]
-        return splitter.split_documents([parent]) if isinstance(splitter, TextSplitter) else splitter(parent)
+        if isinstance(splitter, TextSplitter):
+            return splitter.split_documents([parent])
+        pieces = list(splitter(parent))
+        for piece in pieces:
+            if not isinstance(piece, Document):
+                raise ArgumentTypeError(f"the child_splitter gave a {type(piece).__name__}; it has to give Documents")
+        return pieces
 
     def _foreseen(
         self, parents: dict[Identity, Document], plan: Report, sources: set[str], scope: Scope, *, reindex: bool
@@ -459,10 +682,25 @@ class Indexer:
 
 
 def _check_arguments(documents: Any, source: Any) -> None:
-    if not isinstance(documents, Iterable):
+    if not isinstance(documents, Iterable) or isinstance(documents, Document):
         raise ArgumentTypeError(f"documents is a {type(documents).__name__}; give an iterable of documents")
     if source is not None and not isinstance(source, str):
         raise ArgumentTypeError(f"source is a {type(source).__name__}; give text")
+
+
+def _told(metadata: dict[str, Any], parent: Entry) -> Any:
+    """What tells the metadata of a child from others, alike in every process."""
+    try:
+        return canonical_bytes(metadata).decode("utf-8", "surrogatepass")
+    except UnsupportedValueError:
+        # A splitter of the caller's put something there that is seen in part only: then all of the parent counts.
+        return [described(metadata), (parent.value_hash or b"").hex()]
+
+
+def _row_item(row: str, identity: Identity, ids: Sequence[str], label: str) -> Item:
+    """A row of the ledger as it is written."""
+    key, source = identity
+    return Item(row, {"parent": key, "children": list(ids)}, source, label)
 
 
 def _items(parents: dict[Identity, Document]) -> list[Item]:
@@ -488,7 +726,7 @@ def _state(row: Entry) -> str:
 
 def _number(row: Entry) -> int:
     """The children of a row that is not pending."""
-    number = (row.version or "").partition(":")[2]
+    number = (row.version or "").partition(":")[2].partition(" ")[0]
     return int(number) if number.isdigit() else 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_core.documents import Document
 from langchain_core.stores import BaseStore
 
-from docshelf import Op, Report, canonical_bytes
+from docshelf import ConfigurationError, Op, Report, canonical_bytes
 from langchain_docshelf.base import ShelfOptions, ShelfStore, Url, notes_of
 from langchain_docshelf.documents import document_content_types, dump_document
 
@@ -29,10 +29,13 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
 
     Args:
         conninfo: as `url` for `docshelf.DocShelf`; sync and async calls both work on it; None beside `engine=` or
-            `async_engine=`.
+            `async_engine=` only.
         collection_name: the named set of entries.
         document_types: your own subclasses of Document, to come back as such.
         options: as for `docshelf.DocShelf`.
+
+    Raises:
+        ConfigurationError: as `docshelf.DocShelf`, and where nothing says which database.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
         document_types: Iterable[type[Document]] = (),
         **options: Unpack[ShelfOptions],
     ) -> None:
+        if conninfo is None and options.get("engine") is None and options.get("async_engine") is None:
+            raise ConfigurationError("conninfo is None; give a URL, the path of an SQLite file, or engine=")
         content_types = document_content_types(document_types)
         self._open(conninfo, collection_name, None, options, default=collection_name, content_types=content_types)
         self.conninfo = conninfo
@@ -103,26 +108,26 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
 
     # Writing
 
-    def set(self, key: str, value: Any, filename: str = "") -> None:
+    def set(self, key: str, value: Any, filename: str | None = "") -> None:
         """Write a value if it differs from what stands."""
-        self._shelf.set(key, value, source=filename)
+        self._shelf.set(key, value, source=filename or "")
 
-    async def aset(self, key: str, value: Any, filename: str = "") -> None:
+    async def aset(self, key: str, value: Any, filename: str | None = "") -> None:
         """As `set`."""
-        await self._shelf.aset(key, value, source=filename)
+        await self._shelf.aset(key, value, source=filename or "")
 
-    def mset(self, key_value_pairs: Pairs, filename: str = "") -> None:
+    def mset(self, key_value_pairs: Pairs, filename: str | None = "") -> None:
         """Write those of the values that differ from what stands, in one transaction.
 
         Args:
             key_value_pairs: (key, value) or (key, value, filename), or a mapping of keys to values.
-            filename: the file of pairs that name none.
+            filename: the file of pairs that name none; None is "".
         """
-        self._shelf.mset(key_value_pairs, source=filename)
+        self._shelf.mset(key_value_pairs, source=filename or "")
 
-    async def amset(self, key_value_pairs: Pairs, filename: str = "") -> None:
+    async def amset(self, key_value_pairs: Pairs, filename: str | None = "") -> None:
         """As `mset`."""
-        await self._shelf.amset(key_value_pairs, source=filename)
+        await self._shelf.amset(key_value_pairs, source=filename or "")
 
     def mdelete(self, keys: Sequence[str], filename: str | None = None) -> None:
         """Delete the values of keys, of one file if it is given, else of all."""
@@ -132,13 +137,13 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
         """As `mdelete`."""
         await self._shelf.amdelete(keys, source=filename)
 
-    def conditional_set(self, key: str, value: Any, filename: str = "") -> tuple[str, Op]:
+    def conditional_set(self, key: str, value: Any, filename: str | None = "") -> tuple[str, Op]:
         """Write a value if its hash differs from that of what stands; gives (key, "INS" | "UPD" | "SKIP")."""
-        return self._shelf.conditional_set(key, value, source=filename)
+        return self._shelf.conditional_set(key, value, source=filename or "")
 
-    async def aconditional_set(self, key: str, value: Any, filename: str = "") -> tuple[str, Op]:
+    async def aconditional_set(self, key: str, value: Any, filename: str | None = "") -> tuple[str, Op]:
         """As `conditional_set`."""
-        return await self._shelf.aconditional_set(key, value, source=filename)
+        return await self._shelf.aconditional_set(key, value, source=filename or "")
 
     def conditional_mset(
         self,

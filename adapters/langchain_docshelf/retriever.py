@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
 from langchain_text_splitters import TextSplitter
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from langchain_docshelf.flow import aperform, perform
 from langchain_docshelf.indexing import ChildSplitter, Indexer, Scope
@@ -43,6 +43,10 @@ class ParentDocumentRetriever(BaseRetriever):
     id_key: str = "doc_id"
     """The key of a child's metadata that holds the key of its parent."""
 
+    source_id_key: str = "doc_source"
+    """The key of a child's metadata that holds the source of its parent, by which it is told from a parent of another
+    source with the same key. "" leaves it out."""
+
     child_metadata_fields: Sequence[str] | None = None
     """What of a parent's metadata its children have; None is all."""
 
@@ -63,21 +67,29 @@ class ParentDocumentRetriever(BaseRetriever):
     batch_size: int = Field(default=100, ge=1)
     """Parents whose children are embedded in one go, and are done for good when that is through."""
 
-    def add_documents(self, documents: Iterable[Document], ids: Sequence[str] | None = None) -> RetrieverReport:
+    # Somebody else reads the parents, and knows only their keys.
+    _by_key_alone: bool = PrivateAttr(False)
+
+    def add_documents(
+        self, documents: Iterable[Document], ids: Sequence[str] | None = None, *, show_progress: bool = False
+    ) -> RetrieverReport:
         """Write documents, and embed those that are new or changed. Others stay.
 
         Args:
             documents: the documents. Their sources are what the docstore takes them to be.
             ids: keys for the parents, one each.
+            show_progress: show a progress bar over the parents whose children are embedded.
 
         Raises:
             As `DocShelfStore.mset`, before anything is written; and what the vector store raises.
         """
-        return perform(self._indexer.add(documents, ids))
+        return perform(self._indexer(show_progress=show_progress).add(documents, ids))
 
-    async def aadd_documents(self, documents: Iterable[Document], ids: Sequence[str] | None = None) -> RetrieverReport:
+    async def aadd_documents(
+        self, documents: Iterable[Document], ids: Sequence[str] | None = None, *, show_progress: bool = False
+    ) -> RetrieverReport:
         """As `add_documents`."""
-        return await aperform(self._indexer.add(documents, ids))
+        return await aperform(self._indexer(show_progress=show_progress).add(documents, ids))
 
     def sync(
         self,
@@ -89,6 +101,7 @@ class ParentDocumentRetriever(BaseRetriever):
         dry_run: bool = False,
         reindex: bool = False,
         allow_mass_delete: bool = False,
+        show_progress: bool = False,
     ) -> RetrieverReport:
         """Make sources hold exactly these documents, and the vector store exactly their children.
 
@@ -104,13 +117,15 @@ class ParentDocumentRetriever(BaseRetriever):
                 of them where it does not tell (`get_by_ids`). A vector store that tells and was made anew is noticed
                 without this.
             allow_mass_delete: delete all that stands even if there is nothing in its place.
+            show_progress: show a progress bar over the parents whose children are embedded.
 
         Raises:
             MassDeleteError: that was not allowed; nothing was written.
+            ConfigurationError: the vector store cannot delete; nothing was written.
             As `add_documents` otherwise.
         """
         return perform(
-            self._indexer.sync(
+            self._indexer(show_progress=show_progress).sync(
                 documents,
                 source,
                 ids=ids,
@@ -131,10 +146,11 @@ class ParentDocumentRetriever(BaseRetriever):
         dry_run: bool = False,
         reindex: bool = False,
         allow_mass_delete: bool = False,
+        show_progress: bool = False,
     ) -> RetrieverReport:
         """As `sync`."""
         return await aperform(
-            self._indexer.sync(
+            self._indexer(show_progress=show_progress).sync(
                 documents,
                 source,
                 ids=ids,
@@ -147,30 +163,25 @@ class ParentDocumentRetriever(BaseRetriever):
 
     def delete_source(self, source: str) -> RetrieverReport:
         """Delete a source with its documents and their children."""
-        return perform(self._indexer.delete_source(source))
+        return perform(self._indexer().delete_source(source))
 
     async def adelete_source(self, source: str) -> RetrieverReport:
         """As `delete_source`."""
-        return await aperform(self._indexer.delete_source(source))
+        return await aperform(self._indexer().delete_source(source))
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
         children = self.vectorstore.search(query, self.search_type, **{**self.search_kwargs, **kwargs})
-        return _present(self.docstore.mget(self._parents_of(children)))
+        return perform(self._indexer().parents_of(children))
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
         children = await self.vectorstore.asearch(query, self.search_type, **{**self.search_kwargs, **kwargs})
-        return _present(await self.docstore.amget(self._parents_of(children)))
+        return await aperform(self._indexer().parents_of(children))
 
-    def _parents_of(self, children: Iterable[Document]) -> list[str]:
-        """The keys of parents, the best first, each once."""
-        return list(dict.fromkeys(c.metadata[self.id_key] for c in children if self.id_key in c.metadata))
-
-    @property
-    def _indexer(self) -> Indexer:
+    def _indexer(self, *, show_progress: bool = False) -> Indexer:
         return Indexer(
             self.vectorstore,
             self.docstore,
@@ -181,8 +192,7 @@ class ParentDocumentRetriever(BaseRetriever):
             index=self.index,
             fingerprint=self.fingerprint,
             batch_size=self.batch_size,
+            source_id_key=self.source_id_key,
+            by_key_alone=self._by_key_alone,
+            show_progress=show_progress,
         )
-
-
-def _present(documents: Iterable[Document | None]) -> list[Document]:
-    return [document for document in documents if document is not None]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_core.documents import Document
 from langchain_core.stores import BaseStore
 
-from docshelf import ArgumentTypeError, DocShelf, Item, Report, SourceNote
+from docshelf import ArgumentTypeError, DocShelf, Entry, Item, Report, SourceNote
 from langchain_docshelf.base import ShelfOptions, ShelfStore, Url, are_of, kept, notes_of
 from langchain_docshelf.byte_keys import fits_scan, is_folded, scan_prefix, stored_item, unfolded
 from langchain_docshelf.documents import SourceKey, check_document, document_content_types, source_of
@@ -206,6 +206,14 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
     async def adelete_source(self, source: str) -> Report:
         """As `delete_source`."""
         return await self._shelf.adelete_source(source)
+
+    def documents_of(self, entries: Iterable[Entry | None]) -> list[Document | None]:
+        """The documents of entries of `shelf`, None for each that is missing.
+
+        Raises:
+            CorruptEntryError: an entry holds something else, under `on_corrupt="raise"`.
+        """
+        return self._of_kind(entries, Document)
 
     def _items(self, pairs: Documents, source: str | None) -> Iterator[tuple[str, Document, str]]:
         source_of = self.source_of

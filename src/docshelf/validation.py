@@ -82,8 +82,9 @@ def check_items(items: Iterable[Any], source: str, first: int = 0) -> Iterator[C
         elif size == 4:
             key, value, given, version = pair
         else:
+            of = f" of {size}" if size else ""
             raise ArgumentTypeError(
-                f"item {position} is a {type(pair).__name__}; each item is a tuple (key, value), an Item, "
+                f"item {position} is a {type(pair).__name__}{of}; each item is a tuple (key, value), an Item, "
                 "or the whole is a mapping of keys to values"
             )
         key = check_key(key)

@@ -361,3 +361,15 @@ class TestSyncParentDocuments:
         with pytest.raises(ConfigurationError, match=f"is a {kind}; give it docstore=DocShelfStore"):
             synced(byte_store, retriever, FRUITS)
         assert vectors.children == {}
+
+
+def test_an_id_that_stands_in_two_sources_gives_a_warning(store: Twin, recwarn: pytest.WarningsRecorder) -> None:
+    retriever = classic(store.of, Vectors())
+    first = Document(id="page 0", page_content="Apples", metadata={"source": "fruit.md"})
+    synced(store, retriever, [first])
+    synced(store, retriever, [first, Document(id="page 1", page_content="Pears", metadata={"source": "fruit.md"})])
+    assert not recwarn.list
+    with pytest.warns(
+        UserWarning, match=r"'page 0' does in 'fruit.md': a retriever of langchain-classic reads by id alone"
+    ):
+        synced(store, retriever, [Document(id="page 0", page_content="Cars", metadata={"source": "cars.md"})])

@@ -72,7 +72,10 @@ def state(retriever: ParentDocumentRetriever) -> Any:
     assert isinstance(retriever.vectorstore, Vectors)
     return (
         sorted((e.key, e.source, str(e.value)) for e in shelf.yield_entries()),
-        sorted((e.key, e.source, e.version, str(e.value)) for e in ledger_of(retriever).yield_entries()),
+        # Without the marks of the runs that wrote them.
+        sorted(
+            (e.key, e.source, str(e.version).split()[0], str(e.value)) for e in ledger_of(retriever).yield_entries()
+        ),
         retriever.vectorstore.children,
     )
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.vectorstores import VectorStore
 from langchain_text_splitters import CharacterTextSplitter, RecursiveCharacterTextSplitter
 
-from docshelf import ArgumentTypeError, ArgumentValueError, DocShelfError, MassDeleteError, UnsupportedValueError
+from docshelf import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    ConfigurationError,
+    DocShelfError,
+    MassDeleteError,
+    UnsupportedValueError,
+)
 from langchain_docshelf import DocShelfStore, ParentDocumentRetriever, RetrieverReport
 from tests.conftest import Location
 from tests.langchain.twins import Twin, page
@@ -194,8 +202,8 @@ class TestSync:
         [key] = list(retriever.of.docstore.yield_keys())
         assert key == "124ed4e3-7453-5545-8b5f-77e92d320a05"
         assert sorted(vectors.children) == [
-            "c7cab7e0-be97-5cd3-baf3-ac60e522de1b",
-            "c8738e7b-ff90-5ab3-bb13-c71331d0dda4",
+            "0e7d4c48-ed16-5c63-b122-39afa7fa3fa6",
+            "e1985770-e76b-5624-b16a-a823034c1547",
         ]
 
 
@@ -221,7 +229,7 @@ class TestSettings:
         retriever = new_retriever(child_metadata_fields=["n", "missing"], id_key="parent")
         retriever.sync([page(text("a", 1), "s", n=1, m=2)])
         [key] = list(retriever.of.docstore.yield_keys())
-        assert list(vectors.children.values()) == [("a part 000", {"n": 1, "parent": key})]
+        assert list(vectors.children.values()) == [("a part 000", {"n": 1, "parent": key, "doc_source": "s"})]
 
     def test_a_function_may_make_the_children(self, new_retriever: Callable[..., Twin], vectors: Vectors) -> None:
         retriever = new_retriever(child_splitter=lambda parent: [page("summary"), page("question")])
@@ -388,3 +396,134 @@ class TestReport:
 
     def test_its_repr_is_one_line(self) -> None:
         assert repr(self.REPORT) == "<RetrieverReport INS=0 UPD=0 SKIP=0 DEL=0 embedded=1200 spared=3 removed=2>"
+
+
+class TestSources:
+    """The same key in two sources is two parents."""
+
+    def test_a_child_leads_to_the_parent_of_its_own_source(self, retriever: Twin) -> None:
+        fruit = Document(id="page 0", page_content="Apples are red", metadata={"source": "fruit.md"})
+        cars = Document(id="page 0", page_content="Cars have wheels", metadata={"source": "cars.md"})
+        for documents in ([fruit], [cars]):
+            retriever.sync(documents)
+        assert retriever.invoke("Apples are red", k=1) == [fruit]
+        assert retriever.invoke("Cars have wheels", k=1) == [cars]
+        assert sorted(found.page_content for found in retriever.invoke("Apples", k=4)) == [
+            "Apples are red",
+            "Cars have wheels",
+        ]
+        retriever.delete_source("cars.md")
+        assert retriever.invoke("Cars have wheels", k=1) == [fruit]
+
+    def test_a_child_that_does_not_tell_its_source_leads_to_the_parent_written_last(
+        self, new_retriever: Callable[..., Twin], vectors: Vectors
+    ) -> None:
+        retriever = new_retriever(source_id_key="")
+        for source in ("one.md", "two.md"):
+            retriever.sync([Document(id="k", page_content=f"Text of {source}", metadata={"source": source})])
+        assert {frozenset(metadata) for _, metadata in vectors.children.values()} == {frozenset({"source", "doc_id"})}
+        assert [found.page_content for found in retriever.invoke("Text", k=4)] == ["Text of two.md"]
+
+    def test_a_source_given_by_the_caller_is_that_of_the_child(self, retriever: Twin, vectors: Vectors) -> None:
+        retriever.sync([page(text("a", 1), "in metadata")], source="given")
+        [(_, metadata)] = vectors.children.values()
+        assert (metadata["source"], metadata["doc_source"]) == ("in metadata", "given")
+        assert [found.page_content for found in retriever.invoke("a part")] == [text("a", 1)]
+
+
+class TestChildrenThatStay:
+    """Of a parent that changed only those children are embedded that are new."""
+
+    def test_one_chunk_of_many_is_edited(self, retriever: Twin, vectors: Vectors) -> None:
+        def document(*parts: str, **metadata: Any) -> Document:
+            return Document(id="k", page_content=".".join(parts), metadata={"source": "s", **metadata})
+
+        parts = [f"part {number:05}" for number in range(20)]
+        assert numbers(retriever.sync([document(*parts)])) == (1, 0, 0, 0, 20, 0, 0)
+        edited = [*parts[:7], "another one", *parts[8:]]
+        assert numbers(retriever.sync([document(*edited)])) == (0, 1, 0, 0, 1, 19, 1)
+        assert numbers(retriever.sync([document("first of all", *edited)])) == (0, 1, 0, 0, 1, 20, 0)
+        assert numbers(retriever.sync([document(*parts)])) == (0, 1, 0, 0, 1, 19, 2)
+        assert sorted(found for found, _ in vectors.children.values()) == parts
+        # What the children have of the metadata is theirs.
+        assert numbers(retriever.sync([document(*parts, n=1)])) == (0, 1, 0, 0, 20, 0, 20)
+
+    def test_equal_chunks_are_several_children(self, retriever: Twin, vectors: Vectors) -> None:
+        twice = Document(id="k", page_content="same thing.same thing.other one", metadata={"source": "s"})
+        assert numbers(retriever.sync([twice])) == (1, 0, 0, 0, 3, 0, 0)
+        once = twice.model_copy(update={"page_content": "other one.same thing"})
+        assert numbers(retriever.sync([once])) == (0, 1, 0, 0, 0, 2, 1)
+        assert sorted(found for found, _ in vectors.children.values()) == ["other one", "same thing"]
+
+    def test_metadata_that_children_do_not_have_embed_nothing(self, new_retriever: Callable[..., Twin]) -> None:
+        retriever = new_retriever(child_metadata_fields=["source"])
+        retriever.sync([Document(id="k", page_content=text("a"), metadata={"source": "s", "n": 1})])
+        report = retriever.sync([Document(id="k", page_content=text("a"), metadata={"source": "s", "n": 2})])
+        assert numbers(report) == (0, 1, 0, 0, 0, 3, 0)
+        assert retriever.invoke("a part", k=1)[0].metadata["n"] == 2
+
+    def test_where_a_splitter_adds_what_cannot_be_told_all_are_embedded(
+        self, new_retriever: Callable[..., Twin]
+    ) -> None:
+        def with_an_object(parent: Document) -> list[Document]:
+            pieces = sentences().split_documents([parent])
+            return [Document(page_content=one.page_content, metadata={"n": object()}) for one in pieces]
+
+        retriever = new_retriever(child_splitter=with_an_object)
+        retriever.sync([Document(id="k", page_content=text("a"), metadata={"source": "s"})])
+        same = retriever.sync([Document(id="k", page_content=text("a"), metadata={"source": "s"})])
+        assert numbers(same) == (0, 0, 1, 0, 0, 3, 0)
+        other = retriever.sync([Document(id="k", page_content=text("a", 4), metadata={"source": "s"})])
+        assert numbers(other) == (0, 1, 0, 0, 4, 0, 3)
+
+
+class TestRefusals:
+    def test_one_document_is_no_list(self, retriever: Twin, docstore: DocShelfStore) -> None:
+        with pytest.raises(ArgumentTypeError, match="documents is a Document; give an iterable of documents"):
+            retriever.sync(page("text", "s"))
+        assert list(docstore.yield_keys()) == []
+
+    def test_a_splitter_that_gives_no_documents_is_told(self, new_retriever: Callable[..., Twin]) -> None:
+        with pytest.raises(ArgumentTypeError, match="the child_splitter gave a str; it has to give Documents"):
+            new_retriever(child_splitter=lambda parent: ["text"]).sync([page("text", "s")])
+
+    def test_a_vector_store_that_cannot_delete_is_refused_before_anything_is_written(
+        self, new_retriever: Callable[..., Twin], docstore: DocShelfStore
+    ) -> None:
+        class Keeper(VectorStore):
+            @classmethod
+            def from_texts(cls, texts: Any, embedding: Any, metadatas: Any = None, **kwargs: Any) -> Any:
+                raise NotImplementedError
+
+            def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
+                raise NotImplementedError
+
+        for write in (new_retriever(vectorstore=Keeper()).sync, new_retriever(vectorstore=Keeper()).add_documents):
+            with pytest.raises(ConfigurationError, match="a Keeper cannot delete"):
+                write([page("text", "s")])
+        assert list(docstore.yield_keys()) == []
+
+
+def test_a_vector_store_that_tells_ids_its_own_way_is_asked(new_retriever: Callable[..., Twin]) -> None:
+    class LikeQdrant(Vectors):
+        def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+            found = super().get_by_ids(ids)
+            return [Document(page_content=one.page_content, metadata={**one.metadata, "_id": one.id}) for one in found]
+
+    vectors = LikeQdrant()
+    retriever = new_retriever(vectorstore=vectors)
+    documents = [page(text(name), "s") for name in "abc"]
+    retriever.sync(documents)
+    assert numbers(retriever.sync(documents, reindex=True)) == (0, 0, 3, 0, 0, 9, 0)
+    vectors.delete(list(vectors.children)[:4])
+    assert numbers(retriever.sync(documents, reindex=True)) == (0, 0, 3, 0, 4, 5, 0)
+
+
+def test_progress_is_shown_of_what_is_embedded(retriever: Twin, capsys: pytest.CaptureFixture[str]) -> None:
+    documents = [page(text(name), "s") for name in "abcdefg"]
+    retriever.sync(documents)
+    assert "embedding" not in capsys.readouterr().err
+    retriever.sync([*documents, page("new", "s"), page("newer", "s")], show_progress=True)
+    assert "2/2" in capsys.readouterr().err
+    retriever.add_documents([page("newest", "s")], show_progress=True)
+    assert "1/1" in capsys.readouterr().err

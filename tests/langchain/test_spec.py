@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 
-from docshelf import MassDeleteError, UnsupportedValueError
+from docshelf import ConfigurationError, MassDeleteError, UnsupportedValueError
 from langchain_docshelf import PostgresByteStore
 from tests.conftest import Location
 from tests.langchain.twins import Twin, page
@@ -146,3 +146,12 @@ def test_nothing_of_the_adapter_imports_pickle_or_what_is_sunset() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "set() []"
+
+
+def test_no_conninfo_is_no_database_and_no_filename_is_no_file(spec_store: Twin) -> None:
+    with pytest.raises(ConfigurationError, match="conninfo is None"):
+        PostgresByteStore(None, "spec")
+    spec_store.mset([("a", 1), ("b", 2, None)], None)
+    spec_store.set("c", 3, None)
+    assert spec_store.conditional_set("c", 3, None) == ("c", "SKIP")
+    assert spec_store.mget(["a", "b", "c"], "") == [1, 2, 3]
