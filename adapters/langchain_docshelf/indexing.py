@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 from langchain_text_splitters import TextSplitter
-from tqdm.auto import tqdm
 
 from docshelf import (
     ArgumentTypeError,
@@ -46,6 +45,7 @@ from docshelf import (
     Report,
     UnsupportedValueError,
     canonical_bytes,
+    progress_bar,
 )
 from langchain_docshelf.base import notes_of
 from langchain_docshelf.documents import check_document
@@ -484,7 +484,7 @@ class Indexer:
         sure = known.children_by_name(row for row in known.ids if row not in known.unsure)
         doubtful = known.children_by_name(known.unsure)
         missing = [identity for row, identity in known.wanted.items() if row not in known.live]
-        with tqdm(total=len(missing), desc="embedding", unit="document", disable=not self.show_progress) as bar:
+        with progress_bar(len(missing), "embedding", show=self.show_progress, unit="document") as tick:
             for start in range(0, len(missing), self.batch_size):
                 part = missing[start : start + self.batch_size]
                 entries = yield from self._standing(part, values=True)
@@ -521,7 +521,7 @@ class Indexer:
                 known.made.update({row: labels[row] for row in made})
                 embedded += len(adding)
                 spared += sum(len(children.ids) for children in batch) - len(adding)
-                bar.update(len(part))
+                tick(len(part))
         return embedded, spared
 
     def _remove(self, known: _Known) -> Flow[int]:

@@ -11,7 +11,7 @@ from llama_index.core.storage.kvstore.types import DEFAULT_BATCH_SIZE
 
 from docshelf import ArgumentTypeError, ArgumentValueError, DocShelf, Entry, Item, Report, Source, SourceNote
 from llama_index_docshelf.base import ShelfAdapter, ShelfOptions, Url
-from llama_index_docshelf.flow import Call, Compute, Flow
+from llama_index_docshelf.flow import Call, Compute, Flow, InFlight
 from llama_index_docshelf.nodes import holds_node, is_at_home, node_content_types, node_of, version_of
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class DocShelfDocumentStore(ShelfAdapter, BaseDocumentStore):
         node_classes = tuple(node_classes)
         content_types = node_content_types(node_classes)
         self._open(url, collection, shelf, options, content_types=content_types, node_classes=node_classes)
+        self._looked_up = InFlight()
 
     # Writing
 
@@ -243,7 +244,8 @@ class DocShelfDocumentStore(ShelfAdapter, BaseDocumentStore):
 
     async def aget_ref_doc_info(self, ref_doc_id: str) -> RefDocInfo | None:
         """As `get_ref_doc_info`."""
-        return (await self._ado(_ref_doc_infos(ref_doc_id))).get(ref_doc_id)
+        with self._looked_up.one(ref_doc_id):
+            return (await self._ado(_ref_doc_infos(ref_doc_id))).get(ref_doc_id)
 
     def get_all_ref_doc_info(self) -> dict[str, RefDocInfo]:
         """`get_ref_doc_info` of every document, in the order of their insertion."""
@@ -293,6 +295,9 @@ class DocShelfDocumentStore(ShelfAdapter, BaseDocumentStore):
 
     async def adelete_ref_doc(self, ref_doc_id: str, raise_error: bool = True) -> None:
         """As `delete_ref_doc`."""
+        # `VectorStoreIndex.adelete_ref_doc` asks for the nodes and deletes them at once, in two tasks; should the
+        # second be faster, its index would keep them for ever.
+        await self._looked_up.wait_for(ref_doc_id)
         await self._ado(self._delete_ref_doc(ref_doc_id, raise_error))
 
     def _delete(self, key: str, raise_error: bool) -> Flow[list[str]]:

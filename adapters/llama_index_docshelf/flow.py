@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from docshelf import DocShelf
@@ -41,6 +42,33 @@ class Compute:
 
     async def arun(self, _shelf: DocShelf) -> Any:
         return await asyncio.to_thread(self._run, *self._args)
+
+
+class InFlight:
+    """Coroutines that have begun and not ended, by the name of what they are about."""
+
+    def __init__(self) -> None:
+        self._futures: dict[str, set[asyncio.Future[None]]] = {}
+
+    @contextmanager
+    def one(self, name: str) -> Iterator[None]:
+        """Around what is waited for."""
+        future = asyncio.get_running_loop().create_future()
+        self._futures.setdefault(name, set()).add(future)
+        try:
+            yield
+        finally:
+            future.set_result(None)
+            self._futures[name].discard(future)
+            if not self._futures[name]:
+                del self._futures[name]
+
+    async def wait_for(self, name: str) -> None:
+        """Wait for those of this event loop that have begun."""
+        loop = asyncio.get_running_loop()
+        begun = [future for future in tuple(self._futures.get(name, ())) if future.get_loop() is loop]
+        if begun:
+            await asyncio.wait(begun)
 
 
 Flow = Generator["Call | Compute", Any, T]

@@ -29,6 +29,7 @@ class IngestionRun(DocShelfDocumentStore):
         # The same shelf, whose content types know the store's node classes.
         self._shelf = store.shelf
         self._owned = False
+        self._looked_up = store._looked_up
         self._asked = list(dict.fromkeys(_document_id(document) for document in documents))
         self._known: dict[str, str | None] = {}
         self._waiting: dict[str, str] = {}

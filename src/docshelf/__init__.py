@@ -28,6 +28,7 @@ from docshelf.errors import (
 )
 from docshelf.fingerprints import file_fingerprint
 from docshelf.models import Change, Diff, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.progress import progress_bar
 from docshelf.store import DocShelf
 
 __all__ = [
@@ -62,4 +63,5 @@ __all__ = [
     "__version__",
     "canonical_bytes",
     "file_fingerprint",
+    "progress_bar",
 ]

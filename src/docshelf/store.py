@@ -18,7 +18,7 @@ from docshelf.dialects.base import AS_ONE, MAX_PARTITIONS, Identity, Layout
 from docshelf.engine import Backend, BoundBackend, Flow, GivenEngines, OwnEngines
 from docshelf.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError, CorruptEntryError
 from docshelf.models import Entry, Item, Op, Problem, Report, SourceNote, Sources, Stats
-from docshelf.progress import progress
+from docshelf.progress import progress_bar
 from docshelf.queries import Queries
 from docshelf.schema import define_tables
 from docshelf.serialization import EncodeError, dumps
@@ -622,14 +622,14 @@ class DocShelf:
         self._backend.check_open()
         with closing(self._backend.run(operations.prepare(self._context, items, source))) as prepared:
             plan = plan_of(prepared.identities)
-            with progress(len(prepared), "writing", show=show_progress) as tick:
+            with progress_bar(len(prepared), "writing", show=show_progress) as tick:
                 return self._run(operations.write(replace(self._context, tick=tick), prepared, plan))
 
     async def _awrite(self, items: Items, source: str, plan_of: PlanOf, *, show_progress: bool) -> Report:
         self._backend.check_open()
         with closing(await self._backend.arun(operations.prepare(self._context, items, source))) as prepared:
             plan = plan_of(prepared.identities)
-            with progress(len(prepared), "writing", show=show_progress) as tick:
+            with progress_bar(len(prepared), "writing", show=show_progress) as tick:
                 return await self._arun(operations.write(replace(self._context, tick=tick), prepared, plan))
 
     def mdelete(
@@ -726,7 +726,7 @@ class DocShelf:
     def verify(self, *, show_progress: bool = False) -> list[Problem]:
         """Read every entry, check it against its hash, and list those that cannot be read."""
         found: list[Problem] = []
-        with progress(self.count() if show_progress else 0, "verifying", show=show_progress) as tick:
+        with progress_bar(self.count() if show_progress else 0, "verifying", show=show_progress) as tick:
             context = replace(self._context, tick=tick)
             try:
                 for page in self._pages(None, None):
@@ -739,7 +739,7 @@ class DocShelf:
     async def averify(self, *, show_progress: bool = False) -> list[Problem]:
         """As `verify`."""
         found: list[Problem] = []
-        with progress(await self.acount() if show_progress else 0, "verifying", show=show_progress) as tick:
+        with progress_bar(await self.acount() if show_progress else 0, "verifying", show=show_progress) as tick:
             context = replace(self._context, tick=tick)
             try:
                 async for page in self._apages(None, None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -157,6 +158,30 @@ def test_deleting_a_document_takes_its_nodes_from_the_docstore(context: StorageC
     assert set(context.docstore.get_all_ref_doc_info() or {}) == {"a", "c"}
     assert context.docstore.get_document_hash("b") is None
     known(context, index)
+
+
+def test_a_deletion_waits_for_those_who_ask_what_it_deletes(
+    context: StorageContext, index: Twin, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docstore: Any = context.docstore
+    ado = type(docstore)._ado
+
+    async def slow_to_tell(self: Any, flow: Any) -> Any:
+        if flow.gi_code.co_name == "_ref_doc_infos":
+            for _ in range(20_000):  # more turns of the loop than a deletion takes
+                await asyncio.sleep(0)
+        return await ado(self, flow)
+
+    monkeypatch.setattr(type(docstore), "_ado", slow_to_tell)
+
+    async def both() -> Any:
+        return await asyncio.gather(docstore.aget_ref_doc_info("b"), docstore.adelete_ref_doc("b"))
+
+    told, _ = loop.run(both())
+    assert told is not None
+    assert len(told.node_ids) > 1
+    assert docstore.get_ref_doc_info("b") is None
+    loop.run(docstore.adelete_ref_doc("b", raise_error=False))
 
 
 def test_retrieving_asks_the_docstore_once(index: Twin) -> None:
