@@ -123,9 +123,9 @@ def test_a_call_that_holds_more_than_its_budget_does_what_any_does(face: Face) -
     assert face.verify() == []
 
 
-@pytest.mark.usefixtures("small_budget")
-def test_a_transaction_that_runs_again_has_all_that_it_needs(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
-    face.setup()
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the transactions of calls did, of which the first is run again."""
     apply, runs = Batch.apply, []
 
     def failing_once(batch: Batch, connection: Any, before: bytearray) -> Any:
@@ -135,6 +135,12 @@ def test_a_transaction_that_runs_again_has_all_that_it_needs(face: Face, monkeyp
         return runs[-1]
 
     monkeypatch.setattr(Batch, "apply", failing_once)
+    return runs
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_a_transaction_that_runs_again_has_all_that_it_needs(face: Face, runs: list[Any]) -> None:
+    face.setup()
     items = texts("word", 5_000)
     assert face.sync(items, source="f").counts["INS"] == len(items)
     assert len(runs) == 2
@@ -260,18 +266,9 @@ def test_a_thread_that_outlives_the_main_one_writes_as_any(location: Location) -
 
 
 def test_progress_is_told_once_of_what_is_written_twice(
-    face: Face, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    face: Face, runs: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     face.setup()
-    apply, runs = Batch.apply, []
-
-    def failing_once(batch: Batch, connection: Any, before: bytearray) -> Any:
-        runs.append(apply(batch, connection, before))
-        if len(runs) == 1:
-            raise TransientError("the first always fails")
-        return runs[-1]
-
-    monkeypatch.setattr(Batch, "apply", failing_once)
     face.conditional_mset(texts("word", 3_000), show_progress=True)
     assert "3000/3000" in capsys.readouterr().err
     assert len(runs) == 2
