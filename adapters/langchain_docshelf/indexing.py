@@ -16,7 +16,8 @@ of live rows; should one be missing, the rows are taken as pending, and what is 
 Another run may be at the same parents. So the label of a row bears the mark of the run that wrote it, and a row is made
 live, taken or deleted only while it has the label that this run knows. Where one has another by now, two runs met: this
 one takes nothing that it did as done, looks again at what stands, and brings the vector store to that, some times; and
-if they still meet, it leaves rows pending, for the next run.
+if they still meet, it leaves rows pending, for the next run. Only a child that rows of two versions share may be missed, as
+each run knows but its own rows: one of a thousand meetings in random order leaves such a child behind, or without.
 """
 
 from __future__ import annotations
