@@ -16,8 +16,8 @@ of live rows; should one be missing, the rows are taken as pending, and what is 
 Another run may be at the same parents. So the label of a row bears the mark of the run that wrote it, and a row is made
 live, taken or deleted only while it has the label that this run knows. Where one has another by now, two runs met: this
 one takes nothing that it did as done, looks again at what stands, and brings the vector store to that, some times; and
-if they still meet, it leaves rows pending, for the next run. Only a child that rows of two versions share may be missed, as
-each run knows but its own rows: one of a thousand meetings in random order leaves such a child behind, or without.
+if they still meet, it leaves rows pending, for the next run. Only a child that rows of two versions share may be
+missed: less than one of a thousand meetings in random order leaves such a child behind, or its row without it.
 """
 
 from __future__ import annotations
@@ -569,16 +569,19 @@ class Indexer:
             rows = there.keys() - (yield from self._relabel(known, there))
 
     def _keep_known(self, known: _Known) -> Flow[None]:
-        """See that the children of doomed rows that were kept are those of a row that is still there."""
+        """Keep doomed rows, pending, whose children another row has too that another run took: it may count on them."""
         doomed = known.children_by_name(row.key for row in known.doomed)
         keeping = [row for row in known.live if doomed.get(_name_in(row), set()).intersection(known.ids.get(row, ()))]
         if keeping:
             rows: list[Entry | None] = yield Call(self._ledger, "mget_entries", keeping, values=False)
-            lost = [row for row, entry in zip(keeping, rows, strict=True) if entry is None]
-            if lost:
-                items = [_row_item(row, known.wanted[row], known.ids[row], known.pending) for row in lost]
-                yield Call(self._ledger, "conditional_mset", items)
+            shaken = {
+                _name_in(row)
+                for row, entry in zip(keeping, rows, strict=True)
+                if entry is None or entry.version != known.labels.get(row)
+            }
+            if shaken:
                 known.contested = True
+                known.doomed = [row for row in known.doomed if _name_in(row.key) not in shaken]
 
     def _present(
         self, batch: Sequence[_Children], sure: Mapping[str, set[str]], doubtful: Mapping[str, set[str]]
