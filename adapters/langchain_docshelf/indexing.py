@@ -88,7 +88,8 @@ class _Children(NamedTuple):
         return [str(document.id) for document in self.documents]
 
     def item(self, ids: Sequence[str], label: str) -> Item:
-        return _row_item(self.row, self.identity, ids, label)
+        key, source = self.identity
+        return Item(self.row, {"parent": key, "children": list(ids)}, source, label)
 
 
 @dataclass
@@ -114,7 +115,7 @@ class _Known:
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
     ids: dict[str, list[str]] = field(default_factory=dict)
     unsure: set[str] = field(default_factory=set)
-    made: dict[str, str] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
     contested: bool = False
 
     @property
@@ -364,39 +365,6 @@ class Indexer:
                 f"a {kind.__name__} cannot delete, so stale children would stay in it; use another"
             )
 
-    def parents_of(self, children: Iterable[Document]) -> Flow[list[Document]]:
-        """The parents of children that were found, the best first, each once."""
-        metadata = [child.metadata for child in children if self.id_key in child.metadata]
-        # A child that others put there does not tell its parent's source.
-        places = list(dict.fromkeys((one[self.id_key], one.get(self.source_id_key)) for one in metadata))
-        found: dict[tuple[str, str | None], Entry] = {}
-        named = [(key, source) for key, source in places if source is not None]
-        if named:
-            standing = yield from self._standing(named, values=True)
-            found.update({(key, source): entry for (key, source), entry in standing.items()})
-        alone = [key for key, source in places if source is None]
-        if alone:
-            entries: list[Entry | None] = yield Call(self._docs, "mget_entries", alone)
-            found |= {(key, None): entry for key, entry in zip(alone, entries, strict=True) if entry is not None}
-        documents = self.store.documents_of([found.get(place) for place in places])
-        return [document for document in documents if document is not None]
-
-    def _standing(self, identities: Sequence[Identity], *, values: bool) -> Flow[dict[Identity, Entry]]:
-        """The entries of parents that are there."""
-        found: dict[Identity, Entry] = {}
-        keys = [key for key, _ in identities]
-        entries: list[Entry | None] = yield Call(self._docs, "mget_entries", keys, values=values)
-        elsewhere: dict[str, list[str]] = {}
-        for (key, source), entry in zip(identities, entries, strict=True):
-            if entry is not None and entry.source == source:
-                found[key, source] = entry
-            else:
-                elsewhere.setdefault(source, []).append(key)
-        for source, others in elsewhere.items():
-            entries = yield Call(self._docs, "mget_entries", others, source=source, values=values)
-            found |= {(entry.key, source): entry for entry in entries if entry is not None}
-        return found
-
     # The ledger
 
     def _row(self, identity: Identity, value_hash: bytes | None) -> str:
@@ -404,7 +372,7 @@ class Indexer:
         return f"{_name(identity)}/{stable_digest((value_hash or b'').hex(), self._settings)}"
 
     def _wanted(self, identities: Sequence[Identity]) -> Flow[dict[str, Identity]]:
-        entries = yield from self._standing(identities, values=False)
+        entries = yield from _standing(self._docs, identities, values=False)
         return {self._row(identity, entry.value_hash): identity for identity, entry in entries.items()}
 
     def _rows(self, sources: set[str], scope: Scope) -> Flow[list[Entry]]:
@@ -488,7 +456,7 @@ class Indexer:
         with progress_bar(len(missing), "embedding", show=self.show_progress, unit="document") as tick:
             for start in range(0, len(missing), self.batch_size):
                 part = missing[start : start + self.batch_size]
-                entries = yield from self._standing(part, values=True)
+                entries = yield from _standing(self._docs, part, values=True)
                 split: list[_Children] = yield Compute(self._split, entries)
                 # A parent may have been written anew since it was looked at.
                 batch = [children for children in split if children.row in known.wanted]
@@ -519,7 +487,7 @@ class Indexer:
                 for children in batch:
                     known.ids[children.row] = children.ids
                     known.live[children.row] = len(children.ids)
-                known.made.update({row: labels[row] for row in made})
+                known.made |= made
                 embedded += len(adding)
                 spared += sum(len(children.ids) for children in batch) - len(adding)
                 tick(len(part))
@@ -685,6 +653,43 @@ class Indexer:
         )
 
 
+def parents_of(
+    store: DocShelfStore, children: Iterable[Document], id_key: str, source_id_key: str
+) -> Flow[list[Document]]:
+    """The parents of children that were found, the best first, each once."""
+    metadata = [child.metadata for child in children if id_key in child.metadata]
+    # A child that others put there does not tell its parent's source.
+    places = list(dict.fromkeys((one[id_key], one.get(source_id_key)) for one in metadata))
+    found: dict[tuple[str, str | None], Entry] = {}
+    named = [(key, source) for key, source in places if source is not None]
+    if named:
+        standing = yield from _standing(store.shelf, named, values=True)
+        found.update({(key, source): entry for (key, source), entry in standing.items()})
+    alone = [key for key, source in places if source is None]
+    if alone:
+        entries: list[Entry | None] = yield Call(store.shelf, "mget_entries", alone)
+        found |= {(key, None): entry for key, entry in zip(alone, entries, strict=True) if entry is not None}
+    documents = store.documents_of([found.get(place) for place in places])
+    return [document for document in documents if document is not None]
+
+
+def _standing(shelf: DocShelf, identities: Sequence[Identity], *, values: bool) -> Flow[dict[Identity, Entry]]:
+    """The entries of parents that are there."""
+    found: dict[Identity, Entry] = {}
+    keys = [key for key, _ in identities]
+    entries: list[Entry | None] = yield Call(shelf, "mget_entries", keys, values=values)
+    elsewhere: dict[str, list[str]] = {}
+    for (key, source), entry in zip(identities, entries, strict=True):
+        if entry is not None and entry.source == source:
+            found[key, source] = entry
+        else:
+            elsewhere.setdefault(source, []).append(key)
+    for source, others in elsewhere.items():
+        entries = yield Call(shelf, "mget_entries", others, source=source, values=values)
+        found |= {(entry.key, source): entry for entry in entries if entry is not None}
+    return found
+
+
 def _check_arguments(documents: Any, source: Any) -> None:
     if not isinstance(documents, Iterable) or isinstance(documents, Document):
         raise ArgumentTypeError(f"documents is a {type(documents).__name__}; give an iterable of documents")
@@ -699,12 +704,6 @@ def _told(metadata: dict[str, Any], parent: Entry) -> Any:
     except UnsupportedValueError:
         # A splitter of the caller's put something there that is seen in part only: then all of the parent counts.
         return [described(metadata), (parent.value_hash or b"").hex()]
-
-
-def _row_item(row: str, identity: Identity, ids: Sequence[str], label: str) -> Item:
-    """A row of the ledger as it is written."""
-    key, source = identity
-    return Item(row, {"parent": key, "children": list(ids)}, source, label)
 
 
 def _items(parents: dict[Identity, Document]) -> list[Item]:

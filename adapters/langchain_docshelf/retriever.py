@@ -13,7 +13,7 @@ from langchain_text_splitters import TextSplitter
 from pydantic import Field, PrivateAttr
 
 from langchain_docshelf.flow import aperform, perform
-from langchain_docshelf.indexing import ChildSplitter, Indexer, Scope
+from langchain_docshelf.indexing import ChildSplitter, Indexer, Scope, parents_of
 from langchain_docshelf.reports import RetrieverReport
 from langchain_docshelf.stores import DocShelfStore
 
@@ -173,13 +173,13 @@ class ParentDocumentRetriever(BaseRetriever):
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
         children = self.vectorstore.search(query, self.search_type, **{**self.search_kwargs, **kwargs})
-        return perform(self._indexer().parents_of(children))
+        return perform(parents_of(self.docstore, children, self.id_key, self.source_id_key))
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
         children = await self.vectorstore.asearch(query, self.search_type, **{**self.search_kwargs, **kwargs})
-        return await aperform(self._indexer().parents_of(children))
+        return await aperform(parents_of(self.docstore, children, self.id_key, self.source_id_key))
 
     def _indexer(self, *, show_progress: bool = False) -> Indexer:
         return Indexer(
