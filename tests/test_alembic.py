@@ -13,7 +13,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, text
 
 from docshelf import DocShelf
-from docshelf.migrations import STEPS
+from docshelf.sql.migrations import STEPS
 from tests.conftest import Location
 from tests.support.catalog import catalog
 

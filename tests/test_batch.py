@@ -24,10 +24,11 @@ from docshelf import (
     TransientError,
     UnsupportedValueError,
 )
-from docshelf import batch as batch_module
-from docshelf.batch import Batch, Prepared
-from docshelf.codec import Codec
-from docshelf.spill import Spill
+from docshelf.operations import encoded_batch as batch_module
+from docshelf.operations.encoded_batch import EncodedBatch
+from docshelf.operations.spill import Spill
+from docshelf.operations.upsert import ConditionalUpsert
+from docshelf.values.content_types import Codec
 from tests.conftest import Location
 from tests.support.face import Face
 
@@ -69,16 +70,16 @@ def test_of_items_with_the_same_key_and_source_the_last_wins(items: list[Any], s
     for key, value, of, version in items:
         model[key, source if of is None else of] = (value, version)
     codec = Codec()
-    prepared = Prepared(codec, source)
+    encoded = EncodedBatch(codec, source)
     for start in range(0, len(items), width):
-        prepared.add(items[start : start + width])
-    assert prepared.identities == list(model)
-    assert [prepared.value(position) for position in range(len(prepared))] == [value for value, _ in model.values()]
-    assert prepared.hashes == [codec.encode(value, "k")[2] for value, _ in model.values()]
+        encoded.add(items[start : start + width])
+    assert encoded.identities == list(model)
+    assert [encoded.value(position) for position in range(len(encoded))] == [value for value, _ in model.values()]
+    assert encoded.hashes == [codec.encode(value, "k")[2] for value, _ in model.values()]
     # What an entry with this hash and another version would be changed to, and what one without would not.
     for version in ("v", "w"):
-        standing = [(*one, value_hash, version) for one, value_hash in zip(model, prepared.hashes, strict=True)]
-        changed = {prepared.identities[position] for position in prepared.changed(prepared.compare(standing))}
+        existing = [(*one, value_hash, version) for one, value_hash in zip(model, encoded.hashes, strict=True)]
+        changed = {encoded.identities[position] for position in encoded.changed(encoded.compare(existing))}
         assert changed == {one for one, (_, stated) in model.items() if stated not in (None, version)}
 
 
@@ -126,15 +127,15 @@ def test_a_call_that_holds_more_than_its_budget_does_what_any_does(face: Face) -
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the transactions of calls did, of which the first is run again."""
-    apply, runs = Batch.apply, []
+    apply, runs = ConditionalUpsert.apply, []
 
-    def failing_once(batch: Batch, connection: Any, before: bytearray) -> Any:
+    def failing_once(batch: ConditionalUpsert, connection: Any, before: bytearray) -> Any:
         runs.append(apply(batch, connection, before))
         if len(runs) == 1:
             raise TransientError("the first always fails")
         return runs[-1]
 
-    monkeypatch.setattr(Batch, "apply", failing_once)
+    monkeypatch.setattr(ConditionalUpsert, "apply", failing_once)
     return runs
 
 
@@ -192,12 +193,12 @@ def test_of_what_a_generator_gives_only_some_is_alive_at_once(face: Face) -> Non
 
 
 def test_of_large_items_fewer_are_taken() -> None:
-    prepared = Prepared(Codec(), "")
-    assert prepared.room == 128
-    prepared.add([("small", "")])
-    assert prepared.room == 1_000
-    prepared.add([("large", b"x" * 20_000_000)])
-    assert prepared.room == 1
+    encoded = EncodedBatch(Codec(), "")
+    assert encoded.room == 128
+    encoded.add([("small", "")])
+    assert encoded.room == 1_000
+    encoded.add([("large", b"x" * 20_000_000)])
+    assert encoded.room == 1
 
 
 @pytest.mark.parametrize("taken", [0, 127, 128, 1_500])

@@ -22,7 +22,8 @@ from docshelf import (
     UnsupportedValueError,
     ValueTooLargeError,
 )
-from docshelf.codec import DEFAULT_MAX_VALUE_BYTES, Codec, Stored
+from docshelf.values.content_types import DEFAULT_MAX_VALUE_BYTES, Codec
+from docshelf.values.stored import Stored
 from tests.support.values import odd_document, shape, storable
 
 

@@ -18,7 +18,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from docshelf.compression import MIN_BYTES, UnpackError, pack_all, unpack
+from docshelf.values.compression import MIN_BYTES, UnpackError, pack_all, unpack
 
 MIB = 1024 * 1024
 LIMIT = MIB
@@ -190,7 +190,7 @@ def test_a_mutated_frame_is_unpacked_or_an_unpack_error(data: st.DataObject) -> 
 _UNPACKED_ALONE = """
 import re, sys
 from pathlib import Path
-from docshelf.compression import UnpackError, unpack
+from docshelf.values.compression import UnpackError, unpack
 
 def peak():  # of this program alone; what getrusage tells begins with the peak of its parent
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from docshelf import DocShelf, Report
-from docshelf.batch import Batch, Scope
+from docshelf.operations.plan import Scope
+from docshelf.operations.upsert import ConditionalUpsert
 from tests.conftest import Location
 from tests.support.face import Face, async_name
 from tests.support.waiting import wait_until
@@ -77,9 +78,9 @@ def test_what_comes_in_after_the_first_look_is_told_from_what_was_there(
 ) -> None:
     keys = [f"k{number:03}" for number in range(size)]
     face.mset([("old", 1), ("gone", 1), ("changed", 1)])
-    apply, others = Batch.apply, [("k000", "ours"), ("k001", "theirs"), ("changed", "theirs")]
+    apply, others = ConditionalUpsert.apply, [("k000", "ours"), ("k001", "theirs"), ("changed", "theirs")]
 
-    def apply_late(batch: Batch, connection: Any, before: bytearray) -> Any:
+    def apply_late(batch: ConditionalUpsert, connection: Any, before: bytearray) -> Any:
         if others:
             came, others[:] = list(others), []
             with DocShelf(location.url) as other:
@@ -87,7 +88,7 @@ def test_what_comes_in_after_the_first_look_is_told_from_what_was_there(
                 other.mdelete(["gone"])
         return apply(batch, connection, before)
 
-    monkeypatch.setattr(Batch, "apply", apply_late)
+    monkeypatch.setattr(ConditionalUpsert, "apply", apply_late)
     report = face.conditional_mset([*((key, "ours") for key in keys), ("old", 1), ("gone", 1), ("changed", 1)])
     told = {change.key: change.op for change in report}
     assert told == {

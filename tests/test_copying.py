@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from docshelf import DatabaseError, DocShelf, Item
-from docshelf.dialects import copying, postgresql
-from docshelf.dialects.base import Ticket
-from docshelf.dialects.postgresql import PostgreSQL
+from docshelf.sql.dialects import postgresql
+from docshelf.sql.dialects.postgresql import PostgreSQL
+from docshelf.sql.drivers import copy
+from docshelf.sql.rows import WriteStamp
 from tests.conftest import Location
 from tests.support.face import Face
 from tests.support.statements import recorded_statements
@@ -162,12 +163,12 @@ def test_keys_are_stored_alike_whatever_the_encoding_of_a_connection(location: L
 
 def test_calls_that_read_the_same_clock_do_not_both_insert(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
     face.mset({"a": 1})
-    begin, tickets = PostgreSQL.begin_write, []
+    begin, stamps = PostgreSQL.begin_write, []
 
-    def same_time(self: PostgreSQL, *args: Any, **options: Any) -> Ticket:
-        ticket = begin(self, *args, **options)
-        tickets.append(ticket)
-        return ticket._replace(now=tickets[0].now)
+    def same_time(self: PostgreSQL, *args: Any, **options: Any) -> WriteStamp:
+        stamp = begin(self, *args, **options)
+        stamps.append(stamp)
+        return stamp._replace(now=stamps[0].now)
 
     monkeypatch.setattr(PostgreSQL, "begin_write", same_time)
     assert face.conditional_set("b", 1) == ("b", "INS")
@@ -197,7 +198,7 @@ def test_a_connection_lost_before_a_copy_is_retried(
 def test_a_cancelled_copy_is_cancelled_and_leaves_a_store_that_works(
     location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = copying.copier
+    original = copy.copier
     tasks: list[asyncio.Task[Any]] = []
 
     def cancelling(*args: Any) -> Any:

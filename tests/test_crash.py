@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from docshelf import DocShelf
-from docshelf.dialects.postgresql import PostgreSQL
-from docshelf.dialects.sqlite import SQLite
+from docshelf.sql.dialects.postgresql import PostgreSQL
+from docshelf.sql.dialects.sqlite import SQLite
 from tests.conftest import Location
 from tests.support.waiting import wait_until
 from tests.support.writers import large_sync

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from docshelf import DatabaseError, DocShelf
-from docshelf import queries as queries_module
-from docshelf.dialects import fetching
+from docshelf.sql import queries as queries_module
+from docshelf.sql.drivers import reads
 from tests.conftest import Location
 from tests.support.face import Face, Loop
 from tests.support.statements import recorded_statements
@@ -46,9 +46,9 @@ def pg_face(pg_location: Location, mode: str, loop: Loop) -> Iterator[Face]:
 def fetches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The statements that went to a driver and came back with rows."""
     seen: list[str] = []
-    original = fetching.fetched
+    original = reads.fetched
 
-    def noting(connection: Any, plan: fetching.Plan, parameters: Any) -> Any:
+    def noting(connection: Any, plan: reads.Plan, parameters: Any) -> Any:
         rows = original(connection, plan, parameters)
         seen.extend([plan.sql] if rows is not None else [])
         return rows
@@ -137,9 +137,9 @@ def test_what_goes_wrong_is_told_as_sqlalchemy_tells_it(
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """SQLSTATEs that reads within a transaction are going to fail with, one each."""
     states: list[str] = []
-    original = fetching.fetched
+    original = reads.fetched
 
-    def failed(connection: Any, plan: fetching.Plan, parameters: Any) -> Any:
+    def failed(connection: Any, plan: reads.Plan, parameters: Any) -> Any:
         if states and connection.in_transaction():
             plan = plan._replace(fetch=fail)
         return original(connection, plan, parameters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,11 +38,15 @@ FRAMEWORKS = {
     "langchain_docshelf": {"langchain_core", "langchain_text_splitters", "pydantic"},
     "llama_index_docshelf": {"llama_index"},
 }
-PURE = ("errors", "views", "models", "serialization", "compression", "validation", "codec", "fingerprints", "spill")
+CONTRIBUTING = ROOT.parents[1] / "CONTRIBUTING.md"
+# Rooms that do no I/O and know no database.
+PURE = {"display", "types", "errors", "validation", "values"}
+# What adapters may import of docshelf: its face, and the modules that are public under their own names.
+PUBLIC_MODULES = {"docshelf.adapters", "docshelf.schema"}
 
 
 def name_of(path: Path) -> str:
-    """`docshelf.dialects.base` of `.../docshelf/dialects/base.py`."""
+    """`docshelf.sql.dialects.base` of `.../docshelf/dialects/base.py`."""
     parts = [ROOT.name, *path.relative_to(ROOT).with_suffix("").parts]
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -111,31 +116,84 @@ def test_a_module_loads_no_code_by_name(path: Path) -> None:
     assert not calls(text) & {"eval", "exec", "compile", "__import__"}
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_a_pure_module_knows_no_database(name: str) -> None:
-    names = imports((ROOT / f"{name}.py").read_text(encoding="utf-8"), for_types=False)
-    assert not tops(names) & (DEPENDENCIES - {"orjson", "zstandard"})
-    of_docshelf = {module for module in names if module.startswith("docshelf.")}
-    assert of_docshelf <= {f"docshelf.{pure}" for pure in PURE} | {
-        module for module in names if module.rpartition(".")[0] in {f"docshelf.{pure}" for pure in PURE}
-    }
+def modules_of(folder: Path, package: str) -> dict[str, Path]:
+    """The modules of a package, by name."""
+    found = {}
+    for path in sorted((folder / package).rglob("*.py")):
+        parts = [package, *path.relative_to(folder / package).with_suffix("").parts]
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
 
 
-def test_only_the_dialects_know_postgresql_from_sqlite() -> None:
+MODULES = {
+    **modules_of(ROOT.parent, "docshelf"),
+    **modules_of(ROOT.parents[1] / "adapters", "langchain_docshelf"),
+    **modules_of(ROOT.parents[1] / "adapters", "llama_index_docshelf"),
+}
+
+
+def own_imports(name: str) -> set[str]:
+    """The modules of ours that a module imports: at its top, within functions, and for types."""
+    # `from a import b` names both `a` and `a.b`. Where `a.b` is a module, `a` itself gives nothing.
+    named = imports(MODULES[name].read_text(encoding="utf-8")) & MODULES.keys()
+    return {one for one in named if not any(other.startswith(f"{one}.") for other in named)} - {name}
+
+
+def room_of(name: str) -> str:
+    """The folder or the single module at the top of `src/docshelf` that a module is, or is in."""
+    return name.split(".")[1]
+
+
+def rooms_of_code() -> dict[str, set[str]]:
+    """Which rooms each room imports."""
+    graph: dict[str, set[str]] = {}
+    for name in MODULES:
+        if name.startswith("docshelf.") and not name.endswith("._version"):
+            graph.setdefault(room_of(name), set()).update(room_of(one) for one in own_imports(name))
+    return {room: imported - {room} for room, imported in graph.items()}
+
+
+def rooms_of_contributing() -> dict[str, set[str]]:
+    """The same as the table in CONTRIBUTING says it."""
+    rows = re.findall(r"^\| `(\w+)/?` \| [^|]+ \|([^|]*)\|$", CONTRIBUTING.read_text(encoding="utf-8"), re.MULTILINE)
+    return {room: set(re.findall(r"`(\w+)`", imported)) for room, imported in rows}
+
+
+def test_a_pure_room_knows_no_database() -> None:
+    for name, path in MODULES.items():
+        if name.startswith("docshelf.") and room_of(name) in PURE:
+            names = imports(path.read_text(encoding="utf-8"))
+            assert not tops(names) & (DEPENDENCIES - {"orjson", "zstandard", "tqdm"}), name
+            assert {room_of(one) for one in own_imports(name)} <= PURE, name
+
+
+def test_contributing_lists_the_rooms_and_what_they_import() -> None:
+    assert rooms_of_contributing() == rooms_of_code()
+
+
+def test_only_the_dialects_import_a_database_of_sqlalchemy() -> None:
     knowing = {name_of(path) for path in FILES if any("sqlalchemy.dialects" in n for n in imports(path.read_text()))}
     assert knowing
-    assert all(name.startswith("docshelf.dialects.") for name in knowing)
+    assert all(name.startswith("docshelf.sql.dialects.") for name in knowing)
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
-    graph = {name_of(path): imports(path.read_text(encoding="utf-8"), for_types=False) for path in FILES}
-    of_users = graph.pop("docshelf")
-    assert of_users >= {"docshelf.store", "docshelf.errors"}
+    graph = {name: own_imports(name) for name in MODULES}
+    packages = {"docshelf": "docshelf.", "langchain_docshelf": "langchain_docshelf."}
     offered = {f"docshelf.{name}" for name in docshelf.__all__}
-    for name, imported in graph.items():
-        assert not imported & offered, f"{name} imports from the package what it should import from its module"
-    ordered = graphlib.TopologicalSorter({name: imported & graph.keys() for name, imported in graph.items()})
-    assert list(ordered.static_order())[-1] == "docshelf.store"
+    for name in graph:
+        if name.startswith("docshelf."):
+            named = imports(MODULES[name].read_text(encoding="utf-8"))
+            assert not named & offered, f"{name} imports from the package what it should import from its module"
+    assert graph.keys() >= {*packages, "llama_index_docshelf"}
+    ordered = list(graphlib.TopologicalSorter(graph).static_order())
+    assert ordered.index("docshelf.store") > ordered.index("docshelf.operations.writing")
+
+
+def test_no_file_is_longer_than_a_room() -> None:
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
+    # The face has two methods for each operation, sync and async.
+    assert {name for name, lines in lengths.items() if lines > 500} <= {"docshelf.store"}
 
 
 @pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: f"{path.parent.name}.{path.stem}")
@@ -144,8 +202,10 @@ def test_an_adapter_knows_its_framework_and_what_docshelf_offers(path: Path) -> 
     adapter = path.relative_to(ROOT.parents[1] / "adapters").parts[0]
     foreign = tops(names) - sys.stdlib_module_names - {adapter, "docshelf", "typing_extensions"}
     assert foreign <= FRAMEWORKS[adapter]
-    offered = {"docshelf", *(f"docshelf.{name}" for name in docshelf.__all__)}
-    assert {name for name in names if name.partition(".")[0] == "docshelf"} <= offered
+    offered = {"docshelf", *(f"docshelf.{name}" for name in docshelf.__all__), *PUBLIC_MODULES}
+    for name in names:
+        if name.partition(".")[0] == "docshelf":
+            assert name in offered or name.rpartition(".")[0] in PUBLIC_MODULES, name
     if adapter == "llama_index_docshelf":
         assert all(name.startswith("llama_index.core") for name in names if name.startswith("llama_index."))
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docshelf import Change, Entry, Item, Op, Problem, Report, Source, Stats
-from docshelf.models import OPS
+from docshelf.types import OPS
 
 CHANGES = (
     Change("b", "INS", "f"),

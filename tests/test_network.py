@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, text
 
 from docshelf import DatabaseError, DocShelf, Item, Report, TransientError, UnreachableError
-from docshelf.engine import EngineBackend, Write
+from docshelf.engines.base import EngineBackend
+from docshelf.steps import Write
 from tests.conftest import Location
 from tests.support.face import Face, Loop
 from tests.support.proxy import Proxy

@@ -14,10 +14,10 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, inspect, select, text
 
 from docshelf import ConfigurationError, DocShelf, SchemaError
-from docshelf.dialects import Dialect, dialect_for
-from docshelf.dialects.base import Layout
-from docshelf.migrations import STEPS, Step, is_current, upgrade
 from docshelf.schema import define_tables
+from docshelf.sql.dialects import Dialect, dialect_for
+from docshelf.sql.migrations import STEPS, Step, is_current, upgrade
+from docshelf.sql.rows import Layout
 from tests.conftest import Location
 from tests.support.catalog import catalog
 from tests.support.face import Face, Loop

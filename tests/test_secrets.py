@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from docshelf import ConfigurationError, DocShelf, DocShelfError
-from docshelf.urls import parse_url
+from docshelf.engines.url import parse_url
 from tests.conftest import Location
 from tests.support.face import Face, Loop
 from tests.support.proxy import Proxy

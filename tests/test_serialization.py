@@ -27,7 +27,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from docshelf.serialization import MAX_DEPTH, DecodeError, EncodeError, dumps, loads
+from docshelf.values.json import MAX_DEPTH, DecodeError, EncodeError, dumps, loads
 from tests.support.values import ODD_WALL_TIMES, odd_document, reordered, shape, storable
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -195,7 +195,7 @@ def test_the_order_of_insertion_never_changes_the_bytes(value: Any, chance: rand
 
 _IN_ANOTHER_PROCESS = """
 import sys
-from docshelf.serialization import dumps, loads
+from docshelf.values.json import dumps, loads
 
 words = [f"word {number}" for number in range(100)]
 value = {
@@ -403,7 +403,7 @@ def test_deep_nesting_is_read_or_refused(opening: str, closing: str, depth: int)
 
 _WATCHED = """
 import json, sys, zoneinfo
-from docshelf.serialization import DecodeError, loads
+from docshelf.values.json import DecodeError, loads
 
 def read(zone):
     for tag, stamp in (("$datetime", "2024-01-01T00:00:00+00:00"), ("$time", "12:00:00")):

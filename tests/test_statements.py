@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from docshelf import Item, SourceNote, operations
-from docshelf.dialects import dialect_for
+from docshelf import Item, SourceNote
+from docshelf.operations import reading
+from docshelf.sql.dialects import dialect_for
 from tests.conftest import Location
 from tests.support.face import Face
 from tests.support.statements import of_operations, recorded_statements
@@ -149,7 +150,7 @@ def test_mget_and_mexists_grow_by_twenty_thousand_keys_only(face: Face) -> None:
 
 
 def test_yield_keys_is_a_statement_a_page(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "_PAGE_KEYS", 10)
+    monkeypatch.setattr(reading, "_PAGE_KEYS", 10)
     face.mset(items(35))
     assert sent(list, face.yield_keys()) <= 5
 

@@ -7,7 +7,8 @@ from itertools import islice
 
 import pytest
 
-from docshelf import Item, operations
+from docshelf import Item
+from docshelf.operations import reading
 from tests.support.face import Face
 from tests.support.tables import held_connections
 
@@ -64,7 +65,7 @@ def by_bytes(keys: list[str]) -> list[str]:
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "_PAGE_KEYS", 3)
+    monkeypatch.setattr(reading, "_PAGE_KEYS", 3)
 
 
 @pytest.mark.usefixtures("small_pages")

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL, make_url
 
 from docshelf import AuthenticationError, ConfigurationError, DatabaseError, DocShelf, UnreachableError
-from docshelf.urls import Target, parse_url
+from docshelf.engines.url import Target, parse_url
 from tests.conftest import Location
 from tests.support.face import Face, Loop
 from tests.support.proxy import Proxy

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
 from docshelf import Change, DocShelf, Entry, Report, Source, Stats
-from docshelf.models import Diff, Diffs, Sources
-from docshelf.views import compare, preview, size, visible
+from docshelf.display.html import compare, preview, size, visible
+from docshelf.types import Diff, Diffs, Sources
 from tests.conftest import Location
 from tests.support.face import Face
 from tests.support.markup import Seen

@@ -7,7 +7,7 @@ report = shelf.sync({"a": "first text", "b": "second text"}, source="notes.txt")
 """
 
 from docshelf._version import __version__
-from docshelf.codec import ContentType, canonical_bytes
+from docshelf.display.progress import progress_bar
 from docshelf.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -26,10 +26,10 @@ from docshelf.errors import (
     UnsupportedValueError,
     ValueTooLargeError,
 )
-from docshelf.fingerprints import file_fingerprint
-from docshelf.models import Change, Diff, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
-from docshelf.progress import progress_bar
 from docshelf.store import DocShelf
+from docshelf.types import Change, Diff, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.values.content_types import ContentType, canonical_bytes
+from docshelf.values.hashing import file_fingerprint
 
 __all__ = [
     "ArgumentTypeError",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from docshelf.models import Problem
+    from docshelf.types import Problem
 
 
 class DocShelfError(Exception):

@@ -26,8 +26,8 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-from docshelf.codec import utc_time
 from docshelf.errors import ConfigurationError
+from docshelf.values.stored import utc_time
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from docshelf import operations, views
-from docshelf.batch import Context, Scope, WritePlan
-from docshelf.codec import DEFAULT_MAX_VALUE_BYTES, Codec, ContentType, HashOn, OnCorrupt
-from docshelf.dialects import dialect_for
-from docshelf.dialects.base import AS_ONE, MAX_PARTITIONS, Identity, Layout
-from docshelf.engine import Backend, BoundBackend, Flow, GivenEngines, OwnEngines
-from docshelf.errors import ArgumentTypeError, ArgumentValueError, ConfigurationError, CorruptEntryError
-from docshelf.models import Entry, Item, Op, Problem, Report, SourceNote, Sources, Stats
-from docshelf.progress import progress_bar
-from docshelf.queries import Queries
+from docshelf.display import html
+from docshelf.display.progress import progress_bar
+from docshelf.engines.base import Backend
+from docshelf.engines.bound import BoundBackend
+from docshelf.engines.given import GivenEngines, check_engines
+from docshelf.engines.own import OwnEngines
+from docshelf.engines.url import parse_url
+from docshelf.errors import ConfigurationError, CorruptEntryError
+from docshelf.operations import deleting, maintenance, reading, writing
+from docshelf.operations.context import Context
+from docshelf.operations.plan import PlanOf, Scope, mset_plan, sync_plan
 from docshelf.schema import define_tables
-from docshelf.serialization import EncodeError, dumps
-from docshelf.urls import parse_url
+from docshelf.sql.dialects import dialect_for
+from docshelf.sql.queries import Queries
+from docshelf.sql.rows import DEFAULT_LAYOUT, MAX_PARTITIONS, Layout
+from docshelf.steps import Flow
+from docshelf.types import Entry, Item, Op, Problem, Report, SourceNote, Sources, Stats
 from docshelf.validation import (
     check_collection,
-    check_iterable,
+    check_expected,
+    check_fingerprints,
     check_key,
     check_keys,
-    check_label,
+    check_optional_source,
     check_prefix,
     check_source,
+    check_sources,
+    check_versions,
 )
+from docshelf.values.content_types import DEFAULT_MAX_VALUE_BYTES, Codec, ContentType, HashOn, OnCorrupt
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -41,8 +49,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
-# What a call is to do, once it is known which entries its items name.
-PlanOf = Callable[[Collection[Identity]], WritePlan]
 
 Items = Mapping[str, Any] | Iterable["Item | tuple[str, Any] | tuple[Any, ...]"]
 """What a batch of items may be: a mapping of keys to values, or any iterable of `Item` or `(key, value)`."""
@@ -68,7 +74,7 @@ class DocShelf:
         hash_exclude: names that do not count as change: of a document's metadata, or of the keys of a plain dict.
         on_corrupt: "raise" a CorruptEntryError for a row that cannot be read, or "skip" it with a warning.
         compression: "zstd" packs values where it pays; None never does. Reading knows both.
-        pooler: True behind PgBouncer, Supavisor and the like in transaction mode: no named prepared statements.
+        pooler: True behind PgBouncer, Supavisor and the like in transaction mode: no named encoded statements.
         content_types: documents of frameworks beside bytes and JSON-like values; adapters bring theirs.
         max_value_bytes: the limit of one value's canonical bytes, when written and when unpacked; at most 255 MiB.
 
@@ -110,7 +116,7 @@ class DocShelf:
         elif url is not None:
             raise ConfigurationError("both a url and an engine were given; give one of them")
         else:
-            _check_engines(engine, async_engine)
+            check_engines(engine, async_engine)
             names = {given.dialect.name for given in (engine, async_engine) if given is not None}
             if len(names) > 1:
                 raise ConfigurationError(f"engine and async_engine are of different databases: {sorted(names)}")
@@ -144,7 +150,7 @@ class DocShelf:
             "table": str(self._context.dialect.tables.entries.fullname),
             "counts as change": ", without ".join([counts, *sorted(codec.hash_exclude)]),
         }
-        return views.shelf(type(self).__name__, facts)
+        return html.shelf(type(self).__name__, facts)
 
     # Other faces of the same database
 
@@ -181,14 +187,7 @@ class DocShelf:
             ConfigurationError: the connection is to another kind of database.
         """
         self._backend.check_open()
-        if not (isinstance(connection, Connection) or _is_async(connection)):
-            raise ArgumentTypeError(
-                f"the connection is a {type(connection).__name__}; give a SQLAlchemy Connection or AsyncConnection"
-            )
-        dialect = self._backend.dialect
-        if connection.dialect.name != dialect.name:
-            raise ConfigurationError(f"this store is for {dialect.name}, the connection to {connection.dialect.name}")
-        return self._sibling(BoundBackend(connection, dialect), self._context)
+        return self._sibling(BoundBackend(connection, self._backend.dialect), self._context)
 
     # Life
 
@@ -207,14 +206,14 @@ class DocShelf:
         """
         layout = self._layout(partitions, distribute)
         self._backend.check_open()
-        self._backend.run(operations.setup(self._context, layout))
+        self._backend.run(maintenance.setup(self._context, layout))
         self._backend.ready = True
 
     async def asetup(self, *, partitions: int | None = None, distribute: Literal["citus"] | None = None) -> None:
         """As `setup`."""
         layout = self._layout(partitions, distribute)
         self._backend.check_open()
-        await self._backend.arun(operations.setup(self._context, layout))
+        await self._backend.arun(maintenance.setup(self._context, layout))
         self._backend.ready = True
 
     def _layout(self, partitions: int | None, distribute: Literal["citus"] | None) -> Layout:
@@ -225,7 +224,7 @@ class DocShelf:
         if partitions is not None and distribute is not None:
             raise ConfigurationError("both partitions and distribute were given; Citus makes partitions of its own")
         layout = Layout(partitions, distribute)
-        if layout != AS_ONE and self._backend.dialect.name != "postgresql":
+        if layout != DEFAULT_LAYOUT and self._backend.dialect.name != "postgresql":
             raise ConfigurationError(f"{self._backend.dialect.name} has neither partitions nor Citus; use PostgreSQL")
         return layout
 
@@ -285,11 +284,11 @@ class DocShelf:
 
     def mget(self, keys: Iterable[str], *, source: str | None = None) -> list[Any]:
         """The values of keys, in their order, None for each that has none. Arguments and errors as for `get`."""
-        return self._run(operations.get_values(self._context, check_keys(keys), _optional(source)))
+        return self._run(reading.get_values(self._context, check_keys(keys), check_optional_source(source)))
 
     async def amget(self, keys: Iterable[str], *, source: str | None = None) -> list[Any]:
         """As `mget`."""
-        return await self._arun(operations.get_values(self._context, check_keys(keys), _optional(source)))
+        return await self._arun(reading.get_values(self._context, check_keys(keys), check_optional_source(source)))
 
     def get_entry(self, key: str, *, source: str | None = None) -> Entry | None:
         """The whole entry of a key (value, source, version, hash, times), or None. As `get` otherwise."""
@@ -307,14 +306,16 @@ class DocShelf:
         Args:
             values: False leaves the values out (None), and unread.
         """
-        return self._run(operations.get_entries(self._context, check_keys(keys), _optional(source), values=values))
+        return self._run(
+            reading.get_entries(self._context, check_keys(keys), check_optional_source(source), values=values)
+        )
 
     async def amget_entries(
         self, keys: Iterable[str], *, source: str | None = None, values: bool = True
     ) -> list[Entry | None]:
         """As `mget_entries`."""
         return await self._arun(
-            operations.get_entries(self._context, check_keys(keys), _optional(source), values=values)
+            reading.get_entries(self._context, check_keys(keys), check_optional_source(source), values=values)
         )
 
     def source_entries(self, sources: Iterable[str], *, values: bool = True) -> list[list[Entry]]:
@@ -323,31 +324,33 @@ class DocShelf:
         Args:
             values: False leaves the values out (None), and unread.
         """
-        return self._run(operations.source_entries(self._context, _check_sources(sources), values=values))
+        return self._run(reading.source_entries(self._context, check_sources(sources), values=values))
 
     async def asource_entries(self, sources: Iterable[str], *, values: bool = True) -> list[list[Entry]]:
         """As `source_entries`."""
-        return await self._arun(operations.source_entries(self._context, _check_sources(sources), values=values))
+        return await self._arun(reading.source_entries(self._context, check_sources(sources), values=values))
 
     def mexists(self, keys: Iterable[str], *, source: str | None = None) -> list[bool]:
         """`exists` for each of the keys, in their order; one statement."""
         checked = check_keys(keys)
-        there = self._run(operations.existing(self._context, checked, _optional(source)))
+        there = self._run(reading.existing_keys(self._context, checked, check_optional_source(source)))
         return [key in there for key in checked]
 
     async def amexists(self, keys: Iterable[str], *, source: str | None = None) -> list[bool]:
         """As `mexists`."""
         checked = check_keys(keys)
-        there = await self._arun(operations.existing(self._context, checked, _optional(source)))
+        there = await self._arun(reading.existing_keys(self._context, checked, check_optional_source(source)))
         return [key in there for key in checked]
 
     def exists(self, key: str, *, source: str | None = None) -> bool:
         """True when the key has an entry (in this source, if one is given)."""
-        return key in self._run(operations.existing(self._context, [check_key(key)], _optional(source)))
+        return key in self._run(reading.existing_keys(self._context, [check_key(key)], check_optional_source(source)))
 
     async def aexists(self, key: str, *, source: str | None = None) -> bool:
         """As `exists`."""
-        return key in await self._arun(operations.existing(self._context, [check_key(key)], _optional(source)))
+        return key in await self._arun(
+            reading.existing_keys(self._context, [check_key(key)], check_optional_source(source))
+        )
 
     def count(self, prefix: str | None = None, *, source: str | None = None) -> int:
         """How many entries there are; a key in two sources is two entries.
@@ -356,22 +359,22 @@ class DocShelf:
             prefix: only keys that begin with this text, literally.
             source: only those of this source.
         """
-        return self._run(operations.count(self._context, check_prefix(prefix), _optional(source)))
+        return self._run(reading.count(self._context, check_prefix(prefix), check_optional_source(source)))
 
     async def acount(self, prefix: str | None = None, *, source: str | None = None) -> int:
         """As `count`."""
-        return await self._arun(operations.count(self._context, check_prefix(prefix), _optional(source)))
+        return await self._arun(reading.count(self._context, check_prefix(prefix), check_optional_source(source)))
 
     def yield_keys(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[str]:
         """Each key once, in the order of its UTF-8 bytes, in constant memory; no connection is held between pages.
 
         Keys written or deleted meanwhile may or may not be there. Arguments as for `count`.
         """
-        return self._pages_of_keys(check_prefix(prefix), _optional(source))
+        return self._pages_of_keys(check_prefix(prefix), check_optional_source(source))
 
     def ayield_keys(self, prefix: str | None = None, *, source: str | None = None) -> AsyncIterator[str]:
         """As `yield_keys`."""
-        return self._apages_of_keys(check_prefix(prefix), _optional(source))
+        return self._apages_of_keys(check_prefix(prefix), check_optional_source(source))
 
     def yield_items(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[tuple[str, Any]]:
         """(key, value) as `yield_keys` lists them and `get` reads them, in memory bounded by 16 MiB or one value."""
@@ -389,23 +392,23 @@ class DocShelf:
         Args:
             values: False leaves the values out (None), and unread.
         """
-        return self._pages_of_entries(check_prefix(prefix), _optional(source), values)
+        return self._pages_of_entries(check_prefix(prefix), check_optional_source(source), values)
 
     def ayield_entries(
         self, prefix: str | None = None, *, source: str | None = None, values: bool = True
     ) -> AsyncIterator[Entry]:
         """As `yield_entries`."""
-        return self._apages_of_entries(check_prefix(prefix), _optional(source), values)
+        return self._apages_of_entries(check_prefix(prefix), check_optional_source(source), values)
 
     def _pages(self, prefix: str | None, source: str | None) -> Iterator[list[str]]:
         after: str | None = None
-        while page := self._run(operations.key_page(self._context, after, prefix, source)):
+        while page := self._run(reading.key_page(self._context, after, prefix, source)):
             yield page
             after = page[-1]
 
     async def _apages(self, prefix: str | None, source: str | None) -> AsyncIterator[list[str]]:
         after: str | None = None
-        while page := await self._arun(operations.key_page(self._context, after, prefix, source)):
+        while page := await self._arun(reading.key_page(self._context, after, prefix, source)):
             yield page
             after = page[-1]
 
@@ -420,15 +423,15 @@ class DocShelf:
 
     def _pages_of_entries(self, prefix: str | None, source: str | None, values: bool) -> Iterator[Entry]:
         for page in self._pages(prefix, source):
-            batches = self._run(operations.value_batches(self._context, page, source)) if values else [page]
+            batches = self._run(reading.value_batches(self._context, page, source)) if values else [page]
             for batch in batches:
-                yield from self._run(operations.present_entries(self._context, batch, source, values=values))
+                yield from self._run(reading.present_entries(self._context, batch, source, values=values))
 
     async def _apages_of_entries(self, prefix: str | None, source: str | None, values: bool) -> AsyncIterator[Entry]:
         async for page in self._apages(prefix, source):
-            batches = await self._arun(operations.value_batches(self._context, page, source)) if values else [page]
+            batches = await self._arun(reading.value_batches(self._context, page, source)) if values else [page]
             for batch in batches:
-                for entry in await self._arun(operations.present_entries(self._context, batch, source, values=values)):
+                for entry in await self._arun(reading.present_entries(self._context, batch, source, values=values)):
                     yield entry
 
     # Writing
@@ -496,7 +499,7 @@ class DocShelf:
                 memory.
         """
         source = check_source(source)
-        plan = _mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff)
+        plan = mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff)
         return self._write(items, source, plan, show_progress=show_progress)
 
     async def aconditional_mset(
@@ -512,7 +515,7 @@ class DocShelf:
     ) -> Report:
         """As `conditional_mset`."""
         source = check_source(source)
-        plan = _mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff)
+        plan = mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff)
         return await self._awrite(items, source, plan, show_progress=show_progress)
 
     def sync(
@@ -539,7 +542,7 @@ class DocShelf:
                 whole collection.
             dry_run: report what would be done, and write nothing.
             diff: as for `conditional_mset`.
-            max_delete: the share of the standing entries, 0 to 1, that this sync may delete. A sync that would delete
+            max_delete: the share of the existing entries, 0 to 1, that this sync may delete. A sync that would delete
                 them all and hold nothing in their place is refused whatever the share.
             allow_mass_delete: do not refuse.
             fingerprint: the caller's hash of the source's raw file, for `source_changed`.
@@ -552,7 +555,7 @@ class DocShelf:
             As `mset` otherwise.
         """
         source = check_source(source)
-        plan = _sync_plan(
+        plan = sync_plan(
             source=source,
             scope=scope,
             dry_run=dry_run,
@@ -581,7 +584,7 @@ class DocShelf:
     ) -> Report:
         """As `sync`."""
         source = check_source(source)
-        plan = _sync_plan(
+        plan = sync_plan(
             source=source,
             scope=scope,
             dry_run=dry_run,
@@ -604,33 +607,37 @@ class DocShelf:
             expected: for each of the keys, the version that an entry has to have for it: what has another by now, as
                 somebody else was there, and what is not there is passed over, and is not in the report.
         """
-        checked = _check_versions(versions)
+        checked = check_versions(versions)
         return self._run(
-            operations.set_versions(self._context, checked, _optional(source), _check_expected(expected, checked))
+            writing.set_versions(
+                self._context, checked, check_optional_source(source), check_expected(expected, checked)
+            )
         )
 
     async def aset_versions(
         self, versions: Mapping[str, str], *, source: str | None = None, expected: Mapping[str, str] | None = None
     ) -> Report:
         """As `set_versions`."""
-        checked = _check_versions(versions)
+        checked = check_versions(versions)
         return await self._arun(
-            operations.set_versions(self._context, checked, _optional(source), _check_expected(expected, checked))
+            writing.set_versions(
+                self._context, checked, check_optional_source(source), check_expected(expected, checked)
+            )
         )
 
     def _write(self, items: Items, source: str, plan_of: PlanOf, *, show_progress: bool) -> Report:
         self._backend.check_open()
-        with closing(self._backend.run(operations.prepare(self._context, items, source))) as prepared:
-            plan = plan_of(prepared.identities)
-            with progress_bar(len(prepared), "writing", show=show_progress) as tick:
-                return self._run(operations.write(replace(self._context, tick=tick), prepared, plan))
+        with closing(self._backend.run(writing.encode_items(self._context, items, source))) as encoded:
+            plan = plan_of(encoded.identities)
+            with progress_bar(len(encoded), "writing", show=show_progress) as on_progress:
+                return self._run(writing.write(replace(self._context, on_progress=on_progress), encoded, plan))
 
     async def _awrite(self, items: Items, source: str, plan_of: PlanOf, *, show_progress: bool) -> Report:
         self._backend.check_open()
-        with closing(await self._backend.arun(operations.prepare(self._context, items, source))) as prepared:
-            plan = plan_of(prepared.identities)
-            with progress_bar(len(prepared), "writing", show=show_progress) as tick:
-                return await self._arun(operations.write(replace(self._context, tick=tick), prepared, plan))
+        with closing(await self._backend.arun(writing.encode_items(self._context, items, source))) as encoded:
+            plan = plan_of(encoded.identities)
+            with progress_bar(len(encoded), "writing", show=show_progress) as on_progress:
+                return await self._arun(writing.write(replace(self._context, on_progress=on_progress), encoded, plan))
 
     def mdelete(
         self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str] | None = None
@@ -644,7 +651,9 @@ class DocShelf:
         """
         checked = check_keys(keys)
         return self._run(
-            operations.delete_keys(self._context, checked, _optional(source), _check_expected(expected, checked))
+            deleting.delete_keys(
+                self._context, checked, check_optional_source(source), check_expected(expected, checked)
+            )
         )
 
     async def amdelete(
@@ -653,26 +662,28 @@ class DocShelf:
         """As `mdelete`."""
         checked = check_keys(keys)
         return await self._arun(
-            operations.delete_keys(self._context, checked, _optional(source), _check_expected(expected, checked))
+            deleting.delete_keys(
+                self._context, checked, check_optional_source(source), check_expected(expected, checked)
+            )
         )
 
     def clear(self) -> int:
         """Delete all entries and sources of the collection; returns how many entries there were."""
-        return self._run(operations.clear(self._context))
+        return self._run(deleting.clear(self._context))
 
     async def aclear(self) -> int:
         """As `clear`."""
-        return await self._arun(operations.clear(self._context))
+        return await self._arun(deleting.clear(self._context))
 
     # Sources
 
     def sources(self) -> Sources:
         """Every source that has entries or was synced, ordered by name."""
-        return Sources(self._run(operations.sources(self._context)))
+        return Sources(self._run(reading.sources(self._context)))
 
     async def asources(self) -> Sources:
         """As `sources`."""
-        return Sources(await self._arun(operations.sources(self._context)))
+        return Sources(await self._arun(reading.sources(self._context)))
 
     def source_changed(self, source: str, fingerprint: str) -> bool:
         """True unless the source's last sync had this fingerprint. Does not read its entries."""
@@ -684,11 +695,11 @@ class DocShelf:
 
     def changed_sources(self, fingerprints: Mapping[str, str]) -> list[str]:
         """Those of many sources whose last sync did not have the fingerprint given, in input order; one statement."""
-        return self._run(operations.changed_sources(self._context, _check_fingerprints(fingerprints)))
+        return self._run(reading.changed_sources(self._context, check_fingerprints(fingerprints)))
 
     async def achanged_sources(self, fingerprints: Mapping[str, str]) -> list[str]:
         """As `changed_sources`."""
-        return await self._arun(operations.changed_sources(self._context, _check_fingerprints(fingerprints)))
+        return await self._arun(reading.changed_sources(self._context, check_fingerprints(fingerprints)))
 
     def delete_source(self, source: str) -> Report:
         """Delete a source with all its entries; the same keys in other sources stay."""
@@ -705,33 +716,33 @@ class DocShelf:
             sources: their names; those that are not there are passed over.
             keys: entries of these keys go too, whatever their source.
         """
-        names, others = _check_sources(sources), check_keys(keys)
-        return self._run(operations.delete_sources(self._context, names, others))
+        names, others = check_sources(sources), check_keys(keys)
+        return self._run(deleting.delete_sources(self._context, names, others))
 
     async def adelete_sources(self, sources: Iterable[str], *, keys: Iterable[str] = ()) -> Report:
         """As `delete_sources`."""
-        names, others = _check_sources(sources), check_keys(keys)
-        return await self._arun(operations.delete_sources(self._context, names, others))
+        names, others = check_sources(sources), check_keys(keys)
+        return await self._arun(deleting.delete_sources(self._context, names, others))
 
     # Health
 
     def stats(self) -> Stats:
         """Counts and sizes of the collection."""
-        return self._run(operations.stats(self._context))
+        return self._run(maintenance.stats(self._context))
 
     async def astats(self) -> Stats:
         """As `stats`."""
-        return await self._arun(operations.stats(self._context))
+        return await self._arun(maintenance.stats(self._context))
 
     def verify(self, *, show_progress: bool = False) -> list[Problem]:
         """Read every entry, check it against its hash, and list those that cannot be read."""
         found: list[Problem] = []
-        with progress_bar(self.count() if show_progress else 0, "verifying", show=show_progress) as tick:
-            context = replace(self._context, tick=tick)
+        with progress_bar(self.count() if show_progress else 0, "verifying", show=show_progress) as on_progress:
+            context = replace(self._context, on_progress=on_progress)
             try:
                 for page in self._pages(None, None):
-                    for batch in self._run(operations.value_batches(self._context, page, None)):
-                        found += self._run(operations.problems(context, batch))
+                    for batch in self._run(reading.value_batches(self._context, page, None)):
+                        found += self._run(maintenance.problems(context, batch))
             except CorruptEntryError as exc:  # a key that is no text, behind all others
                 found += exc.problems
         return found
@@ -739,150 +750,12 @@ class DocShelf:
     async def averify(self, *, show_progress: bool = False) -> list[Problem]:
         """As `verify`."""
         found: list[Problem] = []
-        with progress_bar(await self.acount() if show_progress else 0, "verifying", show=show_progress) as tick:
-            context = replace(self._context, tick=tick)
+        with progress_bar(await self.acount() if show_progress else 0, "verifying", show=show_progress) as on_progress:
+            context = replace(self._context, on_progress=on_progress)
             try:
                 async for page in self._apages(None, None):
-                    for batch in await self._arun(operations.value_batches(self._context, page, None)):
-                        found += await self._arun(operations.problems(context, batch))
+                    for batch in await self._arun(reading.value_batches(self._context, page, None)):
+                        found += await self._arun(maintenance.problems(context, batch))
             except CorruptEntryError as exc:
                 found += exc.problems
         return found
-
-
-def _check_engines(engine: object, async_engine: object) -> None:
-    if engine is not None and not isinstance(engine, Engine):
-        raise ConfigurationError(f"engine is a {type(engine).__name__}; give a SQLAlchemy Engine")
-    # Who gives an AsyncEngine has imported the class, which takes 0.1 s.
-    if async_engine is not None and not hasattr(async_engine, "sync_engine"):
-        raise ConfigurationError(f"async_engine is a {type(async_engine).__name__}; give a SQLAlchemy AsyncEngine")
-
-
-def _is_async(connection: object) -> bool:
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
-    return isinstance(connection, AsyncConnection)
-
-
-def _optional(source: str | None) -> str | None:
-    return None if source is None else check_source(source)
-
-
-def _mset_plan(*, move: bool, notes: Mapping[str, SourceNote] | None, dry_run: bool, diff: bool) -> PlanOf:
-    told = _check_notes(notes)
-
-    def plan_of(identities: Collection[Identity]) -> WritePlan:
-        if move and len({key for key, _ in identities}) < len(identities):
-            raise ArgumentValueError(
-                "with move=True a key lives in one source, and one of the items stands there twice"
-            )
-        sources = frozenset(of for _, of in identities) | told.keys()
-        return WritePlan(sources=sources, move=move, notes=told, dry_run=dry_run, diff=diff)
-
-    return plan_of
-
-
-def _sync_plan(
-    *,
-    source: str,
-    scope: Scope,
-    dry_run: bool,
-    diff: bool,
-    max_delete: float,
-    allow_mass_delete: bool,
-    note: SourceNote,
-    notes: Mapping[str, SourceNote] | None,
-) -> PlanOf:
-    if scope not in ("source", "sources", "collection"):
-        raise ArgumentValueError(f"scope={scope!r}: give 'source', 'sources' or 'collection'")
-    if not isinstance(max_delete, float | int):
-        raise ArgumentTypeError(f"max_delete={max_delete!r}: give a share from 0 to 1")
-    if not 0 <= max_delete <= 1:
-        raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
-    told = _check_notes(notes)
-    if scope == "source":
-        if told:
-            raise ArgumentValueError("notes are for scope='sources'; give fingerprint and metadata themselves")
-        told = _check_notes({source: note})
-    elif note != SourceNote():
-        raise ArgumentValueError(f"fingerprint and metadata are for scope='source'; with {scope!r} pass notes=")
-
-    def plan_of(identities: Collection[Identity]) -> WritePlan:
-        sources = frozenset(of for _, of in identities) | told.keys()
-        if scope == "source" and len(sources) > 1:
-            key, other = next(identity for identity in identities if identity[1] != source)
-            raise ArgumentValueError(
-                f"the item {key!r} names the source {other!r} in a sync of {source!r}; sync each source by itself, or "
-                "pass scope='sources'"
-            )
-        return WritePlan(
-            scope,
-            sources,
-            notes=told,
-            dry_run=dry_run,
-            diff=diff,
-            max_delete=max_delete,
-            allow_mass_delete=allow_mass_delete,
-        )
-
-    return plan_of
-
-
-def _check_notes(notes: Mapping[str, SourceNote] | None) -> dict[str, SourceNote]:
-    if notes is None:
-        return {}
-    if not isinstance(notes, Mapping):
-        raise ArgumentTypeError(f"notes is a {type(notes).__name__}; give a mapping of sources to SourceNote")
-    checked = {}
-    for source, note in notes.items():
-        if not isinstance(note, SourceNote):
-            raise ArgumentTypeError(f"the note of {source!r:.60} is a {type(note).__name__}; give a SourceNote")
-        fingerprint = check_label(note.fingerprint, "fingerprint")
-        checked[check_source(source)] = SourceNote(fingerprint, _check_metadata(note.metadata))
-    return checked
-
-
-def _check_sources(sources: Iterable[str]) -> list[str]:
-    return [check_source(source) for source in check_iterable(sources, "sources", "sources")]
-
-
-def _check_versions(versions: Mapping[str, str]) -> dict[str, str]:
-    return _check_labels(versions, "version", check_key)
-
-
-def _check_expected(expected: Mapping[str, str] | None, keys: Collection[str]) -> dict[str, str] | None:
-    if expected is None:
-        return None
-    checked = _check_versions(expected)
-    for key in keys:
-        if key not in checked:
-            raise ArgumentValueError(f"expected has no version for the key {key!r:.60}; give one for each key")
-    return checked
-
-
-def _check_fingerprints(fingerprints: Mapping[str, str]) -> dict[str, str]:
-    return _check_labels(fingerprints, "fingerprint", check_source)
-
-
-def _check_labels(labels: Mapping[str, str], what: str, check_name: Callable[[Any], str]) -> dict[str, str]:
-    if not isinstance(labels, Mapping):
-        raise ArgumentTypeError(f"the {what}s are a {type(labels).__name__}; give a mapping of names to text")
-    checked = {}
-    for name, label in labels.items():
-        text = check_label(label, what, f" of {name!r:.60}")
-        if text is None:
-            raise ArgumentTypeError(f"the {what} of {name!r:.60} is None; give text")
-        checked[check_name(name)] = text
-    return checked
-
-
-def _check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if metadata is None:
-        return None
-    if not isinstance(metadata, Mapping):
-        raise ArgumentTypeError(f"the source's metadata is a {type(metadata).__name__}; give a mapping")
-    try:
-        dumps(dict(metadata))
-    except EncodeError as exc:
-        raise ArgumentTypeError(f"the source's metadata: {exc}") from exc
-    return dict(metadata)

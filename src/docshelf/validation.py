@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from docshelf.errors import ArgumentTypeError, ArgumentValueError
@@ -120,6 +120,37 @@ def check_iterable(value: Any, what: str, of_what: str) -> Iterable[Any]:
     return value
 
 
+def check_optional_source(source: str | None) -> str | None:
+    """A source to narrow a call to, or None for all. Raises as `check_source` does."""
+    return None if source is None else check_source(source)
+
+
+def check_sources(sources: Iterable[str]) -> list[str]:
+    """The names of sources, as a list. Raises as `check_iterable` and `check_source` do."""
+    return [check_source(source) for source in check_iterable(sources, "sources", "sources")]
+
+
+def check_versions(versions: Mapping[str, str]) -> dict[str, str]:
+    """Versions by key. Raises as `check_key` and `check_label` do."""
+    return _check_labels(versions, "version", check_key)
+
+
+def check_expected(expected: Mapping[str, str] | None, keys: Collection[str]) -> dict[str, str] | None:
+    """The versions that entries have to have, one for each of the keys, or None. Raises as `check_versions` does."""
+    if expected is None:
+        return None
+    checked = check_versions(expected)
+    for key in keys:
+        if key not in checked:
+            raise ArgumentValueError(f"expected has no version for the key {key!r:.60}; give one for each key")
+    return checked
+
+
+def check_fingerprints(fingerprints: Mapping[str, str]) -> dict[str, str]:
+    """Fingerprints by source. Raises as `check_source` and `check_label` do."""
+    return _check_labels(fingerprints, "fingerprint", check_source)
+
+
 def _check_text(text: Any, what: str, limit: int | None, of: str = "") -> str:
     if not isinstance(text, str):
         raise ArgumentTypeError(f"the {what} {text!r:.60}{of} is a {type(text).__name__}; it has to be a str")
@@ -135,3 +166,15 @@ def _check_text(text: Any, what: str, limit: int | None, of: str = "") -> str:
             f"the {what} {text!r:.60}...{of} has {size:,} bytes of UTF-8; the limit is {limit:,}; shorten or hash it"
         )
     return plain
+
+
+def _check_labels(labels: Mapping[str, str], what: str, check_name: Callable[[Any], str]) -> dict[str, str]:
+    if not isinstance(labels, Mapping):
+        raise ArgumentTypeError(f"the {what}s are a {type(labels).__name__}; give a mapping of names to text")
+    checked = {}
+    for name, label in labels.items():
+        text = check_label(label, what, f" of {name!r:.60}")
+        if text is None:
+            raise ArgumentTypeError(f"the {what} of {name!r:.60} is None; give text")
+        checked[check_name(name)] = text
+    return checked

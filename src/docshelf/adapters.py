@@ -1,0 +1,150 @@
+"""What every adapter of a framework shares: the options of a store, the base of stores, flows of calls.
+
+An adapter holds no SQL. Its stores derive from `ShelfStore`, which holds a `DocShelf`. Where one of its methods needs
+more than one call, the method is a flow: a generator of `Call` and `Compute` steps, which `perform` and `aperform` run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
+
+from sqlalchemy.engine import URL
+
+from docshelf.errors import ConfigurationError
+from docshelf.steps import Call, Compute, Flow, aperform, async_name, perform
+from docshelf.store import DocShelf
+from docshelf.values.content_types import ContentType
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+__all__ = [
+    "Call",
+    "Compute",
+    "Flow",
+    "ShelfOptions",
+    "ShelfStore",
+    "Url",
+    "aperform",
+    "as_list",
+    "async_name",
+    "perform",
+]
+
+T = TypeVar("T")
+Url = str | os.PathLike[str] | URL
+"""What `DocShelf` takes as url: a URL, or the path of an SQLite file."""
+
+
+class ShelfOptions(TypedDict, total=False):
+    """Options of `docshelf.DocShelf`, which documents them. Every store of an adapter takes them."""
+
+    engine: Any
+    async_engine: Any
+    schema: str | None
+    table_prefix: str
+    hash_on: Literal["value", "text"] | Callable[[Any], Any]
+    hash_exclude: Iterable[str]
+    on_corrupt: Literal["raise", "skip"]
+    compression: Literal["zstd"] | None
+    pooler: bool
+    max_value_bytes: int
+
+
+# The one option that may differ between a given shelf and a store on it.
+_VIEW_OPTION: Final = "on_corrupt"
+# Options that cannot go to another process.
+_IN_ONE_PROCESS: Final = ("engine", "async_engine")
+
+
+class ShelfStore:
+    """Base of an adapter's stores: holds the shelf that a store works on, its own or a given one."""
+
+    def _open(
+        self,
+        url: Url | None,
+        collection: str | None,
+        shelf: DocShelf | None,
+        options: ShelfOptions,
+        *,
+        default: str,
+        content_types: Iterable[ContentType] = (),
+        **recipe: Any,
+    ) -> None:
+        """Take the shelf, or make one.
+
+        Args:
+            default: the collection where neither an argument nor a shelf names one.
+            recipe: further arguments of this store's `__init__`, to make it again in another process.
+
+        Raises:
+            ConfigurationError: a shelf beside a url or options.
+        """
+        if shelf is None:
+            self._shelf = DocShelf(url, collection or default, content_types=content_types, **options)
+        else:
+            given = ["url"] if url is not None else sorted(options.keys() - {_VIEW_OPTION})
+            if given:
+                raise ConfigurationError(
+                    f"both shelf and {given[0]} were given; a shelf has its own connections and options"
+                )
+            self._shelf = shelf.view(collection, content_types=content_types, on_corrupt=options.get("on_corrupt"))
+        self._owned = shelf is None
+        self._skips = options.get("on_corrupt") == "skip"
+        self._recipe: dict[str, Any] = {"url": url, "collection": collection or default, **options, **recipe}
+
+    @property
+    def shelf(self) -> DocShelf:
+        """The shelf beneath, for what the framework's contract lacks: verify, stats, bind, yield_entries, ..."""
+        return self._shelf
+
+    def close(self) -> None:
+        """Close the connections that this store opened; those of a given shelf or engine stay."""
+        if self._owned:
+            self._shelf.close()
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        if self._owned:
+            await self._shelf.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self._shelf!r}>"
+
+    def _repr_html_(self) -> str:
+        return self._shelf._repr_html_()
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not self._owned or any(self._recipe.get(name) is not None for name in _IN_ONE_PROCESS):
+            raise TypeError(f"a {type(self).__name__} on a given shelf or engine stays in its process; give it a url")
+        if ":memory:" in str(self._recipe["url"]):
+            raise TypeError(f"a {type(self).__name__} in memory stays in its process; give it the path of a file")
+        return self._recipe
+
+    def __setstate__(self, recipe: dict[str, Any]) -> None:
+        self.__init__(**recipe)  # type: ignore[misc]
+
+
+def as_list(items: Any) -> Any:
+    """Items that can be read twice: an iterator is read into a list, anything else is returned as it is."""
+    return list(items) if isinstance(items, Iterator) else items

@@ -1,0 +1,287 @@
+"""What a notebook shows of the values that come out of a store, as HTML.
+
+All that a row holds is cut, escaped, and rid of characters that act instead of showing. Text has the page's own colour
+and stands on its own background; what is coloured is a tint over that, so light and dark themes both read well. Where
+styles are stripped, plain tables remain.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from difflib import SequenceMatcher
+from itertools import islice
+from typing import Any, Final
+
+from docshelf.display.shapes import DiffShape, EntryShape, ReportShape, SourceShape, StatsShape
+
+# The four words of a report, told apart by lightness as well as by hue.
+TINTS: Final = {"INS": "#2a9d6f", "UPD": "#4a86e8", "SKIP": "rgba(128,128,128,.35)", "DEL": "#d9603b"}
+_MAX_TEXT: Final = 48
+_MAX_VALUE: Final = 400
+_MAX_KEYS: Final = 3
+_MAX_ROWS: Final = 20
+# Of a diff: words that are compared, which takes time by their square, and what is shown on each side of a change.
+_MAX_WORDS: Final = 4_000
+_CONTEXT: Final = 80
+_DELETED: Final = "background:rgba(217,96,59,.28)"
+_INSERTED: Final = "background:rgba(42,157,111,.28);text-decoration:none"
+_LINE: Final = "rgba(128,128,128,.4)"
+_TABLE: Final = "border-collapse:collapse;border:0;margin:.3em 0"
+_CELL: Final = "border:0;padding:.15em 1.2em .15em 0;vertical-align:top"
+_HEAD: Final = f"{_CELL};border-bottom:1px solid {_LINE};font-weight:600"
+_TEXT: Final = "text-align:left;overflow-wrap:anywhere"
+_WHOLE: Final = "text-align:left;white-space:nowrap"
+_NUMBER: Final = "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
+_FAINT: Final = "opacity:.6"
+
+
+def report(shown: ReportShape, further: Mapping[str, int]) -> str:
+    """A report: a bar of its four counts, and a table of them with the first keys of each.
+
+    Args:
+        further: what else was counted, by name.
+    """
+    counts = shown.counts
+    sources = {change.source for change in shown}
+    where = f" in {len(sources):,} sources" if len(sources) > 1 else ""
+    if len(sources) == 1 and (source := next(iter(sources))):
+        where = f" in {_code(source)}"
+    total = f"{len(shown):,} {'entry' if len(shown) == 1 else 'entries'}{where}"
+    rows = [_row([("op", _TEXT), ("would be" if shown.dry_run else "done", _NUMBER), ("keys", _TEXT)], _HEAD)]
+    for op, count in counts.items():
+        keys = _first_keys((change.key for change in shown if change.op == op), count)
+        cells = [(f"{_swatch(TINTS[op])}{op}", _WHOLE), (f"{count:,}", _NUMBER), (keys, _TEXT)]
+        rows.append(_row(cells, _CELL if count else f"{_CELL};{_FAINT}"))
+    rows += [_row([(_escaped(name), _TEXT), (f"{count:,}", _NUMBER), ("", _TEXT)]) for name, count in further.items()]
+    return _titled(
+        f"{type(shown).__name__}{' of a dry run' if shown.dry_run else ''}",
+        total,
+        bar({TINTS[op]: count for op, count in counts.items()}) + _table(rows),
+    )
+
+
+def shelf(name: str, facts: Mapping[str, str]) -> str:
+    """A store, by what it was made of."""
+    rows = [
+        _row([(_escaped(fact), f"{_WHOLE};{_FAINT}"), (_escaped(told, 200), _TEXT)]) for fact, told in facts.items()
+    ]
+    return _titled(_escaped(name), "", _table(rows))
+
+
+def sources(found: Sequence[SourceShape]) -> str:
+    """Sources: each with its number of entries and what is known of its file."""
+    widest = max((source.entries for source in found), default=0)
+    heads = ("source", "entries", "", "synced", "fingerprint", "metadata")
+    rows = [_row([(head, _NUMBER if head == "entries" else _WHOLE) for head in heads], _HEAD)]
+    rows += [_source(source, widest) for source in islice(found, _MAX_ROWS)]
+    total = f"{len(found):,}, with {sum(source.entries for source in found):,} entries"
+    return _titled("Sources", total, _table(rows) + _more(len(found) - _MAX_ROWS))
+
+
+def _source(shown: SourceShape, widest: int) -> str:
+    return _row(
+        [
+            (_code(shown.source) if shown.source else f'<span style="{_FAINT}">no source</span>', _WHOLE),
+            (f"{shown.entries:,}", _NUMBER),
+            (bar({TINTS["UPD"]: shown.entries}, of=widest, width="4em"), f"{_TEXT};padding-top:.5em"),
+            (_time(shown.synced_at), _WHOLE),
+            (_code(shown.fingerprint, 8) if shown.fingerprint is not None else "", _WHOLE),
+            (
+                _escaped(preview(dict(shown.metadata)), 2 * _MAX_TEXT) if shown.metadata else "",
+                f"{_TEXT};min-width:10em",
+            ),
+        ]
+    )
+
+
+def stats(found: StatsShape) -> str:
+    """Numbers and sizes of a collection."""
+    mean = size(found.stored_bytes // found.entries) if found.entries else ""
+    rows = [
+        _row([("entries", _TEXT), (f"{found.entries:,}", _NUMBER), ("", _TEXT)]),
+        _row([("sources", _TEXT), (f"{found.sources:,}", _NUMBER), ("", _TEXT)]),
+        _row([("values, as packed", _TEXT), (size(found.stored_bytes), _NUMBER), (mean and f"{mean} each", _TEXT)]),
+        _row([("on disk", _TEXT), (size(found.disk_bytes), _NUMBER), ("the whole table, with indexes", _TEXT)]),
+    ]
+    return _titled("Stats", "", _table(rows))
+
+
+def entry(shown: EntryShape) -> str:
+    """An entry, with the beginning of its value."""
+    facts = {
+        "key": _code(shown.key, 2 * _MAX_TEXT),
+        "source": _code(shown.source, 2 * _MAX_TEXT) if shown.source else "",
+        "value": _lines(preview(shown.value)) if shown.value_hash is not None else "none, only a version",
+        "content type": _escaped(shown.content_type or ""),
+        "version": _code(shown.version) if shown.version is not None else "",
+        "hash": _code(shown.value_hash.hex(), 12) if shown.value_hash is not None else "",
+        "created": _time(shown.created_at),
+        "updated": _time(shown.updated_at) if shown.updated_at != shown.created_at else "",
+    }
+    told = f"{_TEXT};white-space:pre-wrap"
+    rows = [_row([(name, f"{_WHOLE};{_FAINT}"), (fact, told)]) for name, fact in facts.items() if fact]
+    return _titled("Entry", "", _table(rows))
+
+
+def diffs(found: Sequence[DiffShape]) -> str:
+    """Updated entries, each with the words that went and came."""
+    shown = "".join(_diff(one) for one in islice(found, _MAX_ROWS))
+    return _titled("Updated", f"{len(found):,}", shown + _more(len(found) - _MAX_ROWS))
+
+
+def _diff(one: DiffShape) -> str:
+    where = f' <span style="{_FAINT}">in {_code(one.source)}</span>' if one.source else ""
+    style = f"border-left:3px solid {_LINE};padding-left:.8em;white-space:pre-wrap;overflow-wrap:anywhere"
+    words = "".join(_part(op, old, new) for op, old, new in compare(one.old, one.new))
+    return f'<div style="margin:.5em 0"><div>{_code(one.key)}{where}</div><div style="{style}">{words}</div></div>'
+
+
+def _part(op: str, old: str, new: str) -> str:
+    if op == "equal":
+        if len(old) > 2 * _CONTEXT:
+            return f"{_lines(old[:_CONTEXT])} … {_lines(old[-_CONTEXT:])}"
+        return _lines(old)
+    deleted = f'<del style="{_DELETED}">{_lines(old)}</del>' if old else ""
+    return deleted + (f'<ins style="{_INSERTED}">{_lines(new)}</ins>' if new else "")
+
+
+def _lines(text: str) -> str:
+    """A text of several lines, each visible."""
+    shown = "\n".join(map(visible, text[:_MAX_VALUE].split("\n")))
+    return html.escape(shown) + ("…" if len(text) > _MAX_VALUE else "")
+
+
+def compare(old: str, new: str) -> list[tuple[str, str, str]]:
+    """How one text became another, by words: ("equal" or another op, the old part, the new part), in order."""
+    a, b = (re.findall(r"\s*\S+|\s+", text) for text in (old, new))
+    start = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    room = min(len(a), len(b)) - start
+    end = next((n for n in range(room) if a[-1 - n] != b[-1 - n]), room)
+    head, tail = "".join(a[:start]), "".join(a[len(a) - end :])
+    a, b = a[start : len(a) - end], b[start : len(b) - end]
+    parts = [("equal", head, head)]
+    if len(a) + len(b) > _MAX_WORDS:
+        parts.append(("replace", "".join(a), "".join(b)))
+    else:
+        codes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+        parts += [(op, "".join(a[i:j]), "".join(b[k:m])) for op, i, j, k, m in codes]
+    parts.append(("equal", tail, tail))
+    return [part for part in parts if part[1] or part[2]]
+
+
+def bar(parts: Mapping[str, int], *, of: int | None = None, width: str = "22em") -> str:
+    """A bar of parts side by side, by their tint; each that is not nothing can be seen.
+
+    Args:
+        of: what the full width stands for; by default the sum.
+    """
+    total = sum(parts.values())
+    if not total:
+        return ""
+    segments = "".join(
+        f'<div style="flex:{count} 0 3px;background:{tint}"></div>' for tint, count in parts.items() if count
+    )
+    share = f"{100 * total / of:.1f}%" if of else "100%"
+    inner = f'<div style="display:flex;gap:2px;height:100%;min-width:3px;width:{share}">{segments}</div>'
+    return f'<div style="height:.55em;width:{width};max-width:100%;border-radius:2px;overflow:hidden">{inner}</div>'
+
+
+def size(count: int) -> str:
+    """Bytes for readers: 999 B, 1.5 KB, 12.3 MB."""
+    if count < 1000:
+        return f"{count} B"
+    amount = float(count)
+    for unit in ("KB", "MB", "GB"):
+        amount /= 1000
+        if amount < 999.95:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1000:,.1f} TB"
+
+
+def visible(text: str) -> str:
+    """A text with every character that acts instead of showing as its escape: NUL, ESC, line ends, lone surrogates,
+    those that turn the direction of writing, ..."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def cut(text: str, limit: int = _MAX_TEXT) -> str:
+    """The visible beginning of a text."""
+    return visible(text[:limit]) + ("…" if len(text) > limit else "")
+
+
+def preview(value: Any) -> str:
+    """The beginning of any value, in time and space that do not grow with it for what docshelf itself stores."""
+    try:
+        if isinstance(value, str):
+            return value[: _MAX_VALUE + 1]
+        if isinstance(value, bytes):
+            return f"{size(len(value))}: {value[:_MAX_TEXT]!r}"
+        if value is None or isinstance(value, bool | int | float | dict | list | tuple | set | frozenset):
+            return _SHORT.repr(value)
+        return str(value)[: _MAX_VALUE + 1]
+    except Exception as exc:  # a document's own __str__ may raise anything, and a view never does
+        return f"a {type(value).__name__} that cannot be shown ({type(exc).__name__})"
+
+
+class _Short(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = _MAX_VALUE // 2
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 8
+        self.maxlevel = 4
+
+    def repr_int(self, number: int, level: int) -> str:
+        # Python refuses to write down integers of thousands of digits.
+        if number.bit_length() > 1000:
+            return f"an int of {number.bit_length():,} bits"
+        return super().repr_int(number, level)
+
+
+_SHORT: Final = _Short()
+
+
+def _escaped(text: str, limit: int = _MAX_TEXT) -> str:
+    return html.escape(cut(text, limit))
+
+
+def _code(text: str, limit: int = _MAX_TEXT) -> str:
+    return f'<span style="font-family:monospace">{_escaped(text, limit)}</span>'
+
+
+def _first_keys(keys: Iterable[str], count: int) -> str:
+    first = ", ".join(_code(key, 32) for key in islice(keys, _MAX_KEYS))
+    return f"{first}, and {count - _MAX_KEYS:,} more" if count > _MAX_KEYS else first
+
+
+def _row(cells: Iterable[tuple[str, str]], style: str = _CELL) -> str:
+    tag = "th" if style is _HEAD else "td"
+    written = (f'<{tag} style="{style};{own}">{cell}</{tag}>' for cell, own in cells)
+    return f"<tr>{''.join(written)}</tr>"
+
+
+def _table(rows: Iterable[str]) -> str:
+    return f'<table style="{_TABLE}"><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _titled(title: str, beside: str, body: str) -> str:
+    note = f' <span style="{_FAINT}">{beside}</span>' if beside else ""
+    return f'<div><div style="margin-bottom:.3em"><b>{title}</b>{note}</div>{body}</div>'
+
+
+def _more(count: int) -> str:
+    return f'<div style="{_FAINT}">and {count:,} more</div>' if count > 0 else ""
+
+
+def _swatch(tint: str) -> str:
+    style = f"display:inline-block;width:.65em;height:.65em;border-radius:2px;margin-right:.5em;background:{tint}"
+    return f'<span style="{style}"></span>'
+
+
+def _time(time: datetime | None) -> str:
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,1 @@
+"""How the steps of operations reach a database: URLs, connections, event loops, retries, errors."""

@@ -1,0 +1,57 @@
+"""Steps inside the caller's own connection and transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+
+from docshelf.engines.base import Backend
+from docshelf.engines.errors import translated_errors
+from docshelf.errors import ArgumentTypeError, ConfigurationError, MissingEngineError
+from docshelf.steps import Maintenance, Read, Write
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from docshelf.sql.dialects.base import Dialect
+
+
+class BoundBackend(Backend):
+    """Runs in the caller's own connection and transaction. Nothing is retried or closed: both are the caller's."""
+
+    def __init__(self, connection: Connection | AsyncConnection, dialect: Dialect) -> None:
+        if not (isinstance(connection, Connection) or _is_async(connection)):
+            raise ArgumentTypeError(
+                f"the connection is a {type(connection).__name__}; give a SQLAlchemy Connection or AsyncConnection"
+            )
+        if connection.dialect.name != dialect.name:
+            raise ConfigurationError(f"this store is for {dialect.name}, the connection to {connection.dialect.name}")
+        super().__init__(dialect)
+        self._connection = connection
+
+    def _connected(self, step: Read | Write) -> Any:
+        if not isinstance(self._connection, Connection):
+            raise MissingEngineError(
+                "this store is bound to an AsyncConnection; use its async methods (aget, async_, ...)"
+            )
+        with translated_errors():
+            return step.run(self._connection)
+
+    async def _aconnected(self, step: Read | Write) -> Any:
+        if isinstance(self._connection, Connection):
+            raise MissingEngineError("this store is bound to a sync Connection; use its sync methods")
+        with translated_errors():
+            return await self._connection.run_sync(step.run)
+
+    def _is_due(self, step: Maintenance) -> bool:
+        return False  # a transaction of the caller's is no place for it
+
+    def __repr__(self) -> str:
+        return "bound to a connection"
+
+
+def _is_async(connection: object) -> bool:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    return isinstance(connection, AsyncConnection)

@@ -1,0 +1,61 @@
+"""Steps on the caller's own engines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine
+
+from docshelf.engines.base import EngineBackend
+from docshelf.engines.url import without_secrets
+from docshelf.errors import ConfigurationError, MissingEngineError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from docshelf.sql.dialects.base import Dialect
+
+
+class GivenEngines(EngineBackend):
+    """The caller's Engine, AsyncEngine, or both. They are never closed here."""
+
+    def __init__(
+        self, engine: Engine | None, async_engine: AsyncEngine | None, dialect: Dialect, *, pooler: bool
+    ) -> None:
+        super().__init__(dialect, pooler=pooler)
+        self._given = engine
+        self._given_async = async_engine
+
+    def _engine(self) -> Engine:
+        if self._given is None:
+            raise MissingEngineError(
+                "this store was given only an AsyncEngine; use its async methods, or give it engine= as well"
+            )
+        return self._given
+
+    def _async_engine(self) -> AsyncEngine:
+        if self._given_async is None:
+            raise MissingEngineError(
+                "this store was given only a sync Engine; use its sync methods, or give it async_engine= as well"
+            )
+        return self._given_async
+
+    def close(self) -> None:
+        self._closed = True
+
+    async def aclose(self) -> None:
+        self._closed = True
+
+    def __repr__(self) -> str:
+        engine = self._given if self._given is not None else self._given_async
+        assert engine is not None
+        return repr(without_secrets(engine.url))
+
+
+def check_engines(engine: object, async_engine: object) -> None:
+    """Raise a ConfigurationError for what is no Engine, or no AsyncEngine."""
+    if engine is not None and not isinstance(engine, Engine):
+        raise ConfigurationError(f"engine is a {type(engine).__name__}; give a SQLAlchemy Engine")
+    # AsyncEngine is not imported for an isinstance check: that takes 0.1 s.
+    if async_engine is not None and not hasattr(async_engine, "sync_engine"):
+        raise ConfigurationError(f"async_engine is a {type(async_engine).__name__}; give a SQLAlchemy AsyncEngine")

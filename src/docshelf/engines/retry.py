@@ -1,0 +1,35 @@
+"""How often and how long a failed step is tried again."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from docshelf.errors import TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ATTEMPTS: Final = 5
+
+
+def retry_options() -> dict[str, Any]:
+    """From the second attempt on: the first needs neither the counting nor tenacity, which is imported when needed."""
+    from tenacity import retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+    return {
+        "retry": retry_if_exception_type(TransientError),
+        "stop": stop_after_attempt(_ATTEMPTS - 1),
+        "wait": wait_random_exponential(multiplier=0.05, max=1.0),
+        "reraise": True,
+    }
+
+
+@contextmanager
+def count_attempts() -> Iterator[None]:
+    try:
+        yield
+    except TransientError as exc:
+        if type(exc) is TransientError:
+            exc.args = (f"still failing after {_ATTEMPTS} attempts: {exc}",)
+        raise

@@ -1,0 +1,27 @@
+"""What every operation of one store works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from docshelf.sql.queries import Queries
+from docshelf.values.content_types import Codec
+
+if TYPE_CHECKING:
+    from docshelf.sql.dialects.base import Dialect
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every operation of one store works with. `on_progress` is told of entries done."""
+
+    collection: str
+    codec: Codec
+    queries: Queries
+    on_progress: Callable[[int], None] = lambda done: None
+
+    @property
+    def dialect(self) -> Dialect:
+        return self.queries.dialect

@@ -1,0 +1,64 @@
+"""Operations on the tables and on the collection as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from docshelf.errors import CorruptEntryError, DatabaseError, SchemaError
+from docshelf.operations.context import Context
+from docshelf.sql.migrations import is_current, upgrade
+from docshelf.sql.rows import DEFAULT_LAYOUT, Layout
+from docshelf.steps import Compute, Flow, Read, Write
+from docshelf.types import Problem, Stats
+from docshelf.values.stored import Stored
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def setup(context: Context, layout: Layout = DEFAULT_LAYOUT) -> Flow[None]:
+    """Create or upgrade the tables, and spread the entries, where that is needed."""
+    dialect = context.dialect
+
+    def is_done(connection: Connection) -> bool:
+        return is_current(connection, dialect) and dialect.is_laid_out(connection, layout)
+
+    if (yield Read(is_done)):
+        return
+    try:
+        yield Write(partial(upgrade, dialect=dialect, layout=layout))
+    except DatabaseError as exc:
+        if exc.sqlstate not in ("42501", "3F000"):  # insufficient privilege, no schema to create in
+            raise
+        raise SchemaError(
+            f"the table {dialect.tables.entries.fullname} is missing or of an older version, and this role may not "
+            f"change that ({exc}); run setup() once as a role that may, and grant this one SELECT, INSERT, UPDATE and "
+            "DELETE on the tables and USAGE on the sequence of the entries table"
+        ) from exc
+
+
+def problems(context: Context, keys: Sequence[str]) -> Flow[list[Problem]]:
+    """The rows of some keys that cannot be read; ticks for each row."""
+    rows: list[Stored] = yield Read(
+        lambda connection: context.queries.fetch(connection, context.collection, keys, None)
+    )
+
+    def check() -> list[Problem]:
+        found: list[Problem] = []
+        for row in rows:
+            try:
+                context.codec.decode(row)
+            except CorruptEntryError as exc:
+                found += exc.problems
+        return found
+
+    found: list[Problem] = yield Compute(check, heavy=True)
+    context.on_progress(len(rows))
+    return found
+
+
+def stats(context: Context) -> Flow[Stats]:
+    found: Stats = yield Read(lambda connection: context.queries.stats(connection, context.collection))
+    return found

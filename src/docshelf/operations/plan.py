@@ -1,0 +1,129 @@
+"""What a write is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from docshelf.errors import ArgumentTypeError, ArgumentValueError
+from docshelf.sql.rows import Identity
+from docshelf.types import SourceNote
+from docshelf.validation import check_label, check_source
+from docshelf.values.json import EncodeError, dumps
+
+Scope = Literal["source", "sources", "collection"]
+
+
+@dataclass(frozen=True)
+class WritePlan:
+    """One call that writes items.
+
+    Attributes:
+        scope: what is deleted when no item names it: nothing (None), what else `sources` hold (both "source" and
+            "sources"), or what else the collection holds.
+        sources: those that the call is about.
+        notes: what to write down about sources.
+        move: a key lives in one source only; writing it deletes its entries in others.
+        max_delete: the share of what stands that may go.
+        diff: give the report the texts of updated entries before and after.
+    """
+
+    scope: Scope | None = None
+    sources: frozenset[str] = frozenset()
+    notes: Mapping[str, SourceNote] = field(default_factory=dict)
+    move: bool = False
+    dry_run: bool = False
+    max_delete: float = 1.0
+    allow_mass_delete: bool = False
+    diff: bool = False
+
+
+PlanOf = Callable[[Collection[Identity]], WritePlan]
+"""Makes the plan of a call, once the entries that its items name are known."""
+
+
+def mset_plan(*, move: bool, notes: Mapping[str, SourceNote] | None, dry_run: bool, diff: bool) -> PlanOf:
+    told = _check_notes(notes)
+
+    def plan_of(identities: Collection[Identity]) -> WritePlan:
+        if move and len({key for key, _ in identities}) < len(identities):
+            raise ArgumentValueError(
+                "with move=True a key lives in one source, and one of the items stands there twice"
+            )
+        sources = frozenset(of for _, of in identities) | told.keys()
+        return WritePlan(sources=sources, move=move, notes=told, dry_run=dry_run, diff=diff)
+
+    return plan_of
+
+
+def sync_plan(
+    *,
+    source: str,
+    scope: Scope,
+    dry_run: bool,
+    diff: bool,
+    max_delete: float,
+    allow_mass_delete: bool,
+    note: SourceNote,
+    notes: Mapping[str, SourceNote] | None,
+) -> PlanOf:
+    if scope not in ("source", "sources", "collection"):
+        raise ArgumentValueError(f"scope={scope!r}: give 'source', 'sources' or 'collection'")
+    if not isinstance(max_delete, float | int):
+        raise ArgumentTypeError(f"max_delete={max_delete!r}: give a share from 0 to 1")
+    if not 0 <= max_delete <= 1:
+        raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
+    told = _check_notes(notes)
+    if scope == "source":
+        if told:
+            raise ArgumentValueError("notes are for scope='sources'; give fingerprint and metadata themselves")
+        told = _check_notes({source: note})
+    elif note != SourceNote():
+        raise ArgumentValueError(f"fingerprint and metadata are for scope='source'; with {scope!r} pass notes=")
+
+    def plan_of(identities: Collection[Identity]) -> WritePlan:
+        sources = frozenset(of for _, of in identities) | told.keys()
+        if scope == "source" and len(sources) > 1:
+            key, other = next(identity for identity in identities if identity[1] != source)
+            raise ArgumentValueError(
+                f"the item {key!r} names the source {other!r} in a sync of {source!r}; sync each source by itself, or "
+                "pass scope='sources'"
+            )
+        return WritePlan(
+            scope,
+            sources,
+            notes=told,
+            dry_run=dry_run,
+            diff=diff,
+            max_delete=max_delete,
+            allow_mass_delete=allow_mass_delete,
+        )
+
+    return plan_of
+
+
+def _check_notes(notes: Mapping[str, SourceNote] | None) -> dict[str, SourceNote]:
+    if notes is None:
+        return {}
+    if not isinstance(notes, Mapping):
+        raise ArgumentTypeError(f"notes is a {type(notes).__name__}; give a mapping of sources to SourceNote")
+    checked = {}
+    for source, note in notes.items():
+        if not isinstance(note, SourceNote):
+            raise ArgumentTypeError(f"the note of {source!r:.60} is a {type(note).__name__}; give a SourceNote")
+        fingerprint = check_label(note.fingerprint, "fingerprint")
+        checked[check_source(source)] = SourceNote(fingerprint, _check_metadata(note.metadata))
+    return checked
+
+
+def _check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise ArgumentTypeError(f"the source's metadata is a {type(metadata).__name__}; give a mapping")
+    try:
+        dumps(dict(metadata))
+    except EncodeError as exc:
+        raise ArgumentTypeError(f"the source's metadata: {exc}") from exc
+    return dict(metadata)

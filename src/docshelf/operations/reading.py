@@ -1,0 +1,159 @@
+"""Operations that read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from docshelf.operations.context import Context
+from docshelf.sql.queries import latest
+from docshelf.steps import Compute, Flow, Read
+from docshelf.types import Entry, Source, SourceNote
+from docshelf.values.stored import Stored, raw_bytes, utc_time
+
+# To decode takes less: this much, packed, keeps the loop for 2 ms; beside 100 documents of 2 KB a thread costs a tenth.
+_LIGHT_ROWS: Final = 200
+_LIGHT_PACKED: Final = 262_144
+# A page of keys, and the packed bytes and keys of one batch of values, when streaming.
+_PAGE_KEYS: Final = 5_000
+_PAGE_BYTES: Final = 16 * 1024 * 1024
+_PAGE_VALUES: Final = 500
+
+
+def get_values(context: Context, keys: Sequence[str], source: str | None) -> Flow[list[Any]]:
+    """The values of the keys, in their order, None where there is none."""
+    if not keys:
+        return []
+    unique = list(dict.fromkeys(keys))
+    rows: list[Stored] = yield Read(
+        lambda connection: context.queries.latest_values(connection, context.collection, unique, source)
+    )
+    values = {row.key: value for row, value in (yield from _decoded(context, rows, values=True))}
+    return [values.get(key) for key in keys]
+
+
+def get_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry | None]]:
+    """The entries of the keys, in their order, None where there is none."""
+    entries = yield from _entries(context, keys, source, values=values)
+    return [None if (entry := entries.get(key)) is None else _entry(*entry) for key in keys]
+
+
+def source_entries(context: Context, sources: Sequence[str], *, values: bool) -> Flow[list[list[Entry]]]:
+    """The entries of each source, in the order of their insertion."""
+    if not sources:
+        return []
+    rows: list[Stored] = yield Read(
+        lambda connection: context.queries.of_sources(
+            connection, context.collection, list(dict.fromkeys(sources)), values=values
+        )
+    )
+    pairs = yield from _decoded(context, rows, values=values)
+    found: dict[str, list[Entry]] = {source: [] for source in sources}
+    for row, value in pairs:
+        found[row.source].append(_entry(row, value))
+    return [found[source] for source in sources]
+
+
+def existing_keys(context: Context, keys: Sequence[str], source: str | None) -> Flow[set[str]]:
+    """Those of the keys that have an entry."""
+    if not keys:
+        return set()
+    found: set[str] = yield Read(
+        lambda connection: context.queries.existing_keys(connection, context.collection, keys, source)
+    )
+    return found
+
+
+def key_page(context: Context, after: str | None, prefix: str | None, source: str | None) -> Flow[list[str]]:
+    """The next page of keys, without repeats; an empty one is the end."""
+    keys: list[str] = yield Read(
+        lambda connection: context.queries.page(
+            connection, context.collection, after=after, prefix=prefix, source=source, limit=_PAGE_KEYS
+        )
+    )
+    return list(dict.fromkeys(keys))
+
+
+def value_batches(context: Context, keys: Sequence[str], source: str | None) -> Flow[list[list[str]]]:
+    """A page of keys in batches whose values can be held in memory together."""
+    sizes = yield Read(lambda connection: context.queries.sizes(connection, context.collection, keys, source))
+    batches: list[list[str]] = [[]]
+    held = 0
+    for key, size in sizes:
+        if batches[-1] and (held + size > _PAGE_BYTES or len(batches[-1]) >= _PAGE_VALUES):
+            batches.append([])
+            held = 0
+        batches[-1].append(key)
+        held += size
+    return batches
+
+
+def present_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry]]:
+    """The entries of those keys that are still there, in their order."""
+    entries = yield from _entries(context, keys, source, values=values)
+    return [_entry(*entries[key]) for key in keys if key in entries]
+
+
+def count(context: Context, prefix: str | None, source: str | None) -> Flow[int]:
+    number: int = yield Read(
+        lambda connection: context.queries.count(connection, context.collection, prefix=prefix, source=source)
+    )
+    return number
+
+
+def sources(context: Context) -> Flow[list[Source]]:
+    found: list[Source]
+    found, problems = yield Read(lambda connection: context.queries.sources(connection, context.collection))
+    context.codec.report_problems(problems)
+    return found
+
+
+def changed_sources(context: Context, fingerprints: Mapping[str, str]) -> Flow[list[str]]:
+    """The sources whose fingerprint is not the one of their last sync, in input order."""
+    if not fingerprints:
+        return []
+    known: dict[str, SourceNote] = yield Read(
+        lambda connection: context.queries.get_notes(connection, context.collection, list(fingerprints))
+    )
+    return [
+        source
+        for source, fingerprint in fingerprints.items()
+        if source not in known or known[source].fingerprint != fingerprint
+    ]
+
+
+def _entries(
+    context: Context, keys: Sequence[str], source: str | None, *, values: bool
+) -> Flow[dict[str, tuple[Stored, Any]]]:
+    """By key, the row written last and its value."""
+    if not keys:
+        return {}
+    unique = list(dict.fromkeys(keys))
+    rows: list[Stored] = yield Read(
+        lambda connection: context.queries.fetch(connection, context.collection, unique, source, values=values)
+    )
+    decoded = yield from _decoded(context, list(latest(rows).values()), values=values)
+    return {row.key: (row, value) for row, value in decoded}
+
+
+def _decoded(context: Context, rows: Sequence[Stored], *, values: bool) -> Flow[list[tuple[Stored, Any]]]:
+    sizes = (len(row.value) for row in rows if isinstance(row.value, bytes | memoryview))
+    heavy = len(rows) > _LIGHT_ROWS or sum(sizes) > _LIGHT_PACKED
+    decoded: list[tuple[Stored, Any]] = yield Compute(
+        lambda: context.codec.decode_all(rows, values=values), heavy=heavy
+    )
+    return decoded
+
+
+def _entry(row: Stored, value: Any) -> Entry:
+    return Entry(
+        row.key,
+        row.source,
+        value,
+        row.version,
+        raw_bytes(row.value_hash),
+        row.content_type,
+        utc_time(row.created_at),
+        utc_time(row.updated_at),
+        row.seq,
+    )

@@ -1,0 +1,124 @@
+"""SQLite: one writer at a time, arrays as JSON, this machine's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import orjson
+from sqlalchemy import Text, bindparam, case, delete, func, literal_column, select, tuple_
+from sqlalchemy.dialects.sqlite import Insert, insert
+
+from docshelf.errors import ConfigurationError
+from docshelf.sql.dialects.base import Dialect
+from docshelf.sql.rows import SEQ_PER_WRITE, Identity, UpsertBatch, WriteStamp
+from docshelf.types import INS, UPD, Op
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection
+
+    from docshelf.schema import Tables
+
+
+class SQLite(Dialect):
+    name: ClassVar[str] = "sqlite"
+    chunk_rows: ClassVar[int] = 2_000
+    upsert_compares: ClassVar[bool] = False
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__(tables)
+        entries = tables.entries
+        if entries.schema is not None:
+            raise ConfigurationError(f"schema={entries.schema!r}: SQLite has no schemas; leave it out")
+        self._upsert = self._upsert_statement()
+        self._delete = delete(entries).where(
+            entries.c.collection == bindparam("of_collection"),
+            entries.c.key == bindparam("of_key"),
+            entries.c.source == bindparam("of_source"),
+        )
+
+    def in_array(self, column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
+        each = func.json_each(bindparam(parameter, type_=Text)).table_valued("value")
+        return column.in_(select(each.c.value))
+
+    def array(self, texts: Collection[str]) -> str:
+        return orjson.dumps(list(texts)).decode()
+
+    def in_pairs(self, key: ColumnElement[Any], source: ColumnElement[Any]) -> ColumnElement[bool]:
+        each = func.json_each(bindparam("pairs", type_=Text)).table_valued("value").c.value
+        pair = (func.json_extract(each, f"$[{position}]") for position in (0, 1))
+        return tuple_(key, source).in_(select(*pair))
+
+    def pairs(self, identities: Sequence[Identity]) -> Mapping[str, Any]:
+        return {"pairs": orjson.dumps(identities).decode()}
+
+    def insert_source(self) -> Insert:
+        return insert(self.tables.sources)
+
+    def begin_write(
+        self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool
+    ) -> WriteStamp:
+        _begin_immediate(connection)
+        # Rows are numbered in the order of their tickets, so the last of them has the last one.
+        last = connection.scalar(select(self.tables.entries.c.seq).order_by(literal_column("rowid").desc()).limit(1))
+        number = last // SEQ_PER_WRITE + 1 if isinstance(last, int) else 1
+        return WriteStamp(datetime.now(timezone.utc), number * SEQ_PER_WRITE)
+
+    def upsert(self, connection: Connection, bundle: UpsertBatch) -> Mapping[int, Op]:
+        stamp = bundle.stamp
+        fixed = {"collection": bundle.collection, "created_at": stamp.now, "updated_at": stamp.now}
+        written = []
+        for row in [*bundle.new, *bundle.existing]:
+            parameters = row._asdict() | fixed
+            parameters["seq"] = stamp.seq + parameters.pop("position")
+            written.append(parameters)
+        connection.execute(self._upsert, written)
+        # This transaction is the only writer, so what stood when it began is what the statement met.
+        ops: dict[int, Op] = {row.position: INS for row in bundle.new}
+        return ops | {row.position: UPD for row in bundle.existing}
+
+    def delete(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Identity]:
+        deleted = []
+        entries = self.tables.entries
+        keys = self.array([key for key, _ in identities])
+        there = select(entries.c.key, entries.c.source).where(
+            entries.c.collection == collection, self.in_array(entries.c.key, "keys")
+        )
+        known = {(key, source) for key, source in connection.execute(there, {"keys": keys})}
+        deleted = [identity for identity in identities if identity in known]
+        if deleted:
+            parameters = [{"of_collection": collection, "of_key": k, "of_source": s} for k, s in deleted]
+            connection.execute(self._delete, parameters)
+        return deleted
+
+    def lock_schema(self, connection: Connection) -> None:
+        _begin_immediate(connection)
+
+    def create_namespace(self, connection: Connection) -> None:
+        pass
+
+    def disk_bytes(self, connection: Connection) -> int:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar() or 0
+        size = connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
+        return int(pages) * int(size)
+
+    def _upsert_statement(self) -> Insert:
+        entries = self.tables.entries
+        statement = insert(entries)
+        new = statement.excluded
+        names = ("value", "value_hash", "checksum", "content_type", "encoding", "version")
+        other_value = entries.c.value_hash.is_distinct_from(new.value_hash)
+        updated_at = case((other_value, new.updated_at), else_=entries.c.updated_at)
+        return statement.on_conflict_do_update(
+            index_elements=[entries.c.collection, entries.c.key, entries.c.source],
+            set_={**{name: new[name] for name in names}, "updated_at": updated_at},
+            where=other_value | (new.version.is_not(None) & entries.c.version.is_distinct_from(new.version)),
+        )
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # The driver would begin in deferred mode, and a reader that turns writer fails under concurrency.
+    driver: Any = connection.connection.driver_connection
+    if not driver.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

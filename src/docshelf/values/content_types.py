@@ -1,0 +1,321 @@
+"""From a value to what its row holds, and back: content types, hashes, packing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pprint import pformat
+from typing import Any, Final, Literal, NamedTuple
+
+from docshelf.errors import (
+    ConfigurationError,
+    CorruptEntryError,
+    CorruptEntryWarning,
+    UnsupportedValueError,
+    ValueTooLargeError,
+)
+from docshelf.types import Problem
+from docshelf.values.compression import UnpackError, pack_all, unpack
+from docshelf.values.hashing import checksum_of, hash_prefix
+from docshelf.values.json import DecodeError, EncodeError, dumps, loads
+from docshelf.values.stored import Stored, check_times, raw_bytes
+
+HashOn = Literal["value", "text"] | Callable[[Any], Any]
+OnCorrupt = Literal["raise", "skip"]
+JSON: Final = "json"
+BYTES: Final = "bytes"
+# A value has to fit a field of PostgreSQL (1 GB) in the form that psycopg2 sends, four bytes for one at worst.
+DEFAULT_MAX_VALUE_BYTES: Final = 255 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ContentType:
+    """How documents of a framework are stored and read. Adapters give these to `DocShelf(content_types=...)`.
+
+    Attributes:
+        name: what the row says, "langchain/document" for example.
+        python_types: the classes written with it; empty for a content type that is only read.
+        dump: document -> dict of storable values.
+        load: that dict -> document. It has to build the same classes whatever the dict says.
+        text_field: the key in that dict that holds the document's text, for `hash_on="text"`.
+        metadata_field: the key that holds the metadata, for `hash_exclude`.
+    """
+
+    name: str
+    python_types: tuple[type, ...]
+    dump: Callable[[Any], dict[str, Any]]
+    load: Callable[[dict[str, Any]], Any]
+    text_field: str | None = None
+    metadata_field: str | None = None
+
+
+Encoded = tuple[str, bytes, bytes, "bytes | None"]
+"""A value as it will be stored, before packing: content type, canonical bytes, value_hash, checksum.
+
+The checksum guards the bytes where the hash covers only a part of them; else it is None.
+"""
+
+
+class _Kind(NamedTuple):
+    """How the values of a class are written: content type, what is hashed before their bytes, and who dumps them."""
+
+    content_type: str
+    prefix: bytes
+    handler: ContentType | None
+
+
+class Codec:
+    """Encodes and decodes values under the options of one store. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        *,
+        content_types: Iterable[ContentType] = (),
+        hash_on: HashOn = "value",
+        hash_exclude: Iterable[str] = (),
+        on_corrupt: OnCorrupt = "raise",
+        compression: Literal["zstd"] | None = "zstd",
+        max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
+    ) -> None:
+        if hash_on not in ("value", "text") and not callable(hash_on):
+            raise ConfigurationError(f"hash_on={hash_on!r}: give 'value', 'text' or a callable")
+        if isinstance(hash_exclude, str) or not hasattr(hash_exclude, "__iter__"):
+            raise ConfigurationError(f"hash_exclude={hash_exclude!r}: give a tuple of names, ({hash_exclude!r},)")
+        if on_corrupt not in ("raise", "skip"):
+            raise ConfigurationError(f"on_corrupt={on_corrupt!r}: give 'raise' or 'skip'")
+        if compression not in ("zstd", None):
+            raise ConfigurationError(f"compression={compression!r}: give 'zstd' or None")
+        if type(max_value_bytes) is not int or not 0 < max_value_bytes <= DEFAULT_MAX_VALUE_BYTES:
+            raise ConfigurationError(f"max_value_bytes={max_value_bytes!r}: give 1 to {DEFAULT_MAX_VALUE_BYTES:,}")
+        try:
+            self.content_types = tuple(content_types)
+        except TypeError:
+            raise ConfigurationError(f"content_types={content_types!r:.60}: give an iterable of ContentType") from None
+        for one in self.content_types:
+            if not isinstance(one, ContentType):
+                raise ConfigurationError(f"content_types holds a {type(one).__name__}; give ContentType")
+        self.hash_on = hash_on
+        self.hash_exclude = frozenset(hash_exclude)
+        self.on_corrupt = on_corrupt
+        self.compression = compression
+        self.max_value_bytes = max_value_bytes
+        self._kinds: dict[type, _Kind] = {bytes: _Kind(BYTES, hash_prefix(BYTES), None)}
+        self._loaders: dict[str, Callable[[bytes], Any]] = {JSON: loads, BYTES: lambda data: data}
+        for one in self.content_types:
+            if one.name in (JSON, BYTES):
+                raise ConfigurationError(f"the content type name {one.name!r} belongs to docshelf itself")
+            self._loaders[one.name] = partial(_load, one)
+        self._hashes_all = hash_on == "value" and not self.hash_exclude
+
+    def derived(
+        self,
+        *,
+        content_types: Iterable[ContentType] | None = None,
+        on_corrupt: OnCorrupt | None = None,
+        hash_on: HashOn | None = None,
+        hash_exclude: Iterable[str] | None = None,
+    ) -> Codec:
+        """A codec with other options, and this one's where None is given."""
+        return Codec(
+            content_types=self.content_types if content_types is None else content_types,
+            hash_on=self.hash_on if hash_on is None else hash_on,
+            hash_exclude=self.hash_exclude if hash_exclude is None else hash_exclude,
+            on_corrupt=self.on_corrupt if on_corrupt is None else on_corrupt,
+            compression=self.compression,
+            max_value_bytes=self.max_value_bytes,
+        )
+
+    def encode(self, value: Any, key: str) -> Encoded:
+        """What the row of `key` would hold.
+
+        Raises:
+            UnsupportedValueError: with the key and the path to what cannot be stored.
+            ValueTooLargeError: more than `max_value_bytes` of canonical bytes.
+        """
+        content_type, prefix, handler = self._kinds.get(type(value)) or self._kind_of(type(value))
+        content: Any
+        data: bytes
+        try:
+            if handler is not None:
+                content = handler.dump(value)
+                if not isinstance(content, dict):
+                    raise EncodeError("", f"{content_type} dumps a {type(content).__name__}; it has to be a dict")
+                data = dumps(content)
+            elif content_type == BYTES:
+                content = data = value
+            else:
+                content, data = value, dumps(value)
+            counted = None if self._hashes_all else self._counted(value, content, handler)
+        except EncodeError as exc:
+            raise UnsupportedValueError(f"key {key!r}: {exc}") from exc
+        if len(data) > self.max_value_bytes:
+            raise ValueTooLargeError(
+                f"key {key!r}: the value has {len(data):,} bytes; the limit is {self.max_value_bytes:,}; split it"
+            )
+        if counted is None:
+            return content_type, data, sha256(prefix + data).digest(), None
+        value_hash = sha256(prefix + counted).digest()
+        return content_type, data, value_hash, checksum_of(value_hash, content_type, data)
+
+    def pack_all(self, values: Sequence[bytes]) -> list[tuple[str, bytes]]:
+        """For each of them the name of the encoding and the packed bytes."""
+        return pack_all(values, compress=self.compression is not None)
+
+    def decode(self, row: Stored, *, values: bool = True) -> Any:
+        """The value of a row; None where it has none, or where `values` is False and it was not read.
+
+        Raises:
+            CorruptEntryError: for a row that docshelf cannot have written.
+        """
+        try:
+            key, source, packed, given_hash, checksum, content_type, encoding, _, created_at, _, _ = row
+            if type(key) is not str or type(source) is not str:
+                raise DecodeError("a key or source that is no text")
+            if created_at is not None:
+                check_times(row)
+            if not values or (packed is None and given_hash is None):
+                return None
+            value, value_hash = raw_bytes(packed), raw_bytes(given_hash)
+            if value is None:
+                raise DecodeError("a hash without a value")
+            data = unpack(encoding, value, limit=self.max_value_bytes)
+            if not isinstance(content_type, str):
+                content_type = ""  # SQLite lets any column hold any type
+            if checksum is None:
+                intact = value_hash == sha256(hash_prefix(content_type) + data).digest()
+            else:
+                intact = raw_bytes(checksum) == checksum_of(value_hash or b"", content_type, data)
+            if not intact:
+                raise DecodeError("its bytes do not match its hash")
+            return self.value_of(content_type, data)
+        except (UnpackError, DecodeError) as exc:
+            raise CorruptEntryError([Problem(row.key, row.source, str(exc))]) from exc
+
+    def value_of(self, content_type: str, data: bytes) -> Any:
+        """The value that canonical bytes stand for.
+
+        Raises:
+            DecodeError: they stand for none.
+        """
+        load = self._loaders.get(content_type)
+        if load is None:
+            raise DecodeError(f"unknown content type {content_type!r:.60}")
+        return load(data)
+
+    def decode_all(self, rows: Iterable[Stored], *, values: bool = True) -> list[tuple[Stored, Any]]:
+        """Rows with their values, under this store's `on_corrupt`.
+
+        Raises:
+            CorruptEntryError: under "raise", naming every bad row of the batch.
+        """
+        decoded: list[tuple[Stored, Any]] = []
+        problems: list[Problem] = []
+        for row in rows:
+            try:
+                decoded.append((row, self.decode(row, values=values)))
+            except CorruptEntryError as exc:
+                problems += exc.problems
+        self.report_problems(problems)
+        return decoded
+
+    def report_problems(self, problems: Sequence[Problem]) -> None:
+        """Do with what cannot be read as `on_corrupt` says.
+
+        Raises:
+            CorruptEntryError: under "raise", naming all of it.
+        """
+        if problems and self.on_corrupt == "raise":
+            raise CorruptEntryError(problems)
+        for problem in problems:
+            warnings.warn(
+                f"left out the entry with key {problem.key!r} and source {problem.source!r}: {problem.reason}",
+                CorruptEntryWarning,
+                stacklevel=3,
+            )
+
+    def readable(self, old: Any, new: Any) -> tuple[str, str]:
+        """The texts of two values for a reader to compare: documents by text and metadata if these tell them apart."""
+        for parts in (1, 2):
+            texts = self._text_of(old, parts), self._text_of(new, parts)
+            if texts[0] != texts[1]:
+                return texts
+        return _printed(self._content(old)), _printed(self._content(new))
+
+    def _content(self, value: Any) -> Any:
+        handler = self._kind_of(type(value)).handler
+        return handler.dump(value) if handler else value
+
+    def _text_of(self, value: Any, parts: int) -> str:
+        """The text of a document; of two parts, with its metadata."""
+        handler, content = self._kind_of(type(value)).handler, self._content(value)
+        if handler is None or handler.text_field is None:
+            return _printed(content)
+        text = _printed(content.get(handler.text_field))
+        metadata = content.get(handler.metadata_field) if handler.metadata_field else None
+        return f"{text}\n\n{_printed(metadata)}" if parts == 2 and metadata else text
+
+    def _kind_of(self, python_type: type) -> _Kind:
+        kind = self._kinds.get(python_type)
+        if kind is None:
+            able = (one for one in self.content_types if one.python_types and issubclass(python_type, one.python_types))
+            handler = next(able, None)
+            name = handler.name if handler else JSON
+            kind = self._kinds.setdefault(python_type, _Kind(name, hash_prefix(name), handler))
+        return kind
+
+    def _counted(self, value: Any, content: Any, handler: ContentType | None) -> bytes | None:
+        """The bytes of what counts as change; None where that is everything."""
+        if callable(self.hash_on):
+            return dumps(self.hash_on(value))
+        if self.hash_on == "text":
+            text = content.get(handler.text_field) if handler and handler.text_field else content
+            if isinstance(text, str):
+                return text.encode("utf-8", "surrogatepass")
+        if not self.hash_exclude or not isinstance(content, dict):
+            return None
+        if handler is None:
+            return dumps(self._without_excluded(content))
+        metadata = content.get(handler.metadata_field) if handler.metadata_field else None
+        if not isinstance(metadata, dict):
+            return None
+        return dumps({**content, handler.metadata_field: self._without_excluded(metadata)})
+
+    def _without_excluded(self, mapping: dict[Any, Any]) -> dict[Any, Any]:
+        return {name: item for name, item in mapping.items() if name not in self.hash_exclude}
+
+
+def _printed(value: Any) -> str:
+    """A text as it is, any other value as Python prints it."""
+    if isinstance(value, str):
+        return value
+    try:
+        return pformat(value, width=100)
+    except ValueError:  # Python does not print an int of thousands of digits
+        return dumps(value).decode("utf-8", "replace")
+
+
+def canonical_bytes(value: Any) -> bytes:
+    """The canonical bytes of a JSON-like value: UTF-8 JSON, the same for equal values in every process.
+
+    Raises:
+        UnsupportedValueError: it holds something that cannot be stored without loss; names the path.
+    """
+    try:
+        return dumps(value)
+    except EncodeError as exc:
+        raise UnsupportedValueError(str(exc)) from exc
+
+
+def _load(handler: ContentType, data: bytes) -> Any:
+    content = loads(data)
+    if not isinstance(content, dict):
+        raise DecodeError(f"a {handler.name} that is not an object")
+    try:
+        return handler.load(content)
+    except DecodeError:
+        raise
+    except Exception as exc:  # a framework's validation may raise anything; the row is what is wrong
+        raise DecodeError(f"not a {handler.name} ({type(exc).__name__}: {exc!s:.200})") from exc

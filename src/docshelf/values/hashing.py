@@ -1,0 +1,35 @@
+"""SHA-256 hashes: of values, of stored bytes, of files."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+# Bytes of a file that are read at once.
+_BLOCK: Final = 1024 * 1024
+
+
+@lru_cache(64)
+def hash_prefix(content_type: str) -> bytes:
+    # The content type is part of what is hashed: b"1" and 1 have the same bytes and are not the same value.
+    return content_type.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def checksum_of(value_hash: bytes, content_type: str, data: bytes) -> bytes:
+    return sha256(value_hash.hex().encode() + hash_prefix(content_type) + data).digest()
+
+
+def file_fingerprint(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits, read in blocks of 1 MiB.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

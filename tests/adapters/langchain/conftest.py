@@ -1,0 +1,66 @@
+"""Stores of ours at fresh places on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from langchain_docshelf import DocShelfByteStore, DocShelfStore, PostgresByteStore
+from tests.adapters.langchain.twins import Twin
+from tests.conftest import Location
+from tests.support.face import Loop
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # langchain-tests marks some of its tests for plugins that this suite does not load.
+    for name in ("benchmark", "vcr"):
+        config.addinivalue_line("markers", f"{name}: of langchain-tests")
+
+
+@pytest.fixture(params=["sqlite", "pg18"])
+def place(request: pytest.FixtureRequest, new_location: Callable[[str], Location]) -> Location:
+    """A fresh place for tables on SQLite and PostgreSQL."""
+    return new_location(request.param)
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[Any], Any]]:
+    """Closes what is passed through it when the test ends."""
+    stores: list[Any] = []
+
+    def keep(store: Any) -> Any:
+        stores.append(store)
+        return store
+
+    yield keep
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def twin(mode: str, loop: Loop) -> Callable[[Any], Twin]:
+    """An object under this test's mode."""
+    return lambda of: Twin(of, mode, loop)
+
+
+@pytest.fixture
+def new_store(place: Location, opened: Callable[[Any], Any], twin: Callable[[Any], Twin]) -> Callable[..., Twin]:
+    """Makes document stores, with options, under this test's mode."""
+    return lambda *args, **options: twin(opened(DocShelfStore(place.url, *args, **options)))
+
+
+@pytest.fixture
+def store(new_store: Callable[..., Twin]) -> Twin:
+    return new_store()
+
+
+@pytest.fixture
+def byte_store(place: Location, opened: Callable[[Any], Any], twin: Callable[[Any], Twin]) -> Twin:
+    return twin(opened(DocShelfByteStore(place.url)))
+
+
+@pytest.fixture
+def spec_store(place: Location, opened: Callable[[Any], Any], twin: Callable[[Any], Twin]) -> Twin:
+    return twin(opened(PostgresByteStore(place.url, "spec")))

@@ -1,0 +1,48 @@
+"""Every Python block of the guide runs, in order, as one script, and prints what the comments beside it say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import llama_index_docshelf
+
+_GUIDE = Path(__file__).parents[3] / "docs" / "llama-index.md"
+
+
+def script() -> str:
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", _GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL))
+
+
+def test_the_guide_runs_and_prints_what_it_says(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-"],
+        input=script(),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    said = re.findall(r"^print\(.*\)  # (.*)$", script(), re.MULTILINE)
+    assert run.stdout.splitlines() == said
+
+
+def test_without_the_framework_the_import_names_the_extra() -> None:
+    code = (
+        "import sys; sys.modules['llama_index'] = sys.modules['llama_index.core'] = None; import llama_index_docshelf"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install 'docshelf[llama-index]'" in run.stderr
+
+
+@pytest.mark.parametrize("name", llama_index_docshelf.__all__)
+def test_the_guide_names_what_the_package_offers(name: str) -> None:
+    assert name in _GUIDE.read_text("utf-8")

@@ -1,0 +1,260 @@
+"""IngestionPipeline on our document store, and IngestionCache on our key-value store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import llama_index.core
+import pytest
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.ingestion import DocstoreStrategy, IngestionCache, IngestionPipeline
+from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.schema import BaseNode, Document, MetadataMode, TransformComponent
+from llama_index.core.storage.docstore import SimpleDocumentStore
+from llama_index.core.storage.kvstore import SimpleKVStore
+from llama_index.core.vector_stores import SimpleVectorStore
+
+from llama_index_docshelf import DocShelfDocumentStore, DocShelfKVStore
+from tests.adapters.llama_index.twins import Twin, ids, piece
+from tests.support.face import Loop
+from tests.support.statements import recorded_statements
+
+# Metadata whose keys are not sorted: caches and hashes depend on their order.
+METADATA = {"title": "T", "author": "A"}
+SPLIT = [SentenceSplitter(chunk_size=30, chunk_overlap=0), MockEmbedding(embed_dim=2)]
+
+
+def document(name: str, text: str = "") -> Document:
+    return Document(id_=name, text=f"First of {name}. {text} " + "Much more of the same. " * 10, metadata=METADATA)
+
+
+class Run:
+    """A pipeline on one docstore and one vector store, run again and again."""
+
+    def __init__(self, docstore: Any, strategy: str, mode: str, loop: Loop, **options: Any) -> None:
+        self.docstore = docstore
+        self.vectors = SimpleVectorStore()
+        self.strategy = DocstoreStrategy(strategy)
+        self.mode, self.loop, self.options = mode, loop, options
+
+    def __call__(self, documents: Sequence[Document], docstore: Any = None, **options: Any) -> list[str]:
+        pipeline = IngestionPipeline(
+            **{"transformations": SPLIT, "vector_store": self.vectors, "disable_cache": True, **self.options},
+            docstore=docstore or self.docstore,
+            docstore_strategy=self.strategy,
+        )
+        if self.mode == "sync":
+            nodes = pipeline.run(documents=list(documents), **options)
+        else:
+            nodes = self.loop.run(pipeline.arun(documents=list(documents), **options))
+        return [node.get_content(MetadataMode.ALL) for node in nodes]
+
+    def state(self) -> Any:
+        """What is known after a run, without the random ids of the chunks."""
+        return (
+            {name: (node.hash, node.get_content()) for name, node in self.docstore.docs.items()},
+            self.docstore.get_all_document_hashes(),
+            sorted(self.vectors.data.text_id_to_ref_doc_id.values()),
+        )
+
+
+@pytest.mark.parametrize("store_text", [True, False])
+@pytest.mark.parametrize("strategy", [strategy.value for strategy in DocstoreStrategy])
+def test_a_pipeline_does_what_it_does_on_the_store_of_the_framework(
+    docstore: Twin, mode: str, loop: Loop, strategy: str, store_text: bool
+) -> None:
+    theirs, ours = Run(SimpleDocumentStore(), strategy, mode, loop), Run(docstore.store, strategy, mode, loop)
+    first = [document("b"), document("a"), document("same"), document("twin of same", "")]
+    second = [document("a", "Changed."), document("same"), document("new")]
+    if strategy == "upserts_and_delete" and not store_text:
+        second.append(document("b"))  # there the framework's store fails: see the guide
+        second.append(document("twin of same", ""))
+    for documents in (first, first, second, second):
+        assert ours(documents, store_doc_text=store_text) == theirs(documents, store_doc_text=store_text)
+        assert ours.state() == theirs.state()
+
+
+def test_documents_whose_text_is_not_stored_can_go_missing(docstore: Twin, mode: str, loop: Loop) -> None:
+    ours = Run(docstore.store, "upserts_and_delete", mode, loop)
+    ours([document("a"), document("b")], store_doc_text=False)
+    ours([document("a")], store_doc_text=False)
+    assert list(ours.state()[1].values()) == ["a"]
+
+
+def test_a_pipeline_takes_in_nodes_of_documents(docstore: Twin, mode: str, loop: Loop) -> None:
+    nodes = [piece("a-1", "a"), piece("a-2", "a")]
+    pipeline = IngestionPipeline(transformations=[], docstore=docstore.store, vector_store=SimpleVectorStore())
+    result = pipeline.run(nodes=nodes) if mode == "sync" else loop.run(pipeline.arun(nodes=nodes))
+    assert ids(result) == ["a-1", "a-2"]
+    assert docstore.get_ref_doc_info("a").node_ids == ["a-1", "a-2"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_workers_share_the_cache(
+    new_store: Callable[..., Twin], docstore: Twin, mode: str, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A splitter that is unpickled looks for its tokenizer on the network, unless it is told of the one beside it.
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(Path(llama_index.core.__file__).parent / "_static/tiktoken_cache"))
+    cache = new_store(DocShelfKVStore)
+    run = Run(docstore.store, "upserts", mode, loop, cache=IngestionCache(cache=cache.store), disable_cache=False)
+    documents = [document("a"), document("b")]
+    chunks = run(documents, num_workers=2)
+    assert len(chunks) > 2
+    kept = cache.get_all("llama_cache")
+    assert len(kept) == 4  # two documents, two transformations
+    docstore.delete_document("a")
+    docstore.delete_document("b")
+    assert run(documents, num_workers=2) == chunks
+    assert cache.get_all("llama_cache") == kept
+
+
+class Counted(TransformComponent):
+    """Says how often it ran."""
+
+    calls: list[int] = []  # noqa: RUF012
+
+    def __call__(self, nodes: Sequence[BaseNode], **_: Any) -> Sequence[BaseNode]:
+        self.calls.append(len(nodes))
+        return nodes
+
+    def to_dict(self, **_: Any) -> dict[str, Any]:
+        return {"class_name": "Counted"}
+
+
+def test_what_is_cached_is_as_good_as_what_was_computed(new_store: Callable[..., Twin], mode: str, loop: Loop) -> None:
+    caches: list[Any] = [SimpleKVStore(), new_store(DocShelfKVStore).store]
+    results = []
+    for cache in caches:
+        counted = Counted(calls=[])
+        pipeline = IngestionPipeline(transformations=[*SPLIT, counted], cache=IngestionCache(cache=cache))
+        for _ in range(3):
+            nodes = (
+                pipeline.run(documents=[document("a")])
+                if mode == "sync"
+                else loop.run(pipeline.arun(documents=[document("a")]))
+            )
+            results.append([(node.get_content(MetadataMode.ALL), node.embedding, node.ref_doc_id) for node in nodes])
+        assert len(counted.calls) == 1
+    assert all(result == results[0] for result in results)
+
+
+def test_the_cache_is_cleared(new_store: Callable[..., Twin]) -> None:
+    cache = IngestionCache(cache=new_store(DocShelfKVStore).store)
+    cache.put("key", [piece("a", "d")])
+    assert cache.get("key") == [piece("a", "d")]
+    cache.clear()
+    assert cache.get("key") is None
+
+
+class TestIngestionRun:
+    """One run of a pipeline on a store that has read the hashes ahead."""
+
+    @pytest.fixture
+    def run(self, docstore: Twin, mode: str, loop: Loop, strategy: str) -> Run:
+        return Run(docstore.store, strategy, mode, loop)
+
+    def ahead(self, run: Run, documents: Sequence[Document], **options: Any) -> list[str]:
+        store = run.docstore.ingestion_run(documents)
+        if run.mode == "sync":
+            with store as docstore:
+                return run(documents, docstore, **options)
+        docstore = run.loop.run(store.__aenter__())
+        failure: list[Any] = [None, None, None]
+        try:
+            return run(documents, docstore, **options)
+        except BaseException as error:
+            failure = [type(error), error, None]
+            raise
+        finally:
+            run.loop.run(store.__aexit__(*failure))
+
+    @pytest.mark.parametrize("store_text", [True, False])
+    @pytest.mark.parametrize("strategy", [strategy.value for strategy in DocstoreStrategy])
+    def test_it_ends_as_a_run_without_it(
+        self, run: Run, mode: str, loop: Loop, strategy: str, store_text: bool
+    ) -> None:
+        plain = Run(SimpleDocumentStore(), strategy, mode, loop)
+        first = [document("b"), document("a"), document("same"), document("same too", "")]
+        second = [document("b"), document("a", "Changed."), document("same"), document("same too"), document("new")]
+        for documents in (first, first, second):
+            expected = plain(documents, store_doc_text=store_text)
+            assert self.ahead(run, documents, store_doc_text=store_text) == expected
+            assert run.state() == plain.state()
+
+    @pytest.mark.parametrize(
+        ("strategy", "unchanged", "first"),
+        [("upserts", 1, 14), ("upserts_and_delete", 4, 18), ("duplicates_only", 4, 18)],
+    )
+    def test_its_statements_do_not_depend_on_how_many_documents_there_are(
+        self, run: Run, unchanged: int, first: int
+    ) -> None:
+        for count in (3, 40):
+            run.docstore.shelf.clear()
+            documents = [document(f"{count}-{number}") for number in range(count)]
+            with recorded_statements() as statements:
+                self.ahead(run, documents)
+            assert len(statements) <= first
+            with recorded_statements() as statements:
+                self.ahead(run, documents)
+            assert len(statements) == unchanged
+
+    @pytest.mark.parametrize("strategy", ["upserts", "duplicates_only"])
+    def test_a_run_that_fails_leaves_its_documents_to_the_next_one(self, run: Run) -> None:
+        class Broken(TransformComponent):
+            def __call__(self, nodes: Sequence[BaseNode], **_: Any) -> Sequence[BaseNode]:
+                raise RuntimeError("the model is down")
+
+        working, run.options = run.options, {"transformations": [Broken()]}
+        with pytest.raises(RuntimeError, match="the model is down"):
+            self.ahead(run, [document("a")])
+        assert run.docstore.get_all_document_hashes() == {}
+        run.options = working
+        assert self.ahead(run, [document("a")])
+
+    @pytest.mark.parametrize("strategy", ["upserts"])
+    def test_it_tells_what_it_is_about_to_write(self, run: Run) -> None:
+        run.docstore.set_document_hash("old", "h0")
+        with run.docstore.ingestion_run(["a", "b"]) as store:
+            store.set_document_hashes({"a": "h1", "old": "h2"})
+            store.add_documents([piece("b")])
+            assert store.get_document_hashes(["a", "b", "old"]) == {"a": "h1", "b": piece("b").hash, "old": "h2"}
+            assert set(store.get_all_document_hashes().values()) == {"a", "b", "old"}
+            assert run.docstore.get_document_hash("a") is None
+            store.delete_document("b")
+            assert store.get_document_hash("b") is None
+        assert run.docstore.get_document_hashes(["a", "old"]) == {"a": "h1", "old": "h2"}
+
+
+def test_a_run_knows_documents_by_what_the_pipeline_asks_for(docstore: Twin) -> None:
+    docstore.set_document_hash("d", "h")
+    with docstore.store.ingestion_run([piece("a", "d")]) as run, recorded_statements() as statements:
+        assert run.get_document_hash("d") == "h"
+    assert statements == []
+
+
+def test_the_framework_asks_and_writes_once_for_each_document(docstore: Twin, mode: str, loop: Loop) -> None:
+    """What an IngestionRun is for; when this fails, the framework has learned to ask for many at once."""
+    documents = [document(str(number)) for number in range(20)]
+    for strategy in ("upserts", "duplicates_only"):
+        run = Run(docstore.store, strategy, mode, loop)
+        docstore.store.shelf.clear()
+        counts = []
+        for _ in range(2):
+            with recorded_statements() as statements:
+                run(documents)
+            counts.append(len(statements))
+        assert max(counts) >= 20
+
+
+def test_the_store_of_the_framework_fails_where_documents_without_text_go_missing() -> None:
+    run = Run(SimpleDocumentStore(), "upserts_and_delete", "sync", Loop())
+    run([document("a"), document("b")], store_doc_text=False)
+    with pytest.raises(ValueError, match="not found"):
+        run([document("a")], store_doc_text=False)
+    run.loop.close()
+
+
+def test_a_store_of_our_own_class_is_what_a_pipeline_takes(docstore: Twin) -> None:
+    assert isinstance(docstore.store.ingestion_run([]), DocShelfDocumentStore)

@@ -1,0 +1,309 @@
+"""Nodes of every class come back equal; rows that are no nodes of ours build nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core.bridge.pydantic import AnyUrl, BaseModel
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    ImageDocument,
+    ImageNode,
+    IndexNode,
+    MediaResource,
+    MetadataMode,
+    Node,
+    NodeRelationship,
+    ObjectType,
+    RelatedNodeInfo,
+    TextNode,
+)
+from sqlalchemy import create_engine, text
+
+from docshelf import ConfigurationError, CorruptEntryError, CorruptEntryWarning, DocShelf, UnsupportedValueError
+from llama_index_docshelf import DocShelfDocumentStore, node_content_types
+from tests.adapters.llama_index.twins import Twin, piece
+from tests.conftest import Location
+
+ODD_TEXT = "a NUL \0, a lone surrogate \ud800, an emoji \U0001f600, a tag {'$str': 1}"
+ODD_METADATA = {
+    "inf": math.inf,
+    "when": datetime(2024, 1, 2, tzinfo=timezone.utc),
+    "bytes": b"\0\xff",
+    "tuple": (1, {"set": {1, 2}}),
+    "big": 2**80,
+    "$dict": "not a tag",
+    "nul": "\0",
+    "surrogate": "\udfff",
+    "nested": {"z": 1, "a": [{"y": 1, "b": 2}, ({"x": 1, "c": 2},)]},
+}
+RELATIONSHIPS = {
+    NodeRelationship.SOURCE: RelatedNodeInfo(
+        node_id="d", node_type=ObjectType.DOCUMENT, metadata={"file": "f.txt", "n": 1}, hash="h"
+    ),
+    NodeRelationship.PREVIOUS: RelatedNodeInfo(node_id="p", node_type=ObjectType.TEXT),
+    NodeRelationship.NEXT: RelatedNodeInfo(node_id="n", node_type="a type of the caller's"),
+    NodeRelationship.PARENT: RelatedNodeInfo(node_id="parent"),
+    NodeRelationship.CHILD: [RelatedNodeInfo(node_id="c1"), RelatedNodeInfo(node_id="c2", metadata={"x": (1,)})],
+}
+COMMON: dict[str, Any] = {
+    "id_": "node",
+    "embedding": [0.5, -1.0, math.inf],
+    "metadata": ODD_METADATA,
+    "excluded_embed_metadata_keys": ["inf"],
+    "excluded_llm_metadata_keys": ["nul"],
+    "relationships": RELATIONSHIPS,
+    "metadata_template": "{key}={value}",
+    "metadata_separator": " | ",
+    "text_template": "{content}",
+}
+PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40))
+
+
+class Invoice(TextNode):
+    """A node class of the caller's, that keeps the name of its base."""
+
+    amount: int = 0
+    lines: tuple[str, ...] = ()
+
+
+class Letter(Node):
+    """One with a name of its own."""
+
+    sender: str = ""
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "Letter"
+
+
+class Tool(BaseModel):
+    """A model that is not a node."""
+
+    name: str
+
+
+def mutated() -> TextNode:
+    node = TextNode(id_="node", text="t")
+    node.metadata[1] = "a key that is no text"  # type: ignore[index]
+    return node
+
+
+def unguessed() -> ImageNode:
+    node = ImageNode(id_="node", image_path="/pictures/cat.png")
+    node.image_mimetype = None
+    return node
+
+
+NODES: dict[str, BaseNode] = {
+    "TextNode, every field": TextNode(text=ODD_TEXT, mimetype="text/x", start_char_idx=1, end_char_idx=2, **COMMON),
+    "TextNode, no field": TextNode(id_="node"),
+    "TextNode, changed in place": mutated(),
+    "IndexNode, no object": IndexNode(index_id="i", text="t", **COMMON),
+    "IndexNode of a node": IndexNode(id_="node", index_id="i", obj=Document(id_="x", text="t", metadata={"t": (1,)})),
+    "IndexNode of an IndexNode": IndexNode(
+        id_="node", index_id="i", obj=IndexNode(index_id="j", obj=TextNode(id_="x", text="t"))
+    ),
+    "IndexNode of plain values": IndexNode(id_="node", index_id="i", obj={"a": [1, "x", None]}),
+    "IndexNode of text": IndexNode(id_="node", index_id="i", obj="text"),
+    "ImageNode": ImageNode(image=PICTURE.decode(), text="t", text_embedding=[1.0], **COMMON),
+    "ImageNode of a path": ImageNode(id_="node", image_path="/pictures/cat.png"),
+    "ImageNode without its mimetype": unguessed(),
+    "Document": Document(text="t\0", **COMMON),
+    "Document, no text": Document(id_="node"),
+    "Document, empty text": Document(id_="node", text_resource=MediaResource(text="")),
+    "Document with a lone surrogate": Document(id_="node", text="\ud800"),
+    "ImageDocument": ImageDocument(id_="node", image=PICTURE, text="t", image_mimetype="image/png"),
+    "Node, no resource": Node(id_="node"),
+    "Node, every resource": Node(
+        text_resource=MediaResource(text="t", embeddings={"dense": [1.0], "sparse": [0.0]}, mimetype="text/plain"),
+        image_resource=MediaResource(data=PICTURE),
+        audio_resource=MediaResource(url=AnyUrl("https://example.org/a.mp3?x=1")),
+        video_resource=MediaResource(path=Path("/films/cat.mp4"), text="a cat"),
+        **COMMON,
+    ),
+    "a class of the caller's": Invoice(id_="node", text="t", amount=3, lines=("x",)),
+    "a class with a name of its own": Letter(id_="node", text_resource=MediaResource(text="t"), sender="me"),
+}
+
+
+def test_metadata_keeps_the_order_that_hash_and_prompt_depend_on(docstore: Twin) -> None:
+    node = piece("a", metadata={"b": 1, "a": {"d": [{"f": 1, "e": 2}], "c": 2}, "ä": 1, "$x": 2, "A": 3})
+    docstore.add_documents([node])
+    back = docstore.get_node("a")
+    assert str(back.metadata) == str(node.metadata)
+    assert back.hash == node.hash
+    assert back.get_content(MetadataMode.ALL) == node.get_content(MetadataMode.ALL)
+
+
+def test_another_order_of_metadata_is_a_change(docstore: Twin) -> None:
+    docstore.add_documents([piece("a", metadata={"x": 1, "y": 2})])
+    report = docstore.conditional_add_documents([piece("a", metadata={"y": 2, "x": 1})])
+    assert report.counts["UPD"] == 1
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_node_comes_back_equal_and_is_not_written_twice(new_store: Callable[..., Twin], name: str) -> None:
+    node = NODES[name]
+    store = new_store(node_classes=[Invoice, Letter])
+    assert store.conditional_add_documents([node]).counts["INS"] == 1
+    back = store.get_node("node")
+    assert back == node
+    assert type(back) is type(node)
+    assert list(back.metadata) == list(node.metadata)
+    assert store.conditional_add_documents([back]).counts["SKIP"] == 1
+
+
+def test_every_node_class_of_the_framework_is_tested() -> None:
+    def below(cls: type) -> set[type]:
+        subclasses: list[type] = cls.__subclasses__()
+        return {cls}.union(*(below(subclass) for subclass in subclasses))
+
+    ours = {cls for cls in below(BaseNode) if cls.__module__ == "llama_index.core.schema"}
+    assert ours - {BaseNode} <= {type(node) for node in NODES.values()}
+
+
+def test_not_a_number_comes_back_as_such(docstore: Twin) -> None:
+    docstore.add_documents([TextNode(id_="a", metadata={"x": math.nan}, embedding=[math.nan])])
+    node = docstore.get_node("a")
+    assert math.isnan(node.metadata["x"])
+    assert math.isnan(node.embedding[0])
+
+
+def test_the_bytes_of_a_picture_survive(docstore: Twin) -> None:
+    docstore.add_documents([NODES["ImageDocument"]])
+    assert docstore.get_node("node").resolve_image().read() == base64.b64decode(PICTURE)
+
+
+def test_of_a_model_that_is_no_node_the_data_comes_back_as_text(docstore: Twin) -> None:
+    docstore.add_documents([IndexNode(id_="a", index_id="i", obj=Tool(name="x"))])
+    assert docstore.get_node("a").obj.text == "{'name': 'x'}"
+
+
+def test_a_class_that_the_store_was_not_given_is_refused_when_written(docstore: Twin) -> None:
+    with pytest.raises(UnsupportedValueError, match=r"node 'node': the class Invoice .* node_classes=\[Invoice\]"):
+        docstore.add_documents([piece("other"), NODES["a class of the caller's"]])
+    assert docstore.docs == {}
+
+
+def test_what_cannot_be_stored_is_named_and_nothing_written(docstore: Twin) -> None:
+    bad = piece("b", metadata={"pages": [1, {"loc": Tool(name="x")}]})
+    with pytest.raises(UnsupportedValueError, match=r"key 'b': metadata\.pages\[1\]\.loc: cannot store a Tool"):
+        docstore.add_documents([piece("a"), bad])
+    assert docstore.docs == {}
+
+
+def test_what_is_not_a_node_is_refused(docstore: Twin) -> None:
+    with pytest.raises(TypeError, match="document 1 is a str; give nodes"):
+        docstore.add_documents([piece("a"), "text"])
+
+
+class HasId(TextNode):
+    id: str = ""
+
+
+@pytest.mark.parametrize("given", [[str], [HasId], [Letter, type("Letter", (Letter,), {})]])
+def test_node_classes_that_cannot_be_told_apart_are_refused(given: list[Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        node_content_types(given)
+
+
+def row(place: Location, value: dict[str, Any]) -> None:
+    """Write what an attacker with access to the table might: the row is well-formed, its content is not a node."""
+    from docshelf import ContentType
+
+    class Forged(dict[str, Any]):
+        pass
+
+    forge = ContentType("llama-index/node", (Forged,), dict, lambda content: content)
+    with DocShelf(place.url, "docstore", content_types=[forge]) as shelf:
+        shelf.set("a", Forged(value))
+
+
+STORED = {
+    "id": "a",
+    "class_name": "TextNode",
+    "text": "t",
+    "metadata": {},
+    "relationships": {},
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class_name": "llama_index.core.schema.TextNode"},
+        {"class_name": "os.system"},
+        {"class_name": ["TextNode"]},
+        {"class_name": "IndexNode"},
+        {"text": 1},
+        {"metadata": {"a": 1, "b": 2}, "metadata_order": [[[], ["a"]]]},
+        {"metadata": {"a": 1}, "metadata_order": [[["gone"], ["a"]]]},
+        {"metadata": "x"},
+        {"relationships": {"SOURCE": "d"}},
+        {"relationships": {"OTHER": {}}},
+    ],
+    ids=str,
+)
+def test_a_row_that_is_no_node_is_reported_by_its_key(place: Location, change: dict[str, Any]) -> None:
+    row(place, {**STORED, **change})
+    with DocShelfDocumentStore(place.url) as store:
+        with pytest.raises(CorruptEntryError, match=r"key 'a'.*not a llama-index/node"):
+            store.get_node("a")
+        assert [problem.key for problem in store.shelf.verify()] == ["a"]
+
+
+def test_under_skip_the_other_nodes_are_served(place: Location) -> None:
+    row(place, {**STORED, "class_name": "Foreign"})
+    with DocShelfDocumentStore(place.url, on_corrupt="skip") as store:
+        store.add_documents([piece("b")])
+        with pytest.warns(CorruptEntryWarning, match="Foreign"):
+            assert [node.node_id for node in store.get_nodes(["a", "b"], raise_error=False)] == ["b"]
+
+
+def test_a_row_with_fields_of_another_version_of_the_framework_is_read(place: Location) -> None:
+    row(place, {**STORED, "field_of_tomorrow": 1})
+    with DocShelfDocumentStore(place.url) as store:
+        assert store.get_node("a") == TextNode(id_="a", text="t")
+
+
+def test_a_value_that_is_no_node_is_not_taken_for_one(docstore: Twin) -> None:
+    docstore.store.shelf.set("a", {"some": "json"})
+    with pytest.raises(ValueError, match="Document a is not a Node but a dict"):
+        docstore.get_node("a", raise_error=False)
+    assert not docstore.document_exists("a")
+
+
+def test_the_stored_form_is_readable_json(new_location: Callable[[str], Location]) -> None:
+    place = new_location("sqlite")
+    with DocShelfDocumentStore(place.url, compression=None) as store:
+        store.add_documents([piece("a", "d", "the text", metadata={"page": 1})])
+    engine = create_engine(place.sync_url)
+    with engine.connect() as connection:
+        key, source, value = connection.execute(text("SELECT key, source, value FROM docshelf_entries")).one()
+    engine.dispose()
+    content = json.loads(value)
+    assert (key, source) == ("a", "d")
+    assert {name: content[name] for name in ("id", "text", "metadata", "class_name")} == {
+        "id": "a",
+        "text": "the text",
+        "metadata": {"page": 1},
+        "class_name": "TextNode",
+    }
+
+
+def test_options_about_change_know_text_and_metadata(new_store: Callable[..., Twin]) -> None:
+    by_text = new_store(collection="by text", hash_on="text")
+    without_mtime = new_store(collection="without mtime", hash_exclude=("mtime",))
+    for store in (by_text, without_mtime):
+        store.store.shelf.set("a", piece("a", metadata={"mtime": 1}))
+        assert store.store.shelf.conditional_set("a", piece("a", metadata={"mtime": 2})) == ("a", "SKIP")
+    assert by_text.store.shelf.conditional_set("a", piece("a", text="new")) == ("a", "UPD")
