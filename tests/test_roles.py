@@ -12,9 +12,9 @@ from docshelf import DatabaseError, DocShelf, SchemaError, UnreachableError
 from tests.conftest import POSTGRESQL, Location
 from tests.support.face import Face, Loop
 
-READING = ("SELECT ON docshelf_entries, docshelf_sources, docshelf_schema",)
+READING = ("SELECT ON docshelf_entries, docshelf_sources, docshelf_collections, docshelf_schema",)
 WRITING = (
-    "SELECT, INSERT, UPDATE, DELETE ON docshelf_entries, docshelf_sources",
+    "SELECT, INSERT, UPDATE, DELETE ON docshelf_entries, docshelf_sources, docshelf_collections",
     "SELECT ON docshelf_schema",
     "USAGE ON SEQUENCE docshelf_entries_seq_seq",
 )

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """What every operation of one store works with. `on_progress` is told of entries done."""
+    """What every operation of one store works with.
+
+    Attributes:
+        on_progress: called with the number of entries that were just done.
+        owner: the collection that this one belongs to, or None.
+    """
 
     collection: str
     codec: Codec
     queries: Queries
     on_progress: Callable[[int], None] = lambda done: None
+    owner: str | None = None
 
     @property
     def dialect(self) -> Dialect:

@@ -271,7 +271,7 @@ class Queries:
         self, connection: Connection, collection: str, notes: Mapping[str, SourceNote], now: datetime
     ) -> None:
         """Write down what is known of some sources."""
-        statement = self.dialect.insert_source()
+        statement = self.dialect.insert(self._sources)
         columns = self._sources.c
         upsert = statement.on_conflict_do_update(
             index_elements=[columns.collection, columns.source],
