@@ -527,3 +527,33 @@ def test_many_clients_work_through_pgbouncer_at_once(proxy: Proxy, pgbouncer: st
             assert loop.run(main()) == [[None, 3]] * 12
             assert list(pending) == [[None, 3]] * 12
         loop.run(shelf.aclose())
+
+
+def test_what_sync_wrote_async_reads_and_the_reverse(location: Location, loop: Loop) -> None:
+    with DocShelf(location.url) as shelf:
+        shelf.set("sync", 1)
+        loop.run(shelf.aset("async", 2))
+        assert loop.run(shelf.amget(["sync", "async"])) == shelf.mget(["sync", "async"]) == [1, 2]
+
+
+def test_a_store_is_a_context_manager(location: Location, loop: Loop) -> None:
+    with DocShelf(location.url) as shelf:
+        shelf.set("k", 1)
+    with pytest.raises(ClosedError):
+        shelf.get("k")
+
+    async def use() -> object:
+        async with DocShelf(location.url) as shelf:
+            value = await shelf.aget("k")
+        with pytest.raises(ClosedError):
+            await shelf.aget("k")
+        return value
+
+    assert loop.run(use()) == 1
+
+
+def test_a_memory_store_forgets_when_it_is_closed(loop: Loop) -> None:
+    for _ in range(2):
+        with DocShelf(":memory:") as shelf:
+            assert shelf.conditional_set("k", 1) == ("k", "INS")
+            assert loop.run(shelf.aget("k")) == 1

@@ -22,6 +22,7 @@ from tests.conftest import Location
 from tests.support.catalog import catalog
 from tests.support.face import Face, Loop
 from tests.support.statements import recorded_statements
+from tests.support.tables import contents
 
 TABLES = {"docshelf_entries", "docshelf_sources", "docshelf_schema"}
 
@@ -458,3 +459,20 @@ def test_a_store_waits_for_an_upgrade_that_runs(location: Location, new_engine: 
             one.result(60)
         assert shelf.count() == 4
     assert versions_at(engine) == [*STEPS]
+
+
+def test_the_tables_are_made_on_first_use_or_by_hand(new_face: Callable[..., Face]) -> None:
+    face = new_face()
+    face.setup()
+    face.setup()
+    assert face.get("k") is None
+    assert new_face().count() == 0
+
+
+def test_a_table_prefix_keeps_stores_apart(face: Face, new_face: Callable[..., Face], location: Location) -> None:
+    face.set("k", 1)
+    before = contents(location)
+    prefixed = new_face(table_prefix="other")
+    prefixed.sync({"k": 2, "l": 3}, scope="collection")
+    assert contents(location) == before
+    assert prefixed.mget(["k", "l"]) == [2, 3]
