@@ -15,10 +15,11 @@ import pytest
 from sqlalchemy import Engine, text
 
 from docshelf import DocShelf, Report
+from docshelf.adapters import async_name
 from docshelf.operations.plan import Scope
 from docshelf.operations.upsert import ConditionalUpsert
 from tests.conftest import Location
-from tests.support.face import Face, async_name
+from tests.support.face import Face
 from tests.support.waiting import wait_until
 from tests.support.writers import KEYS, SOURCES, async_in_turns, process, set_of, sync_in_turns
 
