@@ -420,9 +420,9 @@ def forged(content_type: str, data: bytes) -> Stored:
         ("json", b'{"$object": ["os.system", "true"]}', "unknown tag '$object'"),
         ("json", b"\x80\x04\x95", "not canonical JSON"),
         ("json", b"[" * 100_000, "not canonical JSON"),
-        ("test/page", b"[]", "a test/page that is not an object"),
+        ("test/page", b"[]", "the content of a test/page is not an object"),
         ("test/page", b"{}", "not a test/page (KeyError: 'text')"),
-        ("test/page", b'{"$tuple": []}', "a test/page that is not an object"),
+        ("test/page", b'{"$tuple": []}', "the content of a test/page is not an object"),
     ],
 )
 def test_a_forged_row_with_the_right_hash_is_corrupt(content_type: str, data: bytes, reason: str) -> None:
@@ -496,8 +496,8 @@ def test_of_a_batch_every_bad_row_is_named() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"content_types": [page_type("json")]}, "'json' belongs to docshelf"),
-        ({"content_types": [page_type("bytes")]}, "'bytes' belongs to docshelf"),
+        ({"content_types": [page_type("json")]}, "'json' is reserved"),
+        ({"content_types": [page_type("bytes")]}, "'bytes' is reserved"),
         ({"hash_on": "metadata"}, "hash_on='metadata'"),
         ({"hash_on": None}, "hash_on=None"),
         ({"hash_exclude": "mtime"}, r"\('mtime',\)"),

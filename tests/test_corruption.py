@@ -158,9 +158,13 @@ def damages(marker: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
         "forged: a pickle as json": (PAGE, forged("json", pickled), "not canonical JSON"),
         "forged: deep": (PAGE, forged("json", b"[" * 100_000), "not canonical JSON"),
         "forged: a document that is none": (PAGE, forged("test/page", b'{"text":"a"}'), "not a test/page (KeyError"),
-        "forged: a document that is a list": (PAGE, forged("test/page", b"[]"), "a test/page that is not an object"),
+        "forged: a document that is a list": (
+            PAGE,
+            forged("test/page", b"[]"),
+            "the content of a test/page is not an object",
+        ),
         "forged: a bomb": (PAGE, bomb_row(tells_its_size=True), "over the limit"),
-        "forged: a bomb without a size": (PAGE, bomb_row(tells_its_size=False), "does not tell its size"),
+        "forged: a bomb without a size": (PAGE, bomb_row(tells_its_size=False), "does not state its size"),
     }
 
 
