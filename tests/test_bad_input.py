@@ -57,18 +57,18 @@ def refused(face: Face, location: Location) -> Iterator[Callable[..., DocShelfEr
 
 # Each with the kind of the error and what it says; what to do comes last.
 BAD_NAMES: list[tuple[Any, type[Exception], tuple[str, ...]]] = [
-    ("a\0b", ValueError, ("'a\\x00b'", "NUL", "take it out")),
+    ("a\0b", ValueError, ("'a\\x00b'", "NUL", "remove it")),
     ("a\ud800", ValueError, ("'a\\ud800'", "surrogate", "not UTF-8")),
     ("k" * 1025, ValueError, ("'kkk", "1,025 bytes", "1,024", "shorten")),
     ("é" * 513, ValueError, ("'ééé", "1,026 bytes", "1,024", "shorten")),
-    (5, TypeError, ("5", "int", "has to be a str")),
-    (b"k", TypeError, ("b'k'", "bytes", "has to be a str")),
-    (("k", "l"), TypeError, ("('k', 'l')", "tuple", "has to be a str")),
+    (5, TypeError, ("5", "int", "must be a str")),
+    (b"k", TypeError, ("b'k'", "bytes", "must be a str")),
+    (("k", "l"), TypeError, ("('k', 'l')", "tuple", "must be a str")),
 ]
 BAD_KEYS = [
     *BAD_NAMES,
     ("", ValueError, ("empty", "1 to 1,024 bytes")),
-    (None, TypeError, ("None", "has to be a str")),
+    (None, TypeError, ("None", "must be a str")),
 ]
 
 
@@ -250,7 +250,7 @@ def test_options_that_cannot_be_are_refused(face: Face, refused: Callable[..., D
     shares = ["0.5", None, [1]]
     for share in shares:
         refused(sync(max_delete=share), ArgumentTypeError, "max_delete", "give a share from 0 to 1")
-    refused(sync(fingerprint=b"f2"), ArgumentTypeError, "fingerprint", "has to be a str")
+    refused(sync(fingerprint=b"f2"), ArgumentTypeError, "fingerprint", "must be a str")
     refused(sync(fingerprint="f\0"), ArgumentValueError, "fingerprint", "NUL")
     refused(sync(metadata=[("pages", 2)]), ArgumentTypeError, "metadata", "give a mapping")
     refused(sync(notes={"f.txt": SourceNote("f2")}), ArgumentValueError, "notes", "scope='sources'")

@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy `Table`s that a user's own Alembic can import.
+"""docshelf's tables as SQLAlchemy `Table`s. A project's own Alembic can import them.
 
 from docshelf.schema import define_tables
 
@@ -32,7 +32,7 @@ from docshelf.values.stored import utc_time
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-# Ends of identifiers: PostgreSQL cuts names after 63 bytes, and the longest of ours adds 22.
+# PostgreSQL cuts names after 63 bytes, and the longest name adds 22 to the prefix.
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 
@@ -52,18 +52,18 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 def _text(**options: Any) -> Column[str]:
-    # "C" orders by bytes, as SQLite does, and lets prefix scans ride the primary key.
+    # "C" orders by bytes, as SQLite does, and lets a search by prefix use the primary key.
     return Column(Text().with_variant(Text(collation="C"), "postgresql"), **options)
 
 
 @dataclass(frozen=True)
 class Tables:
-    """docshelf's tables under one prefix and schema.
+    """docshelf's tables with one prefix and schema.
 
     Attributes:
-        entries: the documents; identity is (collection, key, source).
-        sources: what is known of a source besides its entries.
-        versions: one row for each upgrade step that this schema went through.
+        entries: the documents. The primary key is (collection, key, source).
+        sources: fingerprint and metadata of each source.
+        versions: one row for each upgrade step that was applied.
     """
 
     metadata: MetaData
@@ -73,7 +73,7 @@ class Tables:
 
 
 def check_table_prefix(table_prefix: str) -> str:
-    """A prefix that is a plain identifier.
+    """Check that a prefix is a plain identifier.
 
     Raises:
         ConfigurationError: it is not.
@@ -82,19 +82,19 @@ def check_table_prefix(table_prefix: str) -> str:
 
 
 def check_schema(schema: str | None) -> str | None:
-    """The name of a PostgreSQL schema, a plain identifier, or None. Raises as `check_table_prefix` does."""
+    """Check that the name of a PostgreSQL schema is a plain identifier or None. Raises as `check_table_prefix` does."""
     return None if schema is None else _check_name(schema, "schema")
 
 
 def define_tables(
     metadata: MetaData | None = None, *, schema: str | None = None, table_prefix: str = "docshelf"
 ) -> Tables:
-    """docshelf's tables, in a `MetaData` of their own or in the caller's.
+    """Define docshelf's tables.
 
     Args:
-        metadata: where to define them; a new one by default.
-        schema: the PostgreSQL schema; by default the first of the connection's search path.
-        table_prefix: what their names begin with: `<prefix>_entries`, `<prefix>_sources`, `<prefix>_schema`.
+        metadata: the `MetaData` to define them in; by default a new one.
+        schema: the PostgreSQL schema; by default the first in the connection's search path.
+        table_prefix: the tables are named `<prefix>_entries`, `<prefix>_sources` and `<prefix>_schema`.
 
     Raises:
         ConfigurationError: a name is not a plain identifier of at most 40 characters.
