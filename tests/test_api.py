@@ -72,7 +72,7 @@ def test_twins_have_the_same_signature(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_TWIN)
-def test_a_twin_says_whose_twin_it_is(name: str) -> None:
+def test_the_docstring_of_a_twin_names_its_sync_method(name: str) -> None:
     assert METHODS[async_name(name)].__doc__ == f"As `{name}`."
 
 

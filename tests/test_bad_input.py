@@ -1,4 +1,4 @@
-"""Bad input: each gets an error of docshelf's own that says what to do, and the tables stay as they were."""
+"""Bad input: each gets an error of docshelf that says what to do, and the tables do not change."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def refused(face: Face, location: Location) -> Iterator[Callable[..., DocShelfEr
     assert contents(location) == before
 
 
-# Each with the kind of the error and what it says; what to do comes last.
+# Each with the type of its error and words of its text. The last words say what to do.
 BAD_NAMES: list[tuple[Any, type[Exception], tuple[str, ...]]] = [
     ("a\0b", ValueError, ("'a\\x00b'", "NUL", "remove it")),
     ("a\ud800", ValueError, ("'a\\ud800'", "surrogate", "not UTF-8")),
@@ -73,7 +73,7 @@ BAD_KEYS = [
 
 
 def key_calls(face: Face, key: Any) -> dict[str, Callable[[], object]]:
-    """Every way to give a key, beside good ones where there is room for them."""
+    """Every call that takes a key. Calls that take several also get valid keys."""
     return {
         "set": lambda: face.set(key, 1),
         "mset": lambda: face.mset([("new", 1), (key, 1)]),
@@ -117,19 +117,19 @@ def source_calls(face: Face, source: Any) -> dict[str, Callable[[], object]]:
     }
 
 
-def test_a_key_that_cannot_be_is_refused_by_every_call(face: Face, refused: Callable[..., DocShelfError]) -> None:
+def test_every_call_rejects_an_invalid_key(face: Face, refused: Callable[..., DocShelfError]) -> None:
     for key, kind, said in BAD_KEYS:
         for call in key_calls(face, key).values():
             refused(call, kind, "key", *said)
 
 
-def test_a_source_that_cannot_be_is_refused_by_every_call(face: Face, refused: Callable[..., DocShelfError]) -> None:
+def test_every_call_rejects_an_invalid_source(face: Face, refused: Callable[..., DocShelfError]) -> None:
     for source, kind, said in BAD_NAMES:
         for call in source_calls(face, source).values():
             refused(call, kind, "source", *said)
 
 
-def test_a_prefix_that_cannot_be_is_refused_at_once(face: Face, refused: Callable[..., DocShelfError]) -> None:
+def test_an_invalid_prefix_is_rejected_at_once(face: Face, refused: Callable[..., DocShelfError]) -> None:
     for prefix, kind, said in BAD_NAMES:
         for name in ("count", "yield_keys", "yield_items", "yield_entries"):
             refused(lambda name=name, prefix=prefix: getattr(face, name)(prefix), kind, "prefix", *said)
@@ -151,7 +151,7 @@ def test_names_of_exactly_their_limit_are_stored_and_found(new_face: Callable[..
 
 
 @pytest.mark.parametrize("collection", ["", "a\0b", "c" * 256, "é" * 128, 5, None], ids=repr)
-def test_a_collection_that_cannot_be_is_refused(collection: Any) -> None:
+def test_an_invalid_collection_name_is_rejected(collection: Any) -> None:
     kind = ArgumentValueError if isinstance(collection, str) else ArgumentTypeError
     with pytest.raises(kind, match="collection"):
         DocShelf(":memory:", collection)
@@ -189,7 +189,7 @@ def test_a_batch_of_the_wrong_shape_is_refused(face: Face, refused: Callable[...
 
 SELF: list[Any] = []
 SELF.append(SELF)
-# Each with what the error says: the path, in the words of the caller's own data, and what is there.
+# Each with words of its error: the path within the value, and the type found there.
 UNSUPPORTED: list[tuple[object, str]] = [
     (Unknown(), "cannot store a Unknown"),
     ({"metadata": {"pages": [1, 2, 3, {"loc": Unknown()}]}}, "metadata.pages[3].loc: cannot store a Unknown"),
@@ -220,7 +220,7 @@ def test_an_unsupported_value_is_named_by_key_and_path(face: Face, refused: Call
         refused(lambda value=value: face.sync({"a": 2}, metadata={"x": value}), TypeError, "metadata", path)
 
 
-def test_a_value_over_the_limit_is_refused_whatever_it_packs_to(
+def test_a_value_over_the_limit_is_rejected_even_if_it_packs_small(
     new_face: Callable[..., Face], location: Location
 ) -> None:
     face = new_face(max_value_bytes=1_000)
@@ -239,7 +239,7 @@ def test_a_value_over_the_limit_is_refused_whatever_it_packs_to(
     assert contents(location) == before
 
 
-def test_options_that_cannot_be_are_refused(face: Face, refused: Callable[..., DocShelfError]) -> None:
+def test_invalid_options_are_rejected(face: Face, refused: Callable[..., DocShelfError]) -> None:
     def sync(**options: Any) -> Callable[[], object]:
         return lambda: face.sync({"a": 2}, **options)
 
@@ -289,7 +289,7 @@ def test_a_closed_store_refuses_every_call(face: Face, refused: Callable[..., Do
 
 
 def everything_about(error: BaseException) -> str:
-    """What a handler, a logger or a debugger might print of an error and of all that stands behind it."""
+    """Everything that a handler, logger or debugger might print of an error and its causes."""
     shown = traceback.format_exception(error)
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -322,7 +322,7 @@ def everything_about(error: BaseException) -> str:
         "https://ann:{}@127.0.0.1/db",
     ],
 )
-def test_a_url_that_cannot_be_is_refused_and_its_password_shown_nowhere(template: str) -> None:
+def test_an_invalid_url_is_rejected_without_showing_its_password(template: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         DocShelf(template.format(SECRET))
     assert isinstance(caught.value, ValueError)
@@ -330,7 +330,7 @@ def test_a_url_that_cannot_be_is_refused_and_its_password_shown_nowhere(template
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "oracle+oracledb", "mongodb"])
-def test_an_unknown_dialect_is_named_beside_those_that_are_known(scheme: str) -> None:
+def test_the_error_for_an_unknown_dialect_lists_the_supported_ones(scheme: str) -> None:
     dialect = scheme.partition("+")[0]
     with pytest.raises(ConfigurationError, match=f"PostgreSQL and SQLite, not '{dialect}'"):
         DocShelf(f"{scheme}://127.0.0.1/db")

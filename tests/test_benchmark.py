@@ -1,4 +1,4 @@
-"""`python -m benchmarks` from end to end, with next to no data: that it measures, not what."""
+"""`python -m benchmarks` runs from end to end on tiny data. This checks that it measures, not the figures."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_part_can_be_measured_without_a_server(tmp_path: Path) -> None:
         (("--only", "psycopg2", "--url", "postgresql://nobody:hunter2@127.0.0.1:1/none"), "refused"),
     ],
 )
-def test_what_cannot_be_measured_gets_a_message(arguments: tuple[str, ...], message: str) -> None:
+def test_a_benchmark_that_cannot_run_gives_a_message(arguments: tuple[str, ...], message: str) -> None:
     done = benchmark("--size", "700", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr

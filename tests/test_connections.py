@@ -1,4 +1,4 @@
-"""Engines: made from a URL on first use or brought by the caller, shared by threads, closed by whom they belong to."""
+"""Engines: created from a URL on first use or given by the caller, shared by threads, closed by their owner."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_engines_of_two_databases_are_refused() -> None:
 
 
 @pytest.mark.parametrize("level", ["AUTOCOMMIT", "REPEATABLE READ", "SERIALIZABLE"])
-def test_a_write_is_one_transaction_whatever_the_isolation_of_a_given_engine(
+def test_a_write_is_one_transaction_with_any_isolation_of_a_given_engine(
     pg_location: Location, new_engine: Callable[..., Engine], level: str
 ) -> None:
     shelf = DocShelf(engine=new_engine(pg_location, isolation_level=level))

@@ -16,7 +16,7 @@ def _blocks(page: Path) -> str:
 
 
 def _said(script: str) -> list[str]:
-    """What the comments beside `print` calls promise, where they are the whole output."""
+    """The outputs that comments after `print` calls promise, where the comment is the whole output."""
     return [said for said in re.findall(r"^print\(.*\)  # (.*)$", script, re.MULTILINE) if not said.startswith("says")]
 
 

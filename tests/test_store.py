@@ -12,7 +12,7 @@ from tests.support.face import Face, Loop
 from tests.support.tables import contents
 
 
-def test_sync_says_what_each_key_went_through(face: Face) -> None:
+def test_sync_reports_a_change_for_each_key(face: Face) -> None:
     first = face.sync({"a": "one", "b": "two", "c": "three"}, source="f.txt")
     assert [tuple(change) for change in first] == [("a", "INS", "f.txt"), ("b", "INS", "f.txt"), ("c", "INS", "f.txt")]
     again = face.sync({"a": "one", "b": "two", "c": "three"}, source="f.txt")
@@ -22,7 +22,7 @@ def test_sync_says_what_each_key_went_through(face: Face) -> None:
     assert face.mget(["a", "b", "c", "d"]) == ["one", "changed", None, "new"]
 
 
-def test_what_sync_wrote_async_reads_and_the_reverse(location: Location, loop: Loop) -> None:
+def test_async_reads_what_sync_wrote_and_the_reverse(location: Location, loop: Loop) -> None:
     with DocShelf(location.url) as shelf:
         shelf.set("sync", 1)
         loop.run(shelf.aset("async", 2))
@@ -72,7 +72,7 @@ def test_a_store_is_a_context_manager(location: Location, loop: Loop) -> None:
     assert loop.run(use()) == 1
 
 
-def test_stats_count_what_stands_in_the_collection(face: Face, new_face: Callable[..., Face]) -> None:
+def test_stats_count_the_entries_of_the_collection(face: Face, new_face: Callable[..., Face]) -> None:
     new_face("other").mset({f"key {number}": "x" * 400 for number in range(100)})
     empty = face.stats()
     assert (empty.entries, empty.sources, empty.stored_bytes) == (0, 0, 0)

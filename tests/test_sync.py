@@ -1,4 +1,4 @@
-"""`sync`: what it reports, what it deletes, what it refuses, and that it is one transaction."""
+"""`sync`: its report, what it deletes, what it refuses, and that it is one transaction."""
 
 from __future__ import annotations
 

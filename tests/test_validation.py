@@ -1,4 +1,4 @@
-"""Names that may and may not be, against a model that says it in the simplest way, with odd Unicode."""
+"""Valid and invalid names, compared with a simple model, with unusual Unicode."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_none_is_a_name_only_where_it_has_a_meaning() -> None:
         ("\ud83d\ude00", "contains a lone surrogate, which is not UTF-8"),
     ],
 )
-def test_an_error_says_which_name_and_what_to_do(
+def test_an_error_says_what_is_wrong_and_what_to_do(
     what: str, check: Callable[[Any], Any], limit: int | None, may_be_empty: bool, text: str, mend: str
 ) -> None:
     with pytest.raises(ArgumentValueError) as caught:
@@ -120,7 +120,7 @@ def test_an_error_says_which_name_and_what_to_do(
     assert isinstance(caught.value, ValueError)
 
 
-def test_an_empty_name_is_told_what_it_has_to_be() -> None:
+def test_the_error_for_an_empty_name_says_what_a_name_must_be() -> None:
     with pytest.raises(ArgumentValueError, match=r"^a key is empty; a key is text of 1 to 1,024 bytes$"):
         check_key("")
     with pytest.raises(ArgumentValueError, match=r"^the collection's name is empty; give a name, or leave it out"):
@@ -156,7 +156,7 @@ def test_a_subclass_of_str_is_taken_as_the_text_it_holds(
 
 
 @given(st.lists(texts.filter(bool)))
-def test_keys_come_in_any_iterable_and_keep_their_order(keys: list[str]) -> None:
+def test_keys_of_any_iterable_keep_their_order(keys: list[str]) -> None:
     valid = [key for key in keys if len(key.encode()) <= 1024]
     assert check_keys(valid) == check_keys(iter(valid)) == check_keys(tuple(valid)) == valid
     assert check_keys(dict.fromkeys(valid)) == list(dict.fromkeys(valid))
@@ -181,7 +181,7 @@ def test_one_string_is_no_batch_of_items(items: Any) -> None:
 @pytest.mark.parametrize(
     "pair", ["ab", {"k": "v"}, 5, None, ("k",), ("k", 1, "s", "v", 5), (), frozenset("k")], ids=repr
 )
-def test_what_is_no_pair_is_named_by_its_position(pair: Any) -> None:
+def test_the_error_for_an_invalid_item_names_its_position(pair: Any) -> None:
     with pytest.raises(
         ArgumentTypeError, match=rf"^item 6 is a {type(pair).__name__}( of \d)?; give a mapping of keys to values"
     ):

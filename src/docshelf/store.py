@@ -739,26 +739,26 @@ class DocShelf:
 
     def verify(self, *, show_progress: bool = False) -> list[Problem]:
         """Read every entry, check it against its hash, and list those that cannot be read."""
-        found: list[Problem] = []
+        problems: list[Problem] = []
         with progress_bar(self.count() if show_progress else 0, "verifying", show=show_progress) as on_progress:
             context = replace(self._context, on_progress=on_progress)
             try:
                 for page in self._pages(None, None):
                     for batch in self._run(reading.value_batches(self._context, page, None)):
-                        found += self._run(maintenance.problems(context, batch))
+                        problems += self._run(maintenance.problems(context, batch))
             except CorruptEntryError as exc:  # a key that is not text; SQLite sorts it after all others
-                found += exc.problems
-        return found
+                problems += exc.problems
+        return problems
 
     async def averify(self, *, show_progress: bool = False) -> list[Problem]:
         """As `verify`."""
-        found: list[Problem] = []
+        problems: list[Problem] = []
         with progress_bar(await self.acount() if show_progress else 0, "verifying", show=show_progress) as on_progress:
             context = replace(self._context, on_progress=on_progress)
             try:
                 async for page in self._apages(None, None):
                     for batch in await self._arun(reading.value_batches(self._context, page, None)):
-                        found += await self._arun(maintenance.problems(context, batch))
+                        problems += await self._arun(maintenance.problems(context, batch))
             except CorruptEntryError as exc:
-                found += exc.problems
-        return found
+                problems += exc.problems
+        return problems

@@ -128,10 +128,10 @@ def entry(shown: EntryShape) -> str:
     return _titled("Entry", "", _table(rows))
 
 
-def diffs(found: Sequence[DiffShape]) -> str:
+def diffs(values: Sequence[DiffShape]) -> str:
     """Updated entries, each with the words that were deleted and inserted."""
-    shown = "".join(_diff(one) for one in islice(found, _MAX_ROWS))
-    return _titled("Updated", f"{len(found):,}", shown + _more(len(found) - _MAX_ROWS))
+    shown = "".join(_diff(one) for one in islice(values, _MAX_ROWS))
+    return _titled("Updated", f"{len(values):,}", shown + _more(len(values) - _MAX_ROWS))
 
 
 def _diff(one: DiffShape) -> str:
@@ -271,8 +271,8 @@ def _table(rows: Iterable[str]) -> str:
     return f'<table style="{_TABLE}"><tbody>{"".join(rows)}</tbody></table>'
 
 
-def _titled(title: str, beside: str, body: str) -> str:
-    note = f' <span style="{_FAINT}">{beside}</span>' if beside else ""
+def _titled(title: str, subtitle: str, body: str) -> str:
+    note = f' <span style="{_FAINT}">{subtitle}</span>' if subtitle else ""
     return f'<div><div style="margin-bottom:.3em"><b>{title}</b>{note}</div>{body}</div>'
 
 

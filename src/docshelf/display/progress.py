@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-def _ignore(_done: int) -> None:
-    """No bar to move."""
+def _ignore(_count: int) -> None:
+    """Without a bar there is nothing to do."""
 
 
 @contextmanager
@@ -29,8 +29,8 @@ def progress_bar(total: int, description: str, *, show: bool, unit: str = "entry
     from tqdm.auto import tqdm
 
     with tqdm(total=total, desc=description, unit=unit) as bar:
-        yield lambda done: _advance(bar, done)
+        yield lambda count: _advance(bar, count)
 
 
-def _advance(bar: object, done: int) -> None:
-    bar.update(done)  # type: ignore[attr-defined]
+def _advance(bar: object, count: int) -> None:
+    bar.update(count)  # type: ignore[attr-defined]
