@@ -332,7 +332,7 @@ def test_a_url_that_cannot_be_is_refused_and_its_password_shown_nowhere(template
 @pytest.mark.parametrize("scheme", ["mysql", "oracle+oracledb", "mongodb"])
 def test_an_unknown_dialect_is_named_beside_those_that_are_known(scheme: str) -> None:
     dialect = scheme.partition("+")[0]
-    with pytest.raises(ConfigurationError, match=f"PostgreSQL or SQLite, not in '{dialect}'"):
+    with pytest.raises(ConfigurationError, match=f"PostgreSQL and SQLite, not '{dialect}'"):
         DocShelf(f"{scheme}://127.0.0.1/db")
 
 

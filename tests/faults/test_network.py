@@ -194,7 +194,7 @@ def test_a_call_whose_commit_was_not_answered_says_what_it_did(
     far: Face, monkeypatch: pytest.MonkeyPatch, call: Callable[[Face], Any], result: Any
 ) -> None:
     far.sync([Item(key, value, version="1") for key, value in OLD.items()])
-    run_step = EngineBackend._once
+    run_step = EngineBackend._run_on_connection
     lost: list[Any] = []
 
     def lose_the_first_answer(self: EngineBackend, engine: Any, step: Any) -> Any:
@@ -204,7 +204,7 @@ def test_a_call_whose_commit_was_not_answered_says_what_it_did(
             raise UnreachableError("the server committed, but the answer was lost")
         return done
 
-    monkeypatch.setattr(EngineBackend, "_once", lose_the_first_answer)
+    monkeypatch.setattr(EngineBackend, "_run_on_connection", lose_the_first_answer)
     assert call(far) == result
     assert lost
 
