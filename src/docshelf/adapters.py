@@ -104,6 +104,18 @@ class ShelfStore:
         """The shelf beneath, for what the framework's contract lacks: verify, stats, bind, yield_entries, ..."""
         return self._shelf
 
+    def rename_collection(self, new: str) -> int:
+        """Give the store's collection another name, with everything that belongs to it: see `DocShelf`."""
+        count = self._shelf.rename_collection(new)
+        self._recipe["collection"] = new
+        return count
+
+    async def arename_collection(self, new: str) -> int:
+        """As `rename_collection`."""
+        count = await self._shelf.arename_collection(new)
+        self._recipe["collection"] = new
+        return count
+
     def close(self) -> None:
         """Close the connections that this store opened; those of a given shelf or engine stay."""
         if self._owned:

@@ -31,6 +31,7 @@ from docshelf.values.stored import utc_time
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
+    from sqlalchemy.types import TypeEngine
 
 # Ends of identifiers: PostgreSQL cuts names after 63 bytes, and the longest of ours adds 22.
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
@@ -51,6 +52,20 @@ class UTCDateTime(TypeDecorator[datetime]):
         return None if value is None else utc_time(value)
 
 
+class SearchFields(TypeDecorator[Any]):
+    """The fields of a value that searches look at: jsonb on PostgreSQL, JSON text on SQLite."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(Text())
+        # The class is not imported: SQLAlchemy's part for PostgreSQL takes 60 ms, and is loaded by now.
+        jsonb: type[TypeEngine[Any]] = dialect.ischema_names["jsonb"]  # type: ignore[attr-defined]
+        return dialect.type_descriptor(jsonb())
+
+
 def _text(**options: Any) -> Column[str]:
     # "C" orders by bytes, as SQLite does, and lets prefix scans ride the primary key.
     return Column(Text().with_variant(Text(collation="C"), "postgresql"), **options)
@@ -63,12 +78,14 @@ class Tables:
     Attributes:
         entries: the documents; identity is (collection, key, source).
         sources: what is known of a source besides its entries.
+        collections: what is known of a collection besides its entries: the collection that it belongs to, its settings.
         versions: one row for each upgrade step that this schema went through.
     """
 
     metadata: MetaData
     entries: Table
     sources: Table
+    collections: Table
     versions: Table
 
 
@@ -94,7 +111,8 @@ def define_tables(
     Args:
         metadata: where to define them; a new one by default.
         schema: the PostgreSQL schema; by default the first of the connection's search path.
-        table_prefix: what their names begin with: `<prefix>_entries`, `<prefix>_sources`, `<prefix>_schema`.
+        table_prefix: what their names begin with: `<prefix>_entries`, `<prefix>_sources`, `<prefix>_collections`,
+            `<prefix>_schema`.
 
     Raises:
         ConfigurationError: a name is not a plain identifier of at most 40 characters.
@@ -117,6 +135,7 @@ def define_tables(
         Column("encoding", Text),
         Column("version", Text),
         Column("value", LargeBinary),
+        Column("search_fields", SearchFields),
         schema=schema,
     )
     Index(f"{table_prefix}_entries_source_idx", entries.c.collection, entries.c.source, entries.c.key)
@@ -130,6 +149,14 @@ def define_tables(
         Column("synced_at", UTCDateTime, nullable=False),
         schema=schema,
     )
+    collections = Table(
+        f"{table_prefix}_collections",
+        metadata,
+        _text(name="collection", primary_key=True),
+        _text(name="owner", nullable=True),
+        Column("settings", Text),
+        schema=schema,
+    )
     versions = Table(
         f"{table_prefix}_schema",
         metadata,
@@ -137,7 +164,7 @@ def define_tables(
         Column("applied_at", UTCDateTime, nullable=False),
         schema=schema,
     )
-    return Tables(metadata, entries, sources, versions)
+    return Tables(metadata, entries, sources, collections, versions)
 
 
 def _check_name(name: Any, what: str) -> str:

@@ -77,6 +77,7 @@ WRITES: dict[str, Callable[[Face, list[str]], object]] = {
     "delete_source": lambda face, keys: face.delete_source("f"),
     "delete_sources with keys": lambda face, keys: face.delete_sources(["f"], keys=keys),
     "clear": lambda face, keys: face.clear(),
+    "rename_collection": lambda face, keys: face.rename_collection(f"renamed of {len(keys)}"),
     "sources": lambda face, keys: face.sources(),
     "stats": lambda face, keys: face.stats(),
     "yield_keys": lambda face, keys: list(face.yield_keys()),

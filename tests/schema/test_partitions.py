@@ -65,7 +65,7 @@ def test_values_are_spread_and_kept_as_they_arrive(
             )
             options = "SELECT reloptions FROM pg_class WHERE oid = CAST(:name AS regclass)"
             assert connection.scalar(text(storage), {"name": name}) in ("e", b"e")
-            assert connection.scalar(text(options), {"name": name}) == ["toast_tuple_target=8160"]
+            assert "toast_tuple_target=8160" in connection.scalar(text(options), {"name": name})
 
 
 def test_the_same_layout_may_be_asked_for_again_and_no_other(face: Face, place: Location) -> None:

@@ -13,9 +13,9 @@ from tests.conftest import POSTGRESQL, Location
 from tests.support.face import Face, Loop
 from tests.support.operations import OPERATIONS, fill
 
-READING = ("SELECT ON docshelf_entries, docshelf_sources, docshelf_schema",)
+READING = ("SELECT ON docshelf_entries, docshelf_sources, docshelf_collections, docshelf_schema",)
 WRITING = (
-    "SELECT, INSERT, UPDATE, DELETE ON docshelf_entries, docshelf_sources",
+    "SELECT, INSERT, UPDATE, DELETE ON docshelf_entries, docshelf_sources, docshelf_collections",
     "SELECT ON docshelf_schema",
     "USAGE ON SEQUENCE docshelf_entries_seq_seq",
 )

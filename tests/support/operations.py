@@ -67,6 +67,7 @@ OPERATIONS = [
     Operation("set_versions", ({"k": "1"},), writes=True),
     Operation("mdelete", (["k"],), writes=True),
     Operation("clear", writes=True),
+    Operation("rename_collection", ("renamed",), writes=True),
     Operation("sources"),
     Operation("source_changed", ("s", "f")),
     Operation("changed_sources", ({"s": "f"},)),
@@ -80,14 +81,14 @@ READS = [operation for operation in OPERATIONS if not operation.writes]
 WRITES = [operation for operation in OPERATIONS if operation.writes]
 
 # Public names of DocShelf that ask the database nothing.
-NO_OPERATIONS = {"aclose", "bind", "close", "collection", "view"}
+NO_OPERATIONS = {"aclose", "bind", "close", "collection", "companion", "view"}
 
 # Public methods, by class, and functions, by package, without an asynchronous twin: they do no I/O, or finish at once.
 WITHOUT_TWIN = {
     "docshelf": {"canonical_bytes", "file_fingerprint", "progress_bar"},
     "langchain_docshelf": {"document_content_types"},
     "llama_index_docshelf": {"node_content_types", "storage_context"},
-    "DocShelf": {"bind", "view"},
+    "DocShelf": {"bind", "companion", "view"},
     "DocShelfStore": {"documents_of", "source_of"},
     "PostgresByteStore": {"compute_hash", "extract_hashable_content", "serialize_value"},
     "DocShelfDocumentStore": {"ingestion_run"},

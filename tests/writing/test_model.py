@@ -312,6 +312,11 @@ class Store(RuleBasedStateMachine):
         assert self.face.clear() == len(self.model.rows)
         self.model = Model(clock=self.model.clock)
 
+    @precondition(lambda self: self.model.rows)
+    @rule()
+    def rename_collection(self) -> None:
+        assert self.face.rename_collection(f"{self.face.collection}'") == len(self.model.rows)
+
     @invariant()
     def reads_by_key_agree(self) -> None:
         model, face = self.model, self.face

@@ -141,7 +141,7 @@ def test_max_delete_bounds_the_share_that_may_go(face: Face, location: Location)
     before = contents(location)
     keep = {str(number): 1 for number in range(8)}
     for share in (0, 0.1, 0.19):
-        with pytest.raises(MassDeleteError, match=r"would delete 2 of 10 entries and hold 8"):
+        with pytest.raises(MassDeleteError, match=r"would delete 2 of 10 entries and leave 8"):
             face.sync(keep, source="x", max_delete=share)
     assert contents(location) == before
     assert face.sync({**keep, "new": 1}, source="x", max_delete=0.2).counts["DEL"] == 2

@@ -32,11 +32,13 @@ class Backend(ABC):
     Attributes:
         dialect: what kind of database it is.
         ready: the schema is known to be current.
+        registered: the collections that are known to be written down as belonging to others.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.ready = False
+        self.registered: set[str] = set()
         self._added_rows = 0
         self._maintenance_from = _MAINTENANCE_FROM
 
@@ -80,6 +82,10 @@ class Backend(ABC):
 
     @abstractmethod
     async def _aconnected(self, step: Read | Write) -> Any: ...
+
+    def may_register(self, collection: str) -> bool:
+        """True when it is not known that it is written down to which collection this one belongs."""
+        return collection not in self.registered
 
     def check_open(self) -> None:
         """Raise a ClosedError if this backend was closed."""

@@ -44,6 +44,9 @@ class BoundBackend(Backend):
         with translated_errors():
             return await self._connection.run_sync(step.run)
 
+    def may_register(self, collection: str) -> bool:
+        return False  # where the role may not, the caller's transaction would be aborted
+
     def _is_due(self, step: Maintenance) -> bool:
         return False  # a transaction of the caller's is no place for it
 

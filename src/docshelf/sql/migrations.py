@@ -25,9 +25,20 @@ def _create_tables(connection: Connection, dialect: Dialect, layout: Layout) -> 
     dialect.create_tables(connection, layout)
 
 
+def _add_collections_and_search(connection: Connection, dialect: Dialect, layout: Layout) -> None:
+    tables = dialect.tables
+    tables.collections.create(connection, checkfirst=True)
+    column = tables.entries.c[_SEARCH_FIELDS]
+    if column.name not in _columns(connection, tables.entries):
+        dialect.add_column(connection, column)
+    dialect.tune_tables(connection)
+
+
+# The column that step 2 adds: a table without it may be of step 1.
+_SEARCH_FIELDS: Final = "search_fields"
 # Each step turns the schema of the version before it into its own. A database made by all of them in turn equals one
 # made by the last. Step 1 makes the tables, or completes those that Alembic made.
-STEPS: Final[Mapping[int, Step]] = {1: _create_tables}
+STEPS: Final[Mapping[int, Step]] = {1: _create_tables, 2: _add_collections_and_search}
 
 
 def is_current(connection: Connection, dialect: Dialect, steps: Mapping[int, Step] = STEPS) -> bool:
@@ -40,6 +51,7 @@ def is_current(connection: Connection, dialect: Dialect, steps: Mapping[int, Ste
     if not _is_there(connection, versions):
         _is_there(connection, dialect.tables.entries)
         _is_there(connection, dialect.tables.sources)
+        _is_there(connection, dialect.tables.collections)
         return False
     version = _version(connection, dialect)
     if version > max(steps):
@@ -76,16 +88,21 @@ def _version(connection: Connection, dialect: Dialect) -> int:
 
 def _is_there(connection: Connection, table: Table) -> bool:
     """True when the table exists and is ours; raises for a foreign one."""
-    try:
-        there = {column["name"] for column in inspect(connection).get_columns(table.name, schema=table.schema)}
-    except NoSuchTableError:
-        return False
+    there = _columns(connection, table)
     if not there:
-        return False  # it came to be between two looks; the next is under the lock
-    missing = sorted({column.name for column in table.columns} - there)
+        return False
+    missing = sorted({column.name for column in table.columns} - there - {_SEARCH_FIELDS})
     if missing:
         raise SchemaError(
             f"there is a table {table.fullname} that is not docshelf's (it has no column {missing[0]!r}); "
             "use another table_prefix or schema"
         )
     return True
+
+
+def _columns(connection: Connection, table: Table) -> set[str]:
+    """The names of a table's columns; none where there is no such table."""
+    try:
+        return {column["name"] for column in inspect(connection).get_columns(table.name, schema=table.schema)}
+    except NoSuchTableError:
+        return set()

@@ -6,10 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sqlalchemy import Table, text
+from sqlalchemy.schema import CreateColumn
+
 from docshelf.sql.rows import Identity, Layout, PackedRow, UpsertBatch, WriteStamp
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Column, ColumnElement, Connection
     from sqlalchemy.dialects.postgresql import Insert as PostgreSQLInsert
     from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
 
@@ -47,8 +50,8 @@ class Dialect(ABC):
         """What to bind to the parameters of `in_pairs`."""
 
     @abstractmethod
-    def insert_source(self) -> PostgreSQLInsert | SQLiteInsert:
-        """An INSERT into the sources table that can take ON CONFLICT."""
+    def insert(self, table: Table) -> PostgreSQLInsert | SQLiteInsert:
+        """An INSERT into a table that can take ON CONFLICT."""
 
     @abstractmethod
     def begin_write(
@@ -98,6 +101,17 @@ class Dialect(ABC):
     def create_tables(self, connection: Connection, layout: Layout) -> None:
         """Create the tables that are missing, and complete those that Alembic made."""
         self.tables.metadata.create_all(connection, checkfirst=True)
+
+    def add_column(self, connection: Connection, column: Column[Any]) -> None:
+        """Add a column that takes NULL to its table."""
+        table = column.table
+        assert isinstance(table, Table)
+        specification = CreateColumn(column).compile(dialect=connection.dialect)
+        name = connection.dialect.identifier_preparer.format_table(table)
+        connection.execute(text(f"ALTER TABLE {name} ADD COLUMN {specification}"))
+
+    def tune_tables(self, connection: Connection) -> None:
+        """Give the tables the settings that large ones need, where this role may change them."""
 
     def is_laid_out(self, connection: Connection, layout: Layout) -> bool:
         """True when the entries are spread as asked; False when `lay_out` can do it.
