@@ -20,6 +20,8 @@ from docshelf.values.content_types import ContentType
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
     from typing_extensions import Self
 
 __all__ = [
@@ -43,8 +45,8 @@ Url = str | os.PathLike[str] | URL
 class ShelfOptions(TypedDict, total=False):
     """Options of `docshelf.DocShelf`, which documents them. Every store of an adapter takes them."""
 
-    engine: Any
-    async_engine: Any
+    engine: Engine | None
+    async_engine: AsyncEngine | None
     schema: str | None
     table_prefix: str
     hash_on: Literal["value", "text"] | Callable[[Any], Any]
@@ -101,6 +103,18 @@ class ShelfStore:
     def shelf(self) -> DocShelf:
         """The shelf beneath, for what the framework's contract lacks: verify, stats, bind, yield_entries, ..."""
         return self._shelf
+
+    def rename_collection(self, new: str) -> int:
+        """Give the store's collection another name, with everything that belongs to it: see `DocShelf`."""
+        count = self._shelf.rename_collection(new)
+        self._recipe["collection"] = new
+        return count
+
+    async def arename_collection(self, new: str) -> int:
+        """As `rename_collection`."""
+        count = await self._shelf.arename_collection(new)
+        self._recipe["collection"] = new
+        return count
 
     def close(self) -> None:
         """Close the connections that this store opened; those of a given shelf or engine stay."""

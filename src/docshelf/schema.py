@@ -31,6 +31,7 @@ from docshelf.values.stored import utc_time
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
+    from sqlalchemy.types import TypeEngine
 
 # PostgreSQL cuts names after 63 bytes, and the longest name adds 22 to the prefix.
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
@@ -51,6 +52,20 @@ class UTCDateTime(TypeDecorator[datetime]):
         return None if value is None else utc_time(value)
 
 
+class SearchFields(TypeDecorator[Any]):
+    """The searchable fields of a value: jsonb on PostgreSQL, JSON text on SQLite."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(Text())
+        # Not imported at the top: SQLAlchemy's part for PostgreSQL takes 60 ms. Here it is loaded already.
+        jsonb: type[TypeEngine[Any]] = dialect.ischema_names["jsonb"]  # type: ignore[attr-defined]
+        return dialect.type_descriptor(jsonb())
+
+
 def _text(**options: Any) -> Column[str]:
     # "C" orders by bytes, as SQLite does, and lets a search by prefix use the primary key.
     return Column(Text().with_variant(Text(collation="C"), "postgresql"), **options)
@@ -63,12 +78,14 @@ class Tables:
     Attributes:
         entries: the documents. The primary key is (collection, key, source).
         sources: fingerprint and metadata of each source.
+        collections: settings of each collection, and the collection that it belongs to.
         versions: one row for each upgrade step that was applied.
     """
 
     metadata: MetaData
     entries: Table
     sources: Table
+    collections: Table
     versions: Table
 
 
@@ -94,7 +111,8 @@ def define_tables(
     Args:
         metadata: the `MetaData` to define them in; by default a new one.
         schema: the PostgreSQL schema; by default the first in the connection's search path.
-        table_prefix: the tables are named `<prefix>_entries`, `<prefix>_sources` and `<prefix>_schema`.
+        table_prefix: the tables are named `<prefix>_entries`, `<prefix>_sources`, `<prefix>_collections` and
+            `<prefix>_schema`.
 
     Raises:
         ConfigurationError: a name is not a plain identifier of at most 40 characters.
@@ -117,6 +135,7 @@ def define_tables(
         Column("encoding", Text),
         Column("version", Text),
         Column("value", LargeBinary),
+        Column("search_fields", SearchFields),
         schema=schema,
     )
     Index(f"{table_prefix}_entries_source_idx", entries.c.collection, entries.c.source, entries.c.key)
@@ -130,6 +149,14 @@ def define_tables(
         Column("synced_at", UTCDateTime, nullable=False),
         schema=schema,
     )
+    collections = Table(
+        f"{table_prefix}_collections",
+        metadata,
+        _text(name="collection", primary_key=True),
+        _text(name="owner", nullable=True),
+        Column("settings", Text),
+        schema=schema,
+    )
     versions = Table(
         f"{table_prefix}_schema",
         metadata,
@@ -137,7 +164,7 @@ def define_tables(
         Column("applied_at", UTCDateTime, nullable=False),
         schema=schema,
     )
-    return Tables(metadata, entries, sources, versions)
+    return Tables(metadata, entries, sources, collections, versions)
 
 
 def _check_name(name: Any, what: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -17,8 +17,8 @@ from docshelf.engines.bound import BoundBackend
 from docshelf.engines.given import GivenEngines, check_engines
 from docshelf.engines.own import OwnEngines
 from docshelf.engines.url import parse_url
-from docshelf.errors import ConfigurationError, CorruptEntryError
-from docshelf.operations import deleting, maintenance, reading, writing
+from docshelf.errors import ConfigurationError, CorruptEntryError, DatabaseError
+from docshelf.operations import collections, deleting, maintenance, reading, writing
 from docshelf.operations.context import Context
 from docshelf.operations.plan import PlanOf, Scope, mset_plan, sync_plan
 from docshelf.schema import define_tables
@@ -177,6 +177,30 @@ class DocShelf:
         name = self.collection if collection is None else check_collection(collection)
         return self._sibling(self._backend, replace(self._context, collection=name, codec=codec))
 
+    def companion(
+        self,
+        suffix: str,
+        *,
+        content_types: Iterable[ContentType] | None = None,
+        on_corrupt: OnCorrupt | None = None,
+        hash_on: HashOn | None = None,
+        hash_exclude: Iterable[str] | None = None,
+    ) -> Self:
+        """A store for a collection that belongs to this one, as a retriever's ledger belongs to its documents.
+
+        Its first call stores that it belongs to this collection, so that `rename_collection` renames both.
+
+        Args:
+            suffix: its name is the name of this collection and this suffix.
+            content_types, on_corrupt, hash_on, hash_exclude: as for `view`.
+        """
+        name = check_collection(f"{self.collection}{suffix}")
+        store = self.view(
+            name, content_types=content_types, on_corrupt=on_corrupt, hash_on=hash_on, hash_exclude=hash_exclude
+        )
+        store._context = replace(store._context, owner=self.collection)
+        return store
+
     def bind(self, connection: Connection | AsyncConnection) -> Self:
         """The same store inside the caller's own transaction.
 
@@ -256,13 +280,27 @@ class DocShelf:
         self._backend.check_open()
         if not self._backend.ready:
             self.setup()
+        if self._is_unregistered():
+            with suppress(DatabaseError):  # a role that may only read can still use the store
+                self._backend.run(self._registration())
         return self._backend.run(flow)
 
     async def _arun(self, flow: Flow[T]) -> T:
         self._backend.check_open()
         if not self._backend.ready:
             await self.asetup()
+        if self._is_unregistered():
+            with suppress(DatabaseError):
+                await self._backend.arun(self._registration())
         return await self._backend.arun(flow)
+
+    def _is_unregistered(self) -> bool:
+        return self._context.owner is not None and self._backend.may_register(self.collection)
+
+    def _registration(self) -> Flow[None]:
+        assert self._context.owner is not None
+        self._backend.registered.add(self.collection)
+        return collections.register(self._context, self._context.owner)
 
     # Reading
 
@@ -528,7 +566,7 @@ class DocShelf:
         scope: Scope = "source",
         dry_run: bool = False,
         diff: bool = False,
-        max_delete: float = 1.0,
+        max_delete: float | None = None,
         allow_mass_delete: bool = False,
         fingerprint: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -544,8 +582,10 @@ class DocShelf:
                 syncs the whole collection.
             dry_run: report what would be done, and write nothing.
             diff: as for `conditional_mset`.
-            max_delete: the share of the existing entries, 0 to 1, that this sync may delete. A sync that would delete
-                all entries and leave none is refused with any share.
+            max_delete: the share of the existing entries, 0 to 1, that this sync may delete. None, the default, refuses
+                a sync that would remove at least 10 sources whole and more than half of the collection's sources. Any
+                value refuses a sync that would delete all entries and leave none. A dry run is never refused: its
+                report says in `refused` why the sync would be.
             allow_mass_delete: True refuses no sync.
             fingerprint: the caller's hash of the source's raw file, for `source_changed`.
             metadata: the caller's own data about the source; None keeps the stored metadata.
@@ -577,7 +617,7 @@ class DocShelf:
         scope: Scope = "source",
         dry_run: bool = False,
         diff: bool = False,
-        max_delete: float = 1.0,
+        max_delete: float | None = None,
         allow_mass_delete: bool = False,
         fingerprint: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -677,6 +717,33 @@ class DocShelf:
     async def aclear(self) -> int:
         """As `clear`."""
         return await self._arun(deleting.clear(self._context))
+
+    def rename_collection(self, new: str) -> int:
+        """Rename the collection and all collections that belong to it, in one transaction.
+
+        From then on this object works on the new name. Other objects and views keep the old name.
+
+        Args:
+            new: the new name, 1 to 255 bytes.
+
+        Returns:
+            How many entries the collection has.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: the name is invalid or taken, or there is no collection to rename.
+                Nothing was changed.
+        """
+        name = check_collection(new)
+        count = self._run(collections.rename(self._context, name))
+        self._context = replace(self._context, collection=name)
+        return count
+
+    async def arename_collection(self, new: str) -> int:
+        """As `rename_collection`."""
+        name = check_collection(new)
+        count = await self._arun(collections.rename(self._context, name))
+        self._context = replace(self._context, collection=name)
+        return count
 
     # Sources
 

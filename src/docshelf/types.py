@@ -88,11 +88,13 @@ class Report(Sequence[Change]):
         changes: all changes, as a tuple.
         dry_run: True if the call only reported what it would do.
         diffs: the texts of updated entries before and after, if the call had `diff=True`.
+        refused: in a dry run, why the same call would be refused as a mass deletion; None if it would not.
     """
 
     changes: tuple[Change, ...] = ()
     dry_run: bool = False
     diffs: Diffs = field(default=Diffs(), compare=False)
+    refused: str | None = field(default=None, compare=False)
     _counts: Counter[str] = field(init=False, compare=False, default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -149,6 +151,8 @@ class Report(Sequence[Change]):
         head = "would be" if self.dry_run else "done"
         lines = [f"{'op':<4}  {head:>8}"]
         lines += [f"{op:<4}  {count:>8,}" for op, count in self.counts.items()]
+        if self.refused is not None:
+            lines.append(f"refused: {html.visible(self.refused)}")
         return "\n".join(lines)
 
     @property

@@ -34,7 +34,7 @@ def wheel_server() -> Iterator[URL]:
         folder = tempfile.mkdtemp(prefix="docshelf-pg-")
         server = postgres_server.get_server(folder, cleanup_mode="delete", start=False)
         server.ensure_pgdata_inited()
-        _want_password(Path(folder))
+        _configure(Path(folder))
         server.start()
     try:
         yield make_url(server.get_uri()).set(drivername="postgresql")
@@ -56,7 +56,7 @@ def local_server(version: str) -> Iterator[URL]:
         subprocess.run(command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
 
     run("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
-    _want_password(data)
+    _configure(data)
     run(
         "pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-o", f"-k {folder} -c listen_addresses=''", "start"
     )
@@ -67,7 +67,10 @@ def local_server(version: str) -> Iterator[URL]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _want_password(data: Path) -> None:
+def _configure(data: Path) -> None:
+    # The servers of tests may die, the machine does not: what is written need not be forced to the disk.
+    with (data / "postgresql.conf").open("a") as settings:
+        settings.write("\nfsync = off\nfull_page_writes = off\n")
     rules = data / "pg_hba.conf"
     rules.write_text(f"local all {PASSWORD_ROLE} scram-sha-256\n{rules.read_text()}")
 

@@ -58,10 +58,11 @@ def report(shown: ReportShape, extra_counts: Mapping[str, int]) -> str:
     rows += [
         _row([(_escaped(name), _TEXT), (f"{count:,}", _NUMBER), ("", _TEXT)]) for name, count in extra_counts.items()
     ]
+    refused = "" if shown.refused is None else f"<div>refused: {_escaped(shown.refused, 400)}</div>"
     return _titled(
         f"{type(shown).__name__}{' of a dry run' if shown.dry_run else ''}",
         total,
-        bar({TINTS[op]: count for op, count in counts.items()}) + _table(rows),
+        bar({TINTS[op]: count for op, count in counts.items()}) + _table(rows) + refused,
     )
 
 

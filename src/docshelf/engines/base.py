@@ -32,11 +32,13 @@ class Backend(ABC):
     Attributes:
         dialect: the statements of this kind of database.
         ready: True once the schema is known to be current.
+        registered: the collections whose owner is known to be stored.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.ready = False
+        self.registered: set[str] = set()
         self._added_rows = 0
         self._maintenance_from = _MAINTENANCE_FROM_ROWS
 
@@ -82,6 +84,10 @@ class Backend(ABC):
 
     @abstractmethod
     async def _awith_connection(self, step: Read | Write) -> Any: ...
+
+    def may_register(self, collection: str) -> bool:
+        """True unless the owner of the collection is known to be stored."""
+        return collection not in self.registered
 
     def check_open(self) -> None:
         """Raise a ClosedError if this backend was closed."""

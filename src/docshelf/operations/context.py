@@ -19,12 +19,14 @@ class Context:
 
     Attributes:
         on_progress: called with n when n more entries are done.
+        owner: the collection that this one belongs to, or None.
     """
 
     collection: str
     codec: Codec
     queries: Queries
     on_progress: Callable[[int], None] = lambda count: None
+    owner: str | None = None
 
     @property
     def dialect(self) -> Dialect:

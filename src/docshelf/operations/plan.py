@@ -25,7 +25,7 @@ class WritePlan:
         sources: the sources that the call names.
         notes: fingerprints and metadata to store, by source.
         move: a key lives in one source only. Writing it deletes its entries in other sources.
-        max_delete: the share of the existing entries that may be deleted.
+        max_delete: the share of the existing entries that may be deleted; None guards whole sources instead.
         diff: add the texts of updated entries, before and after, to the report.
     """
 
@@ -34,7 +34,7 @@ class WritePlan:
     notes: Mapping[str, SourceNote] = field(default_factory=dict)
     move: bool = False
     dry_run: bool = False
-    max_delete: float = 1.0
+    max_delete: float | None = None
     allow_mass_delete: bool = False
     diff: bool = False
 
@@ -64,7 +64,7 @@ def sync_plan(
     scope: Scope,
     dry_run: bool,
     diff: bool,
-    max_delete: float,
+    max_delete: float | None,
     allow_mass_delete: bool,
     note: SourceNote,
     notes: Mapping[str, SourceNote] | None,
@@ -72,9 +72,9 @@ def sync_plan(
     """The plan of `sync`."""
     if scope not in ("source", "sources", "collection"):
         raise ArgumentValueError(f"scope={scope!r}: give 'source', 'sources' or 'collection'")
-    if not isinstance(max_delete, float | int):
-        raise ArgumentTypeError(f"max_delete={max_delete!r}: give a share from 0 to 1")
-    if not 0 <= max_delete <= 1:
+    if max_delete is not None and not isinstance(max_delete, float | int):
+        raise ArgumentTypeError(f"max_delete={max_delete!r}: give a share from 0 to 1, or None")
+    if max_delete is not None and not 0 <= max_delete <= 1:
         raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
     checked_notes = _check_notes(notes)
     if scope == "source":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from docshelf.errors import MassDeleteError
 from docshelf.operations.context import Context
 from docshelf.operations.encoded_batch import ABSENT, Comparison, EncodedBatch
+from docshelf.operations.guard import entries_refusal, sources_refusal
 from docshelf.operations.plan import WritePlan
 from docshelf.sql.queries import ExistingRow, chunked
 from docshelf.sql.rows import Identity, UpsertBatch, WriteStamp
@@ -70,18 +71,33 @@ class ConditionalUpsert:
         """The entries to delete, sorted."""
         return [] if self.plan.scope is None and not self.plan.move else sorted(comparison.unlisted)
 
-    def check_mass_delete(self, comparison: Comparison) -> None:
-        """Raise a MassDeleteError if a sync would delete more than the plan allows."""
-        plan, stale, entries = self.plan, len(comparison.unlisted), comparison.entries
-        if plan.scope is None or plan.allow_mass_delete or plan.dry_run or not stale:
-            return
-        if stale > plan.max_delete * entries or (stale == entries and not self.encoded):
-            names = sorted(plan.sources)
-            where = f"source {names[0]!r}" if len(names) == 1 else f"collection {self.context.collection!r}"
-            raise MassDeleteError(
-                f"this sync of {where} would delete {stale:,} of {entries:,} entries and leave "
-                f"{len(self.encoded):,}; to do so on purpose, pass allow_mass_delete=True"
-            )
+    def refusal(self, connection: Connection, comparison: Comparison) -> str | None:
+        """Why the sync is refused as a mass deletion; None if it is not."""
+        plan, collection, encoded = self.plan, self.context.collection, self.encoded
+        if plan.scope is None or plan.allow_mass_delete or not comparison.unlisted:
+            return None
+        names = sorted(plan.sources)
+        where = f"source {names[0]!r}" if len(names) == 1 else f"collection {collection!r}"
+        counts = len(comparison.unlisted), comparison.entries, len(encoded)
+        refused = entries_refusal(where, *counts, plan.max_delete)
+        if refused is not None or plan.max_delete is not None or plan.scope == "source":
+            return refused
+        shrunk = {source for _, source in comparison.unlisted}
+        vanished = shrunk.difference(source for _, source in encoded.identities)
+
+        def count_sources() -> int:
+            if plan.scope == "sources":  # only the named ones were read
+                return self.context.queries.count_sources(connection, collection)
+            pairs = zip(encoded.identities, comparison.states, strict=True)
+            return len(shrunk.union(source for (_, source), state in pairs if state != ABSENT))
+
+        return sources_refusal(collection, vanished, count_sources)
+
+    def check_mass_delete(self, connection: Connection, comparison: Comparison) -> None:
+        """Raise a MassDeleteError if a sync would delete more than its caller allows."""
+        refused = self.refusal(connection, comparison)
+        if refused is not None:
+            raise MassDeleteError(refused)
 
     def apply(self, connection: Connection, known_states: bytearray) -> Outcome:
         """Take the locks, compare again, write and delete. Runs in an open transaction.
@@ -95,7 +111,7 @@ class ConditionalUpsert:
         locked = None if plan.scope == "collection" or plan.move else plan.sources
         stamp = dialect.begin_write(connection, collection, locked, exclusive=plan.move or plan.scope is not None)
         comparison = self.read_existing(connection, known_states)
-        self.check_mass_delete(comparison)
+        self.check_mass_delete(connection, comparison)
         changed, stale = self.encoded.changed(comparison), self.stale(comparison)
         ops: dict[int, Op] = {}
         done = 0
@@ -142,7 +158,7 @@ class ConditionalUpsert:
                 notes[source] = note
         return notes
 
-    def report(self, outcome: Outcome, diffs: Sequence[Diff] = ()) -> Report:
+    def report(self, outcome: Outcome, diffs: Sequence[Diff] = (), refused: str | None = None) -> Report:
         """The report of the call. Diffs of entries that were not updated in the end are left out."""
         position = self.encoded.position
         updated = Diffs(diff for diff in diffs if outcome.ops.get(position((diff.key, diff.source))) == UPD)
@@ -154,7 +170,7 @@ class ConditionalUpsert:
             new(Change, (key, op, source)) for (key, source), op in zip(self.encoded.identities, ops, strict=True)
         ]
         changes += [Change(key, DEL, source) for key, source in sorted(outcome.deleted)]
-        return Report(tuple(changes), dry_run=self.plan.dry_run, diffs=updated)
+        return Report(tuple(changes), dry_run=self.plan.dry_run, diffs=updated, refused=refused)
 
     def pack_first(self, changed: Sequence[int]) -> None:
         """Pack the rows of the first statement before a connection is taken."""

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from docshelf.errors import CorruptEntryError, DocShelfError
+from docshelf.errors import CorruptEntryError, DocShelfError, MassDeleteError
 from docshelf.operations.context import Context
 from docshelf.operations.encoded_batch import ABSENT, DIFFERENT, Comparison, EncodedBatch
 from docshelf.operations.plan import WritePlan
@@ -57,22 +57,23 @@ def write(context: Context, encoded: EncodedBatch, plan: WritePlan) -> Flow[Repo
     if not encoded and plan.scope is None and not plan.notes:
         return Report(dry_run=plan.dry_run)
 
-    def probe(connection: Connection) -> tuple[Comparison, list[int], list[Identity], bool]:
+    def probe(connection: Connection) -> tuple[Comparison, list[int], list[Identity], bool, str | None]:
         comparison = batch.read_existing(connection)
         changed, stale = encoded.changed(comparison), batch.stale(comparison)
         differs = bool(changed or stale or batch.notes_to_write(connection, changed, stale))
-        return comparison, changed, stale, differs
+        return comparison, changed, stale, differs, batch.refusal(connection, comparison)
 
-    comparison, changed, stale, differs = yield Read(probe)
+    comparison, changed, stale, differs, refused = yield Read(probe)
     states = comparison.states
-    batch.check_mass_delete(comparison)
+    if refused is not None and not plan.dry_run:
+        raise MassDeleteError(refused)
     diffs: list[Diff] = []
     if plan.diff:
         diffs = yield from _diffs(context, encoded, [p for p in changed if states[p] == DIFFERENT])
     if plan.dry_run or not differs:
         context.on_progress(len(encoded))
         ops: dict[int, Op] = {position: INS if states[position] == ABSENT else UPD for position in changed}
-        return batch.report(Outcome(ops, stale), diffs)
+        return batch.report(Outcome(ops, stale), diffs, refused)
     context.on_progress(len(encoded) - len(changed))
     light = len(changed) <= _LIGHT_ITEMS and sum(encoded.sizes[position] for position in changed) <= _LIGHT_BYTES
     yield Compute(partial(batch.pack_first, changed), heavy=not light)

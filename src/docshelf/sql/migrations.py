@@ -25,9 +25,20 @@ def _create_tables(connection: Connection, dialect: Dialect, layout: Layout) -> 
     dialect.create_tables(connection, layout)
 
 
+def _add_collections_and_search(connection: Connection, dialect: Dialect, layout: Layout) -> None:
+    tables = dialect.tables
+    tables.collections.create(connection, checkfirst=True)
+    column = tables.entries.c[_SEARCH_FIELDS]
+    if column.name not in _columns(connection, tables.entries):
+        dialect.add_column(connection, column)
+    dialect.tune_tables(connection)
+
+
+# The column that step 2 adds. A table without it may be a table of step 1.
+_SEARCH_FIELDS: Final = "search_fields"
 # Step N upgrades the schema from version N - 1 to N. Step 1 creates the tables, or completes those that Alembic made.
 # A new database equals an upgraded one.
-STEPS: Final[Mapping[int, Step]] = {1: _create_tables}
+STEPS: Final[Mapping[int, Step]] = {1: _create_tables, 2: _add_collections_and_search}
 
 
 def is_current(connection: Connection, dialect: Dialect, steps: Mapping[int, Step] = STEPS) -> bool:
@@ -40,6 +51,7 @@ def is_current(connection: Connection, dialect: Dialect, steps: Mapping[int, Ste
     if not _table_exists(connection, versions):
         _table_exists(connection, dialect.tables.entries)
         _table_exists(connection, dialect.tables.sources)
+        _table_exists(connection, dialect.tables.collections)
         return False
     version = _version(connection, dialect)
     if version > max(steps):
@@ -76,16 +88,21 @@ def _version(connection: Connection, dialect: Dialect) -> int:
 
 def _table_exists(connection: Connection, table: Table) -> bool:
     """True when the table exists. Raises a SchemaError if it lacks a column of docshelf's table."""
-    try:
-        existing = {column["name"] for column in inspect(connection).get_columns(table.name, schema=table.schema)}
-    except NoSuchTableError:
-        return False
+    existing = _columns(connection, table)
     if not existing:
-        return False  # another process is creating it right now; `upgrade` checks again under the lock
-    missing = sorted({column.name for column in table.columns} - existing)
+        return False  # missing, or another process is creating it right now; `upgrade` checks again under the lock
+    missing = sorted({column.name for column in table.columns} - existing - {_SEARCH_FIELDS})
     if missing:
         raise SchemaError(
             f"the table {table.fullname} exists but was not made by docshelf (it has no column {missing[0]!r}); "
             "use another table_prefix or schema"
         )
     return True
+
+
+def _columns(connection: Connection, table: Table) -> set[str]:
+    """The names of a table's columns; empty if the table does not exist."""
+    try:
+        return {column["name"] for column in inspect(connection).get_columns(table.name, schema=table.schema)}
+    except NoSuchTableError:
+        return set()

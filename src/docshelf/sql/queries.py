@@ -246,7 +246,7 @@ class Queries:
         self, connection: Connection, collection: str, notes: Mapping[str, SourceNote], now: datetime
     ) -> None:
         """Store the notes of some sources."""
-        statement = self.dialect.insert_source()
+        statement = self.dialect.insert(self._sources)
         columns = self._sources.c
         upsert = statement.on_conflict_do_update(
             index_elements=[columns.collection, columns.source],
@@ -288,6 +288,11 @@ class Queries:
     def delete_all(self, connection: Connection, collection: str) -> int:
         """Delete the entries of the collection. Returns how many there were."""
         return connection.execute(delete(self._entries).where(self._of_collection), {"collection": collection}).rowcount
+
+    def count_sources(self, connection: Connection, collection: str) -> int:
+        """The number of sources with entries."""
+        statement = select(func.count(self._entries.c.source.distinct())).where(self._of_collection)
+        return int(connection.scalar(statement, {"collection": collection}) or 0)
 
     def stats(self, connection: Connection, collection: str) -> Stats:
         """Numbers and sizes of the collection."""

@@ -6,10 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sqlalchemy import Table, text
+from sqlalchemy.schema import CreateColumn
+
 from docshelf.sql.rows import Identity, Layout, PackedRow, UpsertBatch, WriteStamp
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Column, ColumnElement, Connection
     from sqlalchemy.dialects.postgresql import Insert as PostgreSQLInsert
     from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
 
@@ -48,8 +51,8 @@ class Dialect(ABC):
         """The values to bind to the parameters of `in_pairs`."""
 
     @abstractmethod
-    def insert_source(self) -> PostgreSQLInsert | SQLiteInsert:
-        """An INSERT into the sources table that supports ON CONFLICT."""
+    def insert(self, table: Table) -> PostgreSQLInsert | SQLiteInsert:
+        """An INSERT into a table that supports ON CONFLICT."""
 
     @abstractmethod
     def begin_write(
@@ -99,6 +102,17 @@ class Dialect(ABC):
     def create_tables(self, connection: Connection, layout: Layout) -> None:
         """Create the missing tables, and complete those that Alembic made."""
         self.tables.metadata.create_all(connection, checkfirst=True)
+
+    def add_column(self, connection: Connection, column: Column[Any]) -> None:
+        """Add a nullable column to its existing table."""
+        table = column.table
+        assert isinstance(table, Table)
+        specification = CreateColumn(column).compile(dialect=connection.dialect)
+        name = connection.dialect.identifier_preparer.format_table(table)
+        connection.execute(text(f"ALTER TABLE {name} ADD COLUMN {specification}"))
+
+    def tune_tables(self, connection: Connection) -> None:
+        """Set the options that large tables need, if this role may change them."""
 
     def is_laid_out(self, connection: Connection, layout: Layout) -> bool:
         """True when the entries table has this layout; False when `lay_out` can change it.

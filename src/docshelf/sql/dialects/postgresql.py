@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 _LOCK_SLOTS = 64
 # Values of up to a page are read faster when they are stored in line.
 _STORAGE = "toast_tuple_target = 8160"
+# The planner's estimate of distinct sources, as a share of the rows. Its own sample of a small table finds few sources,
+# and PostgreSQL 18 then answers an mget with a skip scan of the index on sources: 1.9 ms for 100 keys of 10,000
+# entries, against 0.2 ms with the primary key.
+_DISTINCT_SOURCES = -0.5
+# By default autovacuum waits until a fifth of the rows are dead: in a table of 5 million, a million.
+_AUTOVACUUM = "autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05"
 # From this many new rows on, a COPY within a savepoint is faster than an INSERT.
 _COPY_FROM_ROWS = 50
 # Beginnings of SQL states that concern the transaction and not the rows, so that an INSERT would fail as well:
@@ -84,8 +90,8 @@ class PostgreSQL(Dialect):
     def pairs(self, identities: Sequence[Identity]) -> Mapping[str, Any]:
         return {"pair_keys": [key for key, _ in identities], "pair_sources": [source for _, source in identities]}
 
-    def insert_source(self) -> Insert:
-        return insert(self.tables.sources)
+    def insert(self, table: Table) -> Insert:
+        return insert(table)
 
     def begin_write(
         self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool
@@ -214,6 +220,24 @@ class PostgreSQL(Dialect):
             connection.execute(text(f"ALTER TABLE {self._entries} ALTER COLUMN value SET STORAGE EXTERNAL"))
             if _char(kind) != "p":  # a partitioned table has no options of its own
                 connection.execute(text(f"ALTER TABLE {self._entries} SET ({_STORAGE})"))
+
+    def tune_tables(self, connection: Connection) -> None:
+        # Roles that do not own the table skip this step.
+        leaves = connection.execute(
+            text(
+                "SELECT CAST(oid AS regclass)::text, relkind FROM pg_class "
+                "WHERE (oid = CAST(:table AS regclass) OR oid IN "
+                "(SELECT inhrelid FROM pg_inherits WHERE inhparent = CAST(:table AS regclass))) "
+                "AND pg_has_role(relowner, 'USAGE') ORDER BY 1"
+            ),
+            {"table": self._entries},
+        ).all()
+        for name, kind in leaves:
+            is_parent = _char(kind) == "p"
+            distinct = "n_distinct_inherited" if is_parent else "n_distinct"
+            connection.execute(text(f"ALTER TABLE {name} ALTER COLUMN source SET ({distinct} = {_DISTINCT_SOURCES})"))
+            if not is_parent:  # a partitioned table has no options of its own
+                connection.execute(text(f"ALTER TABLE {name} SET ({_AUTOVACUUM})"))
 
     def is_laid_out(self, connection: Connection, layout: Layout) -> bool:
         table = f"'{self._entries}'::regclass"

@@ -16,7 +16,7 @@ from docshelf.sql.rows import SEQ_PER_WRITE, Identity, UpsertBatch, WriteStamp
 from docshelf.types import INS, UPD, Op
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Table
 
     from docshelf.schema import Tables
 
@@ -53,8 +53,8 @@ class SQLite(Dialect):
     def pairs(self, identities: Sequence[Identity]) -> Mapping[str, Any]:
         return {"pairs": orjson.dumps(identities).decode()}
 
-    def insert_source(self) -> Insert:
-        return insert(self.tables.sources)
+    def insert(self, table: Table) -> Insert:
+        return insert(table)
 
     def begin_write(
         self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool

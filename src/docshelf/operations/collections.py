@@ -1,0 +1,54 @@
+"""Operations on whole collections: which collection one belongs to, and its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from docshelf.errors import ArgumentValueError
+from docshelf.operations.context import Context
+from docshelf.operations.repeatable import repeatable_write
+from docshelf.sql.collections import CollectionQueries
+from docshelf.steps import Flow, Read, Write
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def register(context: Context, owner: str) -> Flow[None]:
+    """Store that the collection belongs to `owner`, unless it is stored already."""
+    queries, collection = CollectionQueries(context.dialect), context.collection
+    if (yield Read(lambda connection: queries.owner(connection, collection))) != owner:
+        yield Write(lambda connection: queries.register(connection, collection, owner))
+
+
+def rename(context: Context, new: str) -> Flow[int]:
+    """Rename the collection and all collections that belong to it. Returns how many entries it has.
+
+    Raises:
+        ArgumentValueError: there is no such collection, or the new name is taken.
+    """
+    queries, dialect, old = CollectionQueries(context.dialect), context.dialect, context.collection
+
+    def apply(connection: Connection) -> int | None:
+        names = {name: f"{new}{name.removeprefix(old)}" for name in queries.family(connection, old)}
+        # In the same order in every process, so that two renames cannot deadlock.
+        for name in sorted({*names, *names.values()}):
+            dialect.begin_write(connection, name, None, exclusive=True)
+        if queries.family(connection, old) != list(names):
+            raise ArgumentValueError(f"another process changed what belongs to the collection {old!r}; rename it again")
+        if not queries.taken(connection, [old]):
+            return None
+        taken = queries.taken(connection, list(names.values()))
+        if taken:
+            raise ArgumentValueError(
+                f"a collection {taken[0]!r} exists already; give another name, or rename that collection first"
+            )
+        counts = [queries.rename(connection, name, renamed) for name, renamed in names.items()]
+        return counts[0]
+
+    if new == old:
+        return int((yield Read(lambda connection: context.queries.count(connection, old, prefix=None, source=None))))
+    count: int | None = yield repeatable_write(apply, lambda earlier, last: earlier if last is None else last)
+    if count is None:
+        raise ArgumentValueError(f"there is no collection {old!r} to rename")
+    return count
