@@ -96,7 +96,7 @@ def _run(
     with ExitStack() as stack:
         server: str | None = None
         if any(group.database == "postgresql" for group in groups):
-            url = options.url or stack.enter_context(wheel_server()).render_as_string(hide_password=False)
+            url = options.url or stack.enter_context(wheel_server(durable=True)).render_as_string(hide_password=False)
             server = str(url)
         setting = _setting(corpus, server, options.repeat)
         series, remarks = measure(
