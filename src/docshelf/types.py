@@ -87,11 +87,13 @@ class Report(Sequence[Change]):
         changes: all of them.
         dry_run: True when nothing was written.
         diffs: where the call asked for them, the texts of the updated entries before and after.
+        refused: in a dry run, why the same call would be refused as a mass deletion; None where it would not.
     """
 
     changes: tuple[Change, ...] = ()
     dry_run: bool = False
     diffs: Diffs = field(default=Diffs(), compare=False)
+    refused: str | None = field(default=None, compare=False)
     _counts: Counter[str] = field(init=False, compare=False, default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -148,6 +150,8 @@ class Report(Sequence[Change]):
         head = "would be" if self.dry_run else "done"
         lines = [f"{'op':<4}  {head:>8}"]
         lines += [f"{op:<4}  {count:>8,}" for op, count in self.counts.items()]
+        if self.refused is not None:
+            lines.append(f"refused: {html.visible(self.refused)}")
         return "\n".join(lines)
 
     @property

@@ -57,10 +57,11 @@ def report(shown: ReportShape, further: Mapping[str, int]) -> str:
         cells = [(f"{_swatch(TINTS[op])}{op}", _WHOLE), (f"{count:,}", _NUMBER), (keys, _TEXT)]
         rows.append(_row(cells, _CELL if count else f"{_CELL};{_FAINT}"))
     rows += [_row([(_escaped(name), _TEXT), (f"{count:,}", _NUMBER), ("", _TEXT)]) for name, count in further.items()]
+    refused = "" if shown.refused is None else f"<div>refused: {_escaped(shown.refused, 400)}</div>"
     return _titled(
         f"{type(shown).__name__}{' of a dry run' if shown.dry_run else ''}",
         total,
-        bar({TINTS[op]: count for op, count in counts.items()}) + _table(rows),
+        bar({TINTS[op]: count for op, count in counts.items()}) + _table(rows) + refused,
     )
 
 

@@ -1,0 +1,454 @@
+"""What a user may give as URL, what each driver makes of it, and that it connects."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import URL, make_url
+
+from docshelf import AuthenticationError, ConfigurationError, DatabaseError, DocShelf, UnreachableError
+from docshelf.engines.url import Target, parse_url
+from tests.conftest import Location
+from tests.support.face import Face, Loop
+from tests.support.proxy import Proxy
+
+POSTGRESQL_DRIVERS = ["postgresql", "postgresql+psycopg"]
+SECRET = "hunter2"
+
+
+def asyncpg_dsn(target: Target) -> dict[str, str]:
+    """The options that reach asyncpg by way of a DSN."""
+    return {name: values[-1] for name, values in parse_qs(urlsplit(target.async_options.get("dsn", "")).query).items()}
+
+
+@pytest.fixture
+def connect(mode: str, loop: Loop) -> Iterator[Callable[[str | URL], Face]]:
+    """Opens a store on a URL; all are closed after the test."""
+    faces: list[Face] = []
+
+    def open_one(url: str | URL) -> Face:
+        faces.append(Face(DocShelf(url), mode, loop))
+        return faces[-1]
+
+    yield open_one
+    for face in faces:
+        face.close()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of this machine on which nobody listens."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
+# PostgreSQL, understood
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        "postgresql",
+        "postgres",
+        "postgresql+psycopg2",
+        "postgresql+asyncpg",
+        "postgres+asyncpg",
+        "postgresql+pg8000",
+        "postgresql+psycopg2cffi",
+    ],
+)
+def test_any_postgresql_driver_means_psycopg2_for_sync_and_asyncpg_for_async(scheme: str) -> None:
+    target = parse_url(f"{scheme}://ann:{SECRET}@db.example:6432/shelf")
+    assert target.dialect == "postgresql"
+    assert target.sync_url.drivername == "postgresql+psycopg2"
+    assert target.async_url is not None
+    assert target.async_url.drivername == "postgresql+asyncpg"
+    for url in (target.sync_url, target.async_url):
+        assert (url.username, url.password, url.host, url.port, url.database) == (
+            "ann",
+            SECRET,
+            "db.example",
+            6432,
+            "shelf",
+        )
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+psycopg", "postgres+psycopg", "postgresql+psycopg_async"])
+def test_psycopg_3_serves_both_when_the_url_names_it(scheme: str) -> None:
+    target = parse_url(f"{scheme}://ann@db.example/shelf")
+    assert target.async_url is not None
+    assert target.sync_url.drivername == target.async_url.drivername == "postgresql+psycopg"
+    assert target.async_options == {}
+
+
+# What a user or a password may hold.
+_TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+
+
+@pytest.mark.parametrize("part", ["\0", "pw\ud800"])
+@pytest.mark.parametrize("place", ["username", "password", "host", "database", "query"])
+def test_characters_that_no_driver_takes_are_refused_and_not_shown(part: str, place: str) -> None:
+    parts: dict[str, Any] = {"username": "u", "password": "p", "host": "h", "database": "d", "query": {}}
+    parts[place] = {"application_name": part} if place == "query" else part
+    with pytest.raises(ConfigurationError, match=r"contains a NUL or a lone surrogate; remove it$") as caught:
+        DocShelf(URL.create("postgresql", **parts))
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given_url", ["sqlite://h/db", "sqlite://u:pw@h/db", "sqlite://u:pw@/db"])
+def test_sqlite_has_no_host_and_no_user(given_url: str) -> None:
+    with pytest.raises(ConfigurationError, match="with three slashes") as caught:
+        DocShelf(given_url)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"engine": 5}, {"async_engine": "x"}, {"content_types": 5}, {"content_types": ["x"]}],
+    ids=["engine", "async_engine", "content_types", "a content type"],
+)
+def test_options_of_a_wrong_type_are_named(options: dict[str, Any]) -> None:
+    [name] = options
+    with pytest.raises(ConfigurationError, match=f"^{name} ?(is|=|holds)"):
+        DocShelf(**options)
+
+
+def test_a_url_object_is_taken_as_it_is() -> None:
+    target = parse_url(URL.create("postgresql", "ann", "p@:/% w#?&=+", "db.example", 5432, "shelf"))
+    assert target.sync_url.password == "p@:/% w#?&=+"
+
+
+@given(name=st.text(_TEXT, min_size=1), password=st.text(_TEXT, min_size=1))
+def test_any_user_and_password_survive_percent_escapes(name: str, password: str) -> None:
+    target = parse_url(f"postgresql://{quote(name, safe='')}:{quote(password, safe='')}@db.example/shelf")
+    assert target.async_url is not None
+    for url in (target.sync_url, target.async_url):
+        assert (url.username, url.password, url.host) == (name, password, "db.example")
+
+
+def test_options_reach_both_drivers_in_the_form_that_each_takes() -> None:
+    target = parse_url(
+        "postgresql://ann@db.example/shelf?sslmode=require&sslrootcert=/etc/ca.pem&application_name=docs%20app"
+        "&options=-csearch_path%3Drag&connect_timeout=7&channel_binding=require&keepalives_idle=30"
+        "&target_session_attrs=read-write&gssencmode=disable"
+    )
+    assert dict(target.sync_url.query) == {
+        "sslmode": "require",
+        "sslrootcert": "/etc/ca.pem",
+        "application_name": "docs app",
+        "options": "-csearch_path=rag",
+        "connect_timeout": "7",
+        "channel_binding": "require",
+        "keepalives_idle": "30",
+        "target_session_attrs": "read-write",
+        "gssencmode": "disable",
+    }
+    assert target.async_url is not None
+    assert dict(target.async_url.query) == {}
+    assert asyncpg_dsn(target) == {
+        "sslmode": "require",
+        "sslrootcert": "/etc/ca.pem",
+        "target_session_attrs": "read-write",
+    }
+    assert target.async_options["server_settings"] == {"application_name": "docs app", "options": "-csearch_path=rag"}
+    assert target.async_options["timeout"] == 7
+    assert target.async_options.keys() == {"dsn", "server_settings", "timeout"}
+
+
+@pytest.mark.parametrize("scheme", POSTGRESQL_DRIVERS)
+def test_the_name_that_asyncpg_has_for_sslmode_reaches_libpq_too(scheme: str) -> None:
+    target = parse_url(f"{scheme}://ann@db.example/shelf?ssl=verify-full")
+    assert dict(target.sync_url.query) == {"sslmode": "verify-full"}
+    if scheme == "postgresql":
+        assert asyncpg_dsn(target) == {"sslmode": "verify-full"}
+
+
+def test_options_of_asyncpg_alone_are_numbers_and_do_not_reach_libpq() -> None:
+    target = parse_url(
+        "postgresql+asyncpg://ann@db.example/shelf?statement_cache_size=0&prepared_statement_cache_size=10"
+        "&command_timeout=1.5"
+    )
+    assert dict(target.sync_url.query) == {}
+    assert target.async_options == {
+        "statement_cache_size": 0,
+        "prepared_statement_cache_size": 10,
+        "command_timeout": 1.5,
+    }
+
+
+def test_of_an_option_given_twice_the_last_counts() -> None:
+    target = parse_url("postgresql://ann@db.example/shelf?sslmode=disable&sslmode=require")
+    assert dict(target.sync_url.query) == {"sslmode": "require"}
+    assert asyncpg_dsn(target) == {"sslmode": "require"}
+
+
+# SQLite, understood
+
+
+@pytest.mark.parametrize(
+    ("given_url", "database"),
+    [
+        ("shelf.db", "shelf.db"),
+        ("./shelf.db", "./shelf.db"),
+        ("shelf", "shelf"),
+        ("a b?c#d%41&e=+.db", "a b?c#d%41&e=+.db"),
+        ("sqlite:///shelf.db", "shelf.db"),
+        ("sqlite+pysqlite:///shelf.db", "shelf.db"),
+        ("sqlite+aiosqlite:///shelf.db", "shelf.db"),
+        (Path("shelf.db"), "shelf.db"),
+        (None, "docshelf.db"),
+    ],
+)
+def test_a_path_or_an_sqlite_url_names_a_file(given_url: str | Path | None, database: str) -> None:
+    target = parse_url(given_url)
+    assert (target.dialect, target.memory, target.async_url) == ("sqlite", False, None)
+    assert target.sync_url.drivername == "sqlite+pysqlite"
+    assert target.sync_url.database is not None
+    assert Path(target.sync_url.database) == Path(database)
+
+
+@pytest.mark.parametrize(
+    "given_url", [":memory:", "sqlite://", "sqlite:///:memory:", "sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:"]
+)
+def test_memory_has_several_names(given_url: str) -> None:
+    target = parse_url(given_url)
+    assert (target.dialect, target.memory) == ("sqlite", True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there the drive has to exist")
+@pytest.mark.parametrize("given_url", [r"C:\shelf.db", "c:shelf.db"])
+def test_a_windows_drive_is_no_scheme(given_url: str) -> None:
+    target = parse_url(given_url)
+    assert (target.dialect, target.sync_url.database) == ("sqlite", given_url)
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert parse_url("~/shelf.db").sync_url.database == str(tmp_path / "shelf.db")
+
+
+@pytest.mark.parametrize("as_path", [True, False])
+def test_the_name_of_an_sqlite_file_is_literal(tmp_path: Path, as_path: bool) -> None:
+    file = tmp_path / "a b?c#d%41&e=+é.db"
+    with DocShelf(file if as_path else str(file)) as shelf:
+        shelf.set("k", "v")
+    assert file.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {file.name}
+
+
+def test_an_sqlite_file_can_be_opened_for_reading_only(tmp_path: Path) -> None:
+    file = tmp_path / "shelf.db"
+    with DocShelf(file) as shelf:
+        shelf.set("k", "v")
+    with DocShelf(f"sqlite:///file:{file}?mode=ro&uri=true") as shelf:
+        assert shelf.get("k") == "v"
+        with pytest.raises(DatabaseError, match="readonly"):
+            shelf.set("k", "w")
+
+
+# Malformed
+
+
+@pytest.mark.parametrize(
+    "given_url",
+    [
+        "",
+        "a\0b",
+        f"postgresql:ann:{SECRET}",
+        f"postgresql://ann:{SECRET}@db.example:port/shelf",
+        f"postgresql://ann:{SECRET}@db.example:99999999999x/shelf",
+        f"postgresql://ann:{SECRET}@db.example/shelf?connect_timeout=soon",
+        f"mysql://ann:{SECRET}@db.example/shelf",
+        f"http://ann:{SECRET}@db.example/shelf",
+        f"postgresql//ann:{SECRET}@db.example/shelf",
+        f"postgresql://ann:p@{SECRET}@db.example/shelf",
+        "sqlite:////no/such/folder/shelf.db",
+        "/no/such/folder/shelf.db",
+        Path("/no/such/folder/shelf.db"),
+        "C:/no/such/folder/shelf.db",
+        42,
+        b"postgresql://db.example/shelf",
+        ["postgresql://db.example/shelf"],
+    ],
+    ids=str,
+)
+def test_what_is_no_url_is_refused_at_once_and_not_repeated(given_url: Any) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        DocShelf(given_url)
+    assert isinstance(refusal.value, ValueError)
+    assert SECRET not in str(refusal.value)
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "oracle+oracledb", "mssql+pyodbc"])
+def test_another_database_is_named_in_the_refusal(dialect: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"PostgreSQL and SQLite, not '{dialect.partition('+')[0]}'"):
+        DocShelf(f"{dialect}://ann:{SECRET}@db.example/shelf")
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_missing_psycopg_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, connect: Callable[[str], Face], mode: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    face = connect(f"postgresql+psycopg://ann:{SECRET}@db.example/shelf")
+    with pytest.raises(ConfigurationError, match=r"docshelf\[psycopg\]"):
+        face.get("k")
+
+
+# Connecting
+
+
+@pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
+@pytest.mark.parametrize("query", ["", "sslmode=prefer", "sslmode=disable", "ssl=prefer", "channel_binding=prefer"])
+def test_a_password_of_special_characters_logs_in(
+    connect: Callable[[URL], Face], password_url: URL, drivername: str, query: str
+) -> None:
+    face = connect(password_url.set(drivername=drivername).update_query_string(query))
+    face.set("k", "v")
+    assert face.get("k") == "v"
+
+
+@pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
+def test_a_percent_escaped_password_logs_in_over_tcp(
+    connect: Callable[[str], Face], password_url: URL, drivername: str
+) -> None:
+    with Proxy(password_url) as proxy:
+        face = connect(proxy.url(drivername) + "&sslmode=prefer")
+        face.set("k", "v")
+        assert face.get("k") == "v"
+        face.close()
+
+
+@pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
+@pytest.mark.parametrize("password", ["wrong", None])
+def test_a_wrong_password_is_an_authentication_error_and_is_not_tried_again(
+    connect: Callable[[str], Face], password_url: URL, drivername: str, password: str | None
+) -> None:
+    # pgpass and the environment are no help here: the role is of this test alone.
+    with Proxy(password_url._replace(password=password)) as proxy:
+        face = connect(proxy.url(drivername))
+        with pytest.raises(AuthenticationError, match="user and password"):
+            face.get("k")
+        face.close()
+        assert proxy.attempts <= 2  # asyncpg may try a second time without encryption
+
+
+@pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
+def test_options_of_the_url_are_those_of_the_session(
+    connect: Callable[[URL], Face], new_location: Any, new_engine: Callable[..., Engine], drivername: str
+) -> None:
+    location = new_location("pg18")
+    name = f"a reader/{location.schema}"
+    url = make_url(location.url).set(drivername=drivername).update_query_dict({"application_name": name})
+    face = connect(url)
+    face.set("k", "v")
+    with new_engine(location).connect() as connection:
+        names = connection.scalars(text("SELECT application_name FROM pg_stat_activity")).all()
+        assert name in names
+        # The search path came with `options`: the tables are where it says.
+        assert connection.scalar(text(f"SELECT count(*) FROM {location.schema}.docshelf_entries")) == 1
+
+
+@pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
+@pytest.mark.parametrize(
+    "query", ["connect_timeout=0", "connect_timeout=20", "keepalives_idle=30", "gssencmode=disable"]
+)
+def test_options_about_the_connection_alone_let_it_work(
+    connect: Callable[[str], Face], proxy: Proxy, drivername: str, query: str
+) -> None:
+    face = connect(f"{proxy.url(drivername)}&{query}")
+    assert face.get("k") is None
+    face.close()
+
+
+@pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
+@pytest.mark.parametrize(
+    "query",
+    ["host=127.0.0.1:{closed}&host=127.0.0.1:{open}", "host=127.0.0.1:{open}&host=127.0.0.1:{closed}"],
+)
+def test_of_several_hosts_the_one_that_answers_is_used(
+    connect: Callable[[str], Face], proxy: Proxy, closed_port: int, drivername: str, query: str
+) -> None:
+    hosts = query.format(open=proxy.port, closed=closed_port)
+    face = connect(f"{drivername}://postgres@/postgres?{hosts}&options={quote(_options(proxy))}")
+    assert face.get("k") is None
+    face.close()
+
+
+@pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
+def test_user_and_password_may_stand_among_the_options(
+    connect: Callable[[str], Face], password_url: URL, drivername: str
+) -> None:
+    query = {"user": str(password_url.username), "password": str(password_url.password)}
+    url = password_url._replace(drivername=drivername, username=None, password=None).update_query_dict(query)
+    face = connect(url.render_as_string(hide_password=False))
+    face.set("k", "v")
+    assert face.get("k") == "v"
+
+
+@pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
+def test_a_socket_folder_may_stand_in_the_place_of_the_host(
+    connect: Callable[[str], Face], new_location: Callable[[str], Location], drivername: str
+) -> None:
+    url = make_url(new_location("pg18").url)
+    folder, options = url.query["host"], url.query["options"]
+    assert isinstance(folder, str)
+    assert isinstance(options, str)
+    face = connect(f"{drivername}://postgres@{quote(folder, safe='')}/postgres?options={quote(options)}")
+    assert face.get("k") is None
+
+
+@pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
+def test_a_port_where_nobody_listens_is_unreachable(
+    connect: Callable[[str], Face], closed_port: int, drivername: str
+) -> None:
+    with pytest.raises(UnreachableError, match="check host, port and network"):
+        connect(f"{drivername}://ann:{SECRET}@127.0.0.1:{closed_port}/shelf").get("k")
+
+
+@pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
+def test_a_socket_that_is_not_there_is_unreachable(
+    connect: Callable[[str], Face], tmp_path: Path, drivername: str
+) -> None:
+    with pytest.raises(UnreachableError):
+        connect(f"{drivername}://ann@/shelf?host={quote(str(tmp_path))}").get("k")
+
+
+@pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"database": "no_such_database"}, 'database "no_such_database" does not exist'),
+        ({"options": "-cno_such_setting=1"}, "no_such_setting"),
+    ],
+    ids=["database", "setting"],
+)
+def test_a_server_that_answers_is_not_called_unreachable(
+    connect: Callable[[str], Face], proxy: Proxy, drivername: str, change: dict[str, str], message: str
+) -> None:
+    url = make_url(proxy.url(drivername))
+    url = url.set(database=change["database"]) if "database" in change else url.update_query_dict(change)
+    face = connect(url.render_as_string(hide_password=False))
+    with pytest.raises(DatabaseError, match=message) as refusal:
+        face.get("k")
+    face.close()
+    assert not isinstance(refusal.value, UnreachableError)
+    assert proxy.attempts == 1
+
+
+def _options(proxy: Proxy) -> str:
+    options = make_url(proxy.url()).query["options"]
+    assert isinstance(options, str)
+    return options
