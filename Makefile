@@ -24,12 +24,13 @@ TEST := .venv-test
 BENCHMARK := .venv-bench
 DISTRIBUTION := .venv-dist
 
-.PHONY: help demo test bench footprint notebooks dist matrix format clean
+.PHONY: help demo test bench chart footprint notebooks dist matrix format clean
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
 	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/test_sync.py -k dry"]'
 	@echo 'make bench   beside its peers and the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
+	@echo 'make chart   draw the pictures of docs/benchmark.md'
 	@echo 'make footprint   bytes on disk and of WAL, memory, growth, the cost of an import'
 	@echo 'make notebooks   run the notebooks from top to bottom and store what they show'
 	@echo 'make dist    build wheel and sdist, check them, use the wheel bare and with each extra   [DIST=--quick]'
@@ -49,6 +50,9 @@ test: $(TEST)/$(STAMP)
 
 bench: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks $(BENCH)
+
+chart: $(TEST)/$(STAMP)
+	@$(TEST)/bin/python -m benchmarks.chart
 
 footprint: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks.footprint
