@@ -16,9 +16,10 @@ from benchmarks.measuring import Series
 from benchmarks.targets import Verdict, judge, ratios
 
 _EXPLANATION: Final = (
-    "A rate is the median of the repetitions, with half the distance between their quartiles. A ratio is docshelf's rate",
-    "divided by the rate in the column before it, within each repetition: the median and the quartiles. Above 1, docshelf",
-    "is faster. Client CPU is the CPU time of this process for one document, key or call, in the order of the columns.",
+    "A rate is the median of the repetitions, with half the distance between their quartiles. A ratio is docshelf's",
+    "rate divided by the rate in the column before it, within each repetition: the median and the quartiles. Above 1,",
+    "docshelf is faster. Client CPU is the CPU time of this process for one document, key or call, in the order of the",
+    "columns.",
 )
 
 
