@@ -33,7 +33,7 @@ def headings(page: Path) -> set[str]:
 
 def links(page: Path) -> Iterator[str]:
     """Where a page leads to, pictures too; not what stands in blocks of code."""
-    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     yield from re.findall(r"\]\(([^)\s]+)\)", text)
     yield from re.findall(r'(?:href|src|srcset)="([^"]+)"', text)
 
