@@ -102,7 +102,7 @@ class TestDocument:
 
     def test_its_content_type_is_docshelfs_own(self) -> None:
         for name in ("document", "json", "bytes"):
-            with pytest.raises(ConfigurationError, match=f"'{name}' belongs to docshelf itself"):
+            with pytest.raises(ConfigurationError, match=f"'{name}' is reserved"):
                 DocShelf(":memory:", content_types=[dataclasses.replace(PAGES, name=name)])
 
     def test_it_prints_as_a_reader_reads_it(self) -> None:

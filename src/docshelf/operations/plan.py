@@ -25,7 +25,7 @@ class WritePlan:
         sources: the sources that the call names.
         notes: fingerprints and metadata to store, by source.
         move: a key lives in one source only. Writing it deletes its entries in other sources.
-        max_delete: the share of the existing entries that may be deleted; None for the guard of whole sources.
+        max_delete: the share of the existing entries that may be deleted; None guards whole sources instead.
         diff: add the texts of updated entries, before and after, to the report.
     """
 
@@ -79,7 +79,9 @@ def sync_plan(
     checked_notes = _check_notes(notes)
     if scope == "source":
         if checked_notes:
-            raise ArgumentValueError("notes= is for other scopes; with scope='source' pass fingerprint= and metadata=")
+            raise ArgumentValueError(
+                "notes= is for other scopes, as scope='sources'; here pass fingerprint= and metadata="
+            )
         checked_notes = _check_notes({source: note})
     elif note != SourceNote():
         raise ArgumentValueError(f"fingerprint and metadata are for scope='source'; with {scope!r} pass notes=")
