@@ -73,6 +73,25 @@ class CorruptEntryError(DocShelfError):
         )
 
 
+class MoveError(DocShelfError):
+    """A move stopped at an entry that cannot be stored, or source and target differ at its end.
+
+    Args:
+        problems: one `Problem` for each refused entry of the page that could not be written.
+
+    Attributes:
+        problems: as given.
+    """
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__(message)
+
+
+class BadFileError(DocShelfError, ValueError):
+    """A file is not an export of docshelf, is cut short, or was altered. Nothing of it was written."""
+
+
 class SchemaError(DocShelfError):
     """The tables are missing, were not made by docshelf, or have a version that this docshelf does not support."""
 

@@ -745,6 +745,28 @@ class DocShelf:
         self._context = replace(self._context, collection=name)
         return count
 
+    def copy_collection(self, new: str) -> int:
+        """Copy the collection's entries and sources to a new collection, in one transaction.
+
+        Collections that belong to this one, such as a retriever's ledger, are not copied: what they describe belongs
+        to the original. `docshelf.moving.migrate` copies to another database.
+
+        Args:
+            new: the name of the copy, 1 to 255 bytes.
+
+        Returns:
+            How many entries the copy has.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: the name is invalid, a collection has it already, or there is no
+                collection to copy. Nothing was changed.
+        """
+        return self._run(collections.copy(self._context, check_collection(new)))
+
+    async def acopy_collection(self, new: str) -> int:
+        """As `copy_collection`."""
+        return await self._arun(collections.copy(self._context, check_collection(new)))
+
     # Sources
 
     def sources(self) -> Sources:

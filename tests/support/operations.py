@@ -68,6 +68,7 @@ OPERATIONS = [
     Operation("mdelete", (["k"],), writes=True),
     Operation("clear", writes=True),
     Operation("rename_collection", ("renamed",), writes=True),
+    Operation("copy_collection", ("copied",), writes=True),
     Operation("sources"),
     Operation("source_changed", ("s", "f")),
     Operation("changed_sources", ({"s": "f"},)),
