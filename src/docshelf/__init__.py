@@ -27,8 +27,9 @@ from docshelf.errors import (
     ValueTooLargeError,
 )
 from docshelf.store import DocShelf
-from docshelf.types import Change, Diff, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.types import Change, Diff, Document, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
 from docshelf.values.content_types import ContentType, canonical_bytes
+from docshelf.values.documents import UnknownDocument
 from docshelf.values.hashing import file_fingerprint
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Diff",
     "DocShelf",
     "DocShelfError",
+    "Document",
     "Entry",
     "Item",
     "MassDeleteError",
@@ -57,6 +59,7 @@ __all__ = [
     "SourceNote",
     "Stats",
     "TransientError",
+    "UnknownDocument",
     "UnreachableError",
     "UnsupportedValueError",
     "ValueTooLargeError",

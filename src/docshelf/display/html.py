@@ -15,7 +15,7 @@ from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any, Final
 
-from docshelf.display.shapes import DiffShape, EntryShape, ReportShape, SourceShape, StatsShape
+from docshelf.display.shapes import DiffShape, DocumentShape, EntryShape, ReportShape, SourceShape, StatsShape
 
 # The colours of the ops of a report. They differ in lightness as well as in hue.
 TINTS: Final = {"INS": "#2a9d6f", "UPD": "#4a86e8", "SKIP": "rgba(128,128,128,.35)", "DEL": "#d9603b"}
@@ -129,6 +129,28 @@ def entry(shown: EntryShape) -> str:
     return _titled("Entry", "", _table(rows))
 
 
+def document(shown: DocumentShape) -> str:
+    """A document: the beginning of its text, and its metadata."""
+    text = f'<div style="{_TEXT};white-space:pre-wrap">{_lines(preview(shown.text))}</div>'
+    beside = "" if shown.id is None else _code(shown.id)
+    return _titled("Document", beside, text + _named(shown.metadata))
+
+
+def unknown_document(content_type: str, fields: Mapping[str, Any]) -> str:
+    """The fields of a document of a content type that its reader does not know."""
+    return _titled("UnknownDocument", f"of content type {_code(content_type)}", _named(fields))
+
+
+def _named(values: Mapping[str, Any]) -> str:
+    """Values beside their names."""
+    style = f"{_TEXT};white-space:pre-wrap"
+    rows = [
+        _row([(_escaped(str(name)), f"{_ONE_LINE};{_FAINT}"), (_lines(preview(value)), style)])
+        for name, value in islice(values.items(), _MAX_ROWS)
+    ]
+    return (_table(rows) if rows else "") + _more(len(values) - _MAX_ROWS)
+
+
 def diffs(values: Sequence[DiffShape]) -> str:
     """Updated entries, each with the words that were deleted and inserted."""
     shown = "".join(_diff(one) for one in islice(values, _MAX_ROWS))
@@ -225,7 +247,9 @@ def preview(value: Any) -> str:
             return value[: _MAX_VALUE + 1]
         if isinstance(value, bytes):
             return f"{size(len(value))}: {value[:_MAX_TEXT]!r}"
-        if value is None or isinstance(value, bool | int | float | dict | list | tuple | set | frozenset):
+        if isinstance(value, dict):
+            return _SHORT.repr_dict(value, _SHORT.maxlevel)
+        if value is None or isinstance(value, bool | int | float | list | tuple | set | frozenset):
             return _SHORT.repr(value)
         return str(value)[: _MAX_VALUE + 1]
     except Exception as exc:  # a document's own __str__ may raise anything, but a view must not

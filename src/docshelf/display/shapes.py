@@ -31,6 +31,17 @@ class ReportShape(Protocol):
     def __iter__(self) -> Iterator[ChangeShape]: ...
 
 
+class DocumentShape(Protocol):
+    """A document of no framework."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+    @property
+    def id(self) -> str | None: ...
+
+
 class DiffShape(Protocol):
     """A text before and after."""
 
