@@ -140,7 +140,8 @@ class TestHashing:
 
 def test_the_adapter_imports_neither_pickle_nor_sunset_packages() -> None:
     code = (
-        "import re, sys, langchain_docshelf; from pathlib import Path; root = Path(langchain_docshelf.__file__).parent; "
+        "import re, sys, langchain_docshelf; from pathlib import Path; "
+        "root = Path(langchain_docshelf.__file__).parent; "
         "texts = {p.name: p.read_text() for p in root.rglob('*.py')}; "
         "print({m for m in ('langchain_community', 'langchain_classic') if m in sys.modules}, len(texts) > 10, "
         "[name for name, text in texts.items() if re.search(r'(import|from) _?pickle', text)])"
