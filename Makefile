@@ -2,7 +2,7 @@
 #
 #   PYTHON=python3.12      the interpreter (default: python3)
 #   DOCS=folder URL=url    for `make demo`: text files of your own, a database of your own
-#   TESTS="..."            for `make test`: arguments of pytest
+#   TESTS="..."            for `make test` and `make test-stacks`: arguments of pytest
 #   DIST=--quick           for `make dist`: bare and with all extras only
 #   BENCH="..."            for `make bench`: its options
 #   BENCH_URL=url          for `make bench`: a PostgreSQL server of your own
@@ -21,14 +21,16 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 STAMP := complete-$(subst /,_,$(PYTHON))
 DEMO := .venv
 TEST := .venv-test
+STACKS := .venv-stacks
 BENCHMARK := .venv-bench
 DISTRIBUTION := .venv-dist
 
-.PHONY: help demo test bench footprint notebooks dist matrix format clean
+.PHONY: help demo test test-stacks bench footprint notebooks dist matrix format clean
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
 	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/test_sync.py -k dry"]'
+	@echo 'make test-stacks   the retriever on Chroma, FAISS, Qdrant, PGVector and PGVectorStore   [TESTS="-k chroma"]'
 	@echo 'make bench   beside its peers and the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
 	@echo 'make footprint   bytes on disk and of WAL, memory, growth, the cost of an import'
 	@echo 'make notebooks   run the notebooks from top to bottom and store what they show'
@@ -46,6 +48,9 @@ test: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m ruff check . || { echo "make test: ruff found the above" >&2; exit 1; }
 	@$(TEST)/bin/python -m mypy || { echo "make test: mypy found the above" >&2; exit 1; }
 	@$(TEST)/bin/python -m pytest -n auto --maxprocesses 4 $(TESTS)
+
+test-stacks: $(STACKS)/$(STAMP)
+	@$(STACKS)/bin/python -m pytest -n auto --maxprocesses 4 tests/stacks $(TESTS)
 
 bench: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks $(BENCH)
@@ -67,7 +72,7 @@ format: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-test .venv-bench .venv-dist .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-test .venv-stacks .venv-bench .venv-dist .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call environment,what to install): a virtual environment from scratch, as old pieces may not fit together.
@@ -86,6 +91,9 @@ $(DEMO)/$(STAMP): pyproject.toml
 
 $(TEST)/$(STAMP): pyproject.toml
 	$(call environment,--editable . --group dev)
+
+$(STACKS)/$(STAMP): pyproject.toml
+	$(call environment,--editable . --group stacks)
 
 $(BENCHMARK)/$(STAMP): pyproject.toml
 	$(call environment,--editable . --group bench)

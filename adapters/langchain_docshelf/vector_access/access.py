@@ -176,7 +176,7 @@ class VectorAccess:
                     f"{len(foreign):,} of {len(ids):,} children were not added: another collection of this database "
                     f"owns their ids, {foreign[0]!r} for one, and would lose them. {_REMEDY}"
                 )
-        if not self._backend.adds_again:
+        if self._backend.refuses_held:
             found = yield from self.held(ids)
             chunk = [document for document in chunk if document.id not in (found or ())]
             ids = [str(document.id) for document in chunk]
@@ -189,7 +189,7 @@ class VectorAccess:
         return len(chunk)
 
     def delete(self, ids: Iterable[ChildId], *, sure: bool = False) -> Flow[int]:
-        """Delete children; how many. Ids that the vector store does not hold are passed over.
+        """Delete children; how many the vector store showed. Ids that it does not hold are passed over.
 
         Args:
             sure: the vector store holds them all, so that it need not be asked first.
@@ -199,18 +199,30 @@ class VectorAccess:
             What the vector store raises. Chunks before that one are gone.
         """
         deleted = 0
-        for part in (yield from self.chunks(dict.fromkeys(ids))):
-            chunk = part
-            if not sure or not self._backend.deletes_missing:
-                found = yield from self.held(part)
-                chunk = part if found is None else [child for child in part if child in found]
-            if chunk:
-                if (yield Call(self._store, "delete", ids=chunk, **self._backend.delete_options)) is False:
-                    raise DocShelfError(
-                        f"the vector store did not delete {len(chunk):,} stale children; mend it, and sync again"
-                    )
-                deleted += len(chunk)
+        for chunk in (yield from self.chunks(dict.fromkeys(ids))):
+            deleted += yield from self._delete_chunk(chunk, ask=not sure or self._backend.refuses_missing)
         return deleted
+
+    def _delete_chunk(self, chunk: list[ChildId], *, ask: bool) -> Flow[int]:
+        found = (yield from self.held(chunk)) if ask else None
+        shown = chunk if found is None else [child for child in chunk if child in found]
+        try:
+            # If it takes them, also the ids that it does not show: they may have been added a moment ago.
+            yield from self._delete(shown if self._backend.refuses_missing else chunk)
+        except DocShelfError:
+            raise
+        except Exception:
+            found = yield from self.held(chunk)
+            if found is None or len(found) == len(chunk):
+                raise
+            # It seems to refuse ids that it does not hold.
+            shown = [child for child in chunk if child in found]
+            yield from self._delete(shown)
+        return len(shown)
+
+    def _delete(self, ids: list[ChildId]) -> Flow[None]:
+        if ids and (yield Call(self._store, "delete", ids=ids, **self._backend.delete_options)) is False:
+            raise DocShelfError(f"the vector store did not delete {len(ids):,} stale children; mend it, and sync again")
 
     # What others put there
 

@@ -102,7 +102,8 @@ class Children:
         """The next page; an empty list after the last."""
         if self._unsure:
             self._unsure = False
-            if not (yield from self._any()):
+            first: Page = yield Call(self._lister, "page", self._all, None, self._size)
+            if not first.children and first.after is None:
                 self._query = None
         while self._query is not None:
             page: Page = yield Call(self._lister, "page", self._query, self._after, self._size)
@@ -112,14 +113,6 @@ class Children:
             if page.children:
                 return page.children
         return []
-
-    def _any(self) -> Flow[bool]:
-        after = None
-        while True:
-            page: Page = yield Call(self._lister, "page", self._all, after, self._size)
-            after = page.after
-            if page.children or after is None:
-                return bool(page.children)
 
     def _queries_for(self, parents: Collection[str] | None) -> Iterator[Query]:
         if parents is None:
@@ -147,7 +140,11 @@ class CallableLister:
         if after is None:
             after = await asyncio.to_thread(self._begin, query, aio=True)
         if isinstance(after, AsyncIterator):
-            items = [item async for item in _first(after, limit)]
+            items: list[ListedChild] = []
+            async for item in after:
+                items.append(item)
+                if len(items) == limit:
+                    break
             return _page(query, items, after, limit)
         return await asyncio.to_thread(self._read, query, after, limit)
 
@@ -170,14 +167,6 @@ class CallableLister:
 def _page(query: Query, items: Sequence[Any], after: Any, limit: int) -> Page:
     children = [child for child in map(_checked, items) if query.matches(child.metadata)]
     return Page(children, after if len(items) == limit else None)
-
-
-async def _first(items: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
-    for _ in range(count):
-        try:
-            yield await anext(items)
-        except StopAsyncIteration:
-            return
 
 
 def _checked(item: Any) -> Child:

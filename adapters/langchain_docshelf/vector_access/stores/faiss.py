@@ -17,8 +17,8 @@ from langchain_docshelf.vector_access.stores.base import Backend
 
 class Faiss(Backend):
     can_list = True
-    adds_again = False
-    deletes_missing = False
+    refuses_held = True
+    refuses_missing = True
 
     def _held(self, ids: Sequence[ChildId]) -> set[ChildId] | None:
         # `get_by_ids` gives documents without ids where an old version of the class saved them.
