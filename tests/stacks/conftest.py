@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, Engine
 
 from langchain_docshelf import DocShelfStore
 from langchain_docshelf.flow import Flow, aperform, perform
@@ -35,35 +36,44 @@ def pytest_report_header() -> str | None:
 
 
 @pytest.fixture
-def database(servers: Servers) -> Iterator[URL]:
-    """A fresh database with pgvector, on the server of the wheel."""
-    url = servers.url("pg18")
-    engine = create_engine(url.set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT")
-    name = f"stack_{os.getpid()}_{next(_numbers)}"
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-        # PGVectorStore commits after each child.
-        connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
-    fresh = create_engine(engine.url.set(database=name))
-    with fresh.begin() as connection:
-        connection.execute(text("CREATE EXTENSION vector"))
-    fresh.dispose()
-    yield url.set(database=name)
+def new_database(servers: Servers) -> Iterator[Callable[[], URL]]:
+    """Makes fresh databases with pgvector, on the server of the wheel; all are gone after the test."""
+    clean = contextlib.ExitStack()
+
+    def make() -> URL:
+        url = servers.url("pg18")
+        name = f"stack_{os.getpid()}_{next(_numbers)}"
+        engine = create_engine(url.set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT")
+        clean.callback(engine.dispose)
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+            # PGVectorStore commits after each child.
+            connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
+        clean.callback(_drop_database, engine, name)
+        fresh = create_engine(engine.url.set(database=name))
+        with fresh.begin() as connection:
+            connection.execute(text("CREATE EXTENSION vector"))
+        fresh.dispose()
+        return url.set(database=name)
+
+    yield make
+    clean.close()
+
+
+def _drop_database(engine: Engine, name: str) -> None:
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()
 
 
 @pytest.fixture
-def new_stack(request: pytest.FixtureRequest, mode: str, loop: Loop) -> Iterator[Callable[[str], Stack]]:
+def new_stack(mode: str, loop: Loop, new_database: Callable[[], URL]) -> Iterator[Callable[[str], Stack]]:
     """Makes places for vector stores of a kind, for this test's mode."""
     from tests.stacks.stores import Stack
 
     stacks: list[Stack] = []
 
     def make(kind: str) -> Stack:
-        url = request.getfixturevalue("database") if kind.startswith("pg") else None
-        stacks.append(Stack(kind, mode, loop, url))
+        stacks.append(Stack(kind, mode, loop, new_database() if kind.startswith("pg") else None))
         return stacks[-1]
 
     yield make
