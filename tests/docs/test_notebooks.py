@@ -72,13 +72,13 @@ def parent_retriever(text: str) -> None:
     first, edited, tomorrow = reports(text)
     chunks = first["embedded"]
     assert chunks > 100
-    assert first == counts(inserted=16) | {"embedded": chunks, "spared": 0, "removed": 0}
+    assert first == counts(inserted=16) | {"embedded": chunks, "reused": 0, "removed": 0}
     anew = edited["embedded"]
     assert 0 < anew < 10
-    spared = chunks - edited["removed"]
-    assert edited == counts(updated=1, skipped=15) | {"embedded": anew, "spared": spared, "removed": edited["removed"]}
-    assert tomorrow == counts(skipped=16) | {"embedded": 0, "spared": spared + anew, "removed": 0}
-    assert f"{chunks + anew} embedded, {chunks + spared + spared + anew} spared" in text
+    reused = chunks - edited["removed"]
+    assert edited == counts(updated=1, skipped=15) | {"embedded": anew, "reused": reused, "removed": edited["removed"]}
+    assert tomorrow == counts(skipped=16) | {"embedded": 0, "reused": reused + anew, "removed": 0}
+    assert f"{chunks + anew} embedded, {chunks + reused + reused + anew} reused" in text
     assert re.search(r"^break\.txt +The \"break\" statement$", text, re.MULTILINE)
     assert stats(text) == [(16, 16)]
 

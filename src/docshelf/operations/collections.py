@@ -8,7 +8,7 @@ from docshelf.errors import ArgumentValueError
 from docshelf.operations.context import Context
 from docshelf.operations.repeatable import repeatable_write
 from docshelf.sql.collections import CollectionQueries
-from docshelf.steps import Flow, Read, Write
+from docshelf.steps import Flow, Read
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -18,7 +18,7 @@ def register(context: Context, owner: str) -> Flow[None]:
     """Store that the collection belongs to `owner`, unless it is stored already."""
     queries, collection = CollectionQueries(context.dialect), context.collection
     if (yield Read(lambda connection: queries.owner(connection, collection))) != owner:
-        yield Write(lambda connection: queries.register(connection, collection, owner))
+        yield repeatable_write(lambda connection: queries.register(connection, collection, owner), lambda _, last: last)
 
 
 def rename(context: Context, new: str) -> Flow[int]:
