@@ -69,6 +69,7 @@ OPERATIONS = [
     Operation("clear", writes=True),
     Operation("rename_collection", ("renamed",), writes=True),
     Operation("sources"),
+    Operation("source_notes", (["s"],)),
     Operation("source_changed", ("s", "f")),
     Operation("changed_sources", ({"s": "f"},)),
     Operation("delete_source", ("s",), writes=True),
