@@ -234,12 +234,12 @@ class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
 
     def get_ref_doc_info(self, ref_doc_id: str) -> RefDocInfo | None:
         """The ids of a document's nodes in the order of insertion, and its metadata. None when it has no nodes."""
-        return perform(self._flows.ref_doc_infos(ref_doc_id)).get(ref_doc_id)
+        return perform(self._flows.ref_doc_info(ref_doc_id))
 
     async def aget_ref_doc_info(self, ref_doc_id: str) -> RefDocInfo | None:
         """As `get_ref_doc_info`."""
         with self._lookups.one(ref_doc_id):
-            return (await aperform(self._flows.ref_doc_infos(ref_doc_id))).get(ref_doc_id)
+            return await aperform(self._flows.ref_doc_info(ref_doc_id))
 
     def get_all_ref_doc_info(self) -> dict[str, RefDocInfo]:
         """`get_ref_doc_info` of every document, in the order of insertion."""

@@ -45,15 +45,17 @@ class DocumentFlows:
 
     def _add_hashes(self, items: dict[str, Item], notes: dict[str, SourceNote]) -> Flow[Report]:
         """Write the hashes and documents of nodes without their text. Existing nodes keep their text."""
-        existing = yield self._call("mget_entries", list(items))
+        existing = yield self._call("mget_entries", list(items), values=False)
         versions: dict[str, str] = {}
         moved: list[Item] = []
         for item, entry in zip(items.values(), existing, strict=True):
             if item.source == ("" if entry is None else entry.source):
                 versions[item.key] = item.version or ""
             else:
-                # A new entry has the value None, which reads as no node. An existing node moves with its value.
-                moved.append(item._replace(value=None if entry is None else entry.value))
+                moved.append(item)
+        # An existing node moves with its value. A new entry has the value None, which reads as no node.
+        values = yield self._call("mget", [item.key for item in moved])
+        moved = [item._replace(value=value) for item, value in zip(moved, values, strict=True)]
         labelled = yield self._call("set_versions", versions)
         written = yield self._call("conditional_mset", moved, move=True, notes=notes)
         return Report(tuple(sorted([*labelled, *written], key=lambda change: change.op == "DEL")))
@@ -131,11 +133,21 @@ class DocumentFlows:
 
     # Documents
 
-    def ref_doc_infos(self, only: str | None = None) -> Flow[dict[str, RefDocInfo]]:
-        """The nodes and metadata of every document, or of one."""
+    def ref_doc_info(self, ref_doc_id: str) -> Flow[RefDocInfo | None]:
+        """The nodes and metadata of one document."""
+        # The source "" holds the nodes of no document.
+        if not ref_doc_id:
+            return None
+        [entries] = yield self._call("source_entries", [ref_doc_id], values=False)
+        if not entries:
+            return None
+        notes = yield self._call("source_notes", [ref_doc_id])
+        metadata = notes[ref_doc_id].metadata if ref_doc_id in notes else None
+        return RefDocInfo([entry.key for entry in entries], dict(metadata or {}))
+
+    def ref_doc_infos(self) -> Flow[dict[str, RefDocInfo]]:
+        """The nodes and metadata of every document."""
         documents = {source.source: source for source in (yield self._call("sources")) if source.source}
-        if only is not None:
-            documents = {only: documents[only]} if only in documents else {}
         infos: dict[str, RefDocInfo] = {}
         for entry in _in_order((yield from self._entries_of(documents.values()))):
             info = infos.get(entry.source)
@@ -146,7 +158,7 @@ class DocumentFlows:
 
     def has_nodes(self, ref_doc_id: str) -> Flow[bool]:
         """True when a document has nodes. The source "" holds the nodes of no document."""
-        return bool(ref_doc_id and (yield self._call("count", source=ref_doc_id)))
+        return bool(ref_doc_id and (yield self._call("count", source=ref_doc_id, at_most=1)))
 
     def _entries_of(self, sources: Iterable[Source]) -> Flow[list[Entry]]:
         """The entries of some sources without their values, in one statement."""
@@ -164,11 +176,11 @@ class DocumentFlows:
                 raise ValueError(f"doc_id {node_id} not found.")
             return []
         ref_doc_id = entry.source
-        is_last = ref_doc_id and (yield self._call("count", source=ref_doc_id)) == 1
+        is_last = ref_doc_id and (yield self._call("count", source=ref_doc_id, at_most=2)) == 1
         deleted = [node_id, ref_doc_id] if is_last else [node_id]
         yield self._call("mdelete", deleted)
         # Two calls that delete the last two nodes at the same time each counted two.
-        if ref_doc_id and not is_last and not (yield self._call("count", source=ref_doc_id)):
+        if not is_last and ref_doc_id and not (yield from self.has_nodes(ref_doc_id)):
             deleted.append(ref_doc_id)
             yield self._call("mdelete", [ref_doc_id])
         return deleted

@@ -47,7 +47,7 @@ class DocShelfKVStore(ShelfStore, BaseKVStore):
 
     def _of(self, collection: str) -> DocShelf:
         """The shelf of one of the framework's collections."""
-        return self._shelf.view(f"{self._shelf.collection}{SEPARATOR}{collection}")
+        return self._shelf.companion(f"{SEPARATOR}{collection}")
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
         """Write a value."""

@@ -28,6 +28,7 @@ from docshelf.sql.rows import DEFAULT_LAYOUT, MAX_PARTITIONS, Layout
 from docshelf.steps import Flow
 from docshelf.types import Entry, Item, Op, Problem, Report, SourceNote, Sources, Stats
 from docshelf.validation import (
+    check_at_most,
     check_collection,
     check_expected,
     check_fingerprints,
@@ -390,18 +391,23 @@ class DocShelf:
             reading.existing_keys(self._context, [check_key(key)], check_optional_source(source))
         )
 
-    def count(self, prefix: str | None = None, *, source: str | None = None) -> int:
-        """The number of entries. A key in two sources is two entries.
+    def count(self, prefix: str | None = None, *, source: str | None = None, at_most: int | None = None) -> int:
+        """The number of entries. A key in two sources is two entries. An entry that holds only a version counts.
 
         Args:
             prefix: count only keys that begin with this text. It is literal: no wildcards.
             source: count only entries of this source.
+            at_most: stop at this number, 1 or more. `count(at_most=1)` says fast whether there is any entry.
         """
-        return self._run(reading.count(self._context, check_prefix(prefix), check_optional_source(source)))
+        return self._run(
+            reading.count(self._context, check_prefix(prefix), check_optional_source(source), check_at_most(at_most))
+        )
 
-    async def acount(self, prefix: str | None = None, *, source: str | None = None) -> int:
+    async def acount(self, prefix: str | None = None, *, source: str | None = None, at_most: int | None = None) -> int:
         """As `count`."""
-        return await self._arun(reading.count(self._context, check_prefix(prefix), check_optional_source(source)))
+        return await self._arun(
+            reading.count(self._context, check_prefix(prefix), check_optional_source(source), check_at_most(at_most))
+        )
 
     def yield_keys(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[str]:
         """Each key once, ordered by UTF-8 bytes, in constant memory. No connection is held between pages.
@@ -776,6 +782,18 @@ class DocShelf:
     async def asources(self) -> Sources:
         """As `sources`."""
         return Sources(await self._arun(reading.sources(self._context)))
+
+    def source_notes(self, sources: Iterable[str]) -> dict[str, SourceNote]:
+        """Fingerprint and metadata of each of these sources that was synced, in input order; one statement.
+
+        Raises:
+            CorruptEntryError: metadata cannot be read, under `on_corrupt="raise"`; under "skip" they are None.
+        """
+        return self._run(reading.source_notes(self._context, check_sources(sources)))
+
+    async def asource_notes(self, sources: Iterable[str]) -> dict[str, SourceNote]:
+        """As `source_notes`."""
+        return await self._arun(reading.source_notes(self._context, check_sources(sources)))
 
     def source_changed(self, source: str, fingerprint: str) -> bool:
         """True unless the last sync of the source had this fingerprint. Does not read its entries."""

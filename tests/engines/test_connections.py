@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from docshelf import ClosedError, ConfigurationError, DatabaseError, DocShelf, MissingEngineError
 from tests.conftest import Location
 from tests.support.face import Face, Loop
-from tests.support.operations import BY_NAME, OPERATIONS
+from tests.support.operations import BY_NAME, OPERATIONS, fill
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
@@ -65,6 +65,7 @@ def test_an_engine_alone_is_enough_for_the_sync_half_only(
     new_location: Callable[[str], Location], new_engine: Callable[..., Engine], loop: Loop, name: str
 ) -> None:
     shelf = DocShelf(engine=new_engine(new_location("sqlite")))
+    fill(Face(shelf, "sync", loop))
     BY_NAME[name].call(Face(shelf, "sync", loop))
     with pytest.raises(MissingEngineError, match="async_engine=") as refusal:
         BY_NAME[name].call(Face(shelf, "async", loop))
@@ -76,6 +77,7 @@ def test_an_async_engine_alone_is_enough_for_the_async_half_only(
     new_location: Callable[[str], Location], new_async_engine: Callable[..., AsyncEngine], loop: Loop, name: str
 ) -> None:
     shelf = DocShelf(async_engine=new_async_engine(new_location("sqlite")))
+    fill(Face(shelf, "async", loop))
     BY_NAME[name].call(Face(shelf, "async", loop))
     with pytest.raises(MissingEngineError, match=" engine=") as refusal:
         BY_NAME[name].call(Face(shelf, "sync", loop))
@@ -244,6 +246,7 @@ def test_one_connection_serves_calls_that_follow_each_other(
     face.sync({"a": 1})
     [pid] = pids()
     for operation in OPERATIONS:
+        fill(face)
         operation.call(face)
     assert pids() == {pid}
     face.close()
@@ -390,6 +393,7 @@ def test_behind_a_pooler_no_statement_is_prepared_by_name(proxy: Proxy, mode: st
     face = Face(DocShelf(proxy.url(drivername), pooler=True), mode, loop)
     for _ in range(8):  # psycopg 3 would prepare by name from the sixth time on
         for operation in OPERATIONS:
+            fill(face)
             operation.call(face)
     face.close()
     assert set(proxy.statement_names) <= {""}
@@ -453,6 +457,7 @@ def test_a_store_works_through_pgbouncer(proxy: Proxy, pgbouncer: str, mode: str
     face = Face(DocShelf(drivername + pgbouncer, schema=proxy.schema, pooler=True), mode, loop)
     for round_number in range(3):
         for operation in OPERATIONS:
+            fill(face)
             operation.call(face)
         items = {f"k{number:04}": f"{round_number} {number}" for number in range(2_500)}
         report = face.sync(items, source="f")

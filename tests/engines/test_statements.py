@@ -192,6 +192,7 @@ def test_no_statement_needs_a_feature_that_partitions_or_citus_lack(face: Face) 
         for read in READS.values():
             read(face, ["a", "b"])
         for write in WRITES.values():
+            face.mset({"a": 1}, source="f")
             write(face, ["a", "b"])
         list(face.yield_items("a", source="f"))
         face.verify()

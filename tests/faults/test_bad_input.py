@@ -275,7 +275,7 @@ def test_invalid_options_are_rejected(face: Face, refused: Callable[..., DocShel
     shares: list[Any] = [-0.1, 1.1, float("nan")]
     for share in shares:
         refused(sync(max_delete=share), ArgumentValueError, "max_delete", "give a share from 0 to 1")
-    shares = ["0.5", None, [1]]
+    shares = ["0.5", b"1", [1]]
     for share in shares:
         refused(sync(max_delete=share), ArgumentTypeError, "max_delete", "give a share from 0 to 1")
     refused(sync(fingerprint=b"f2"), ArgumentTypeError, "fingerprint", "must be a str")

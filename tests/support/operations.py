@@ -70,6 +70,7 @@ OPERATIONS = [
     Operation("rename_collection", ("renamed",), writes=True),
     Operation("copy_collection", ("copied",), writes=True),
     Operation("sources"),
+    Operation("source_notes", (["s"],)),
     Operation("source_changed", ("s", "f")),
     Operation("changed_sources", ({"s": "f"},)),
     Operation("delete_source", ("s",), writes=True),

@@ -36,7 +36,8 @@ def rename(context: Context, new: str) -> Flow[int]:
             dialect.begin_write(connection, name, None, exclusive=True)
         if queries.family(connection, old) != list(names):
             raise ArgumentValueError(f"another process changed what belongs to the collection {old!r}; rename it again")
-        if not queries.taken(connection, [old]):
+        # The owner itself may be empty: a key-value store has values only in the collections that belong to it.
+        if not queries.taken(connection, list(names)):
             return None
         taken = queries.taken(connection, list(names.values()))
         if taken:
