@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Callable
 from datetime import date
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
 
-from docshelf import ArgumentTypeError, ArgumentValueError, ConfigurationError, DocShelf, UnsupportedValueError
-from llama_index_docshelf import DocShelfDocumentStore, DocShelfKVStore
-from tests.adapters.llama_index.twins import Twin, piece
-from tests.conftest import Location
+from docshelf import ArgumentTypeError, ArgumentValueError, ConfigurationError, UnsupportedValueError
+from llama_index_docshelf import DocShelfKVStore
+from tests.adapters.llama_index.twins import Twin
 from tests.support.statements import recorded_statements
 
 
@@ -77,25 +74,3 @@ def test_stores_of_different_names_share_nothing(new_store: Callable[..., Twin])
 def test_a_name_too_long_for_a_collection_is_refused(store: Twin) -> None:
     with pytest.raises(ArgumentValueError, match="the limit is 255"):
         store.put("a", {}, collection="x" * 250)
-
-
-@pytest.mark.parametrize("kind", [DocShelfKVStore, DocShelfDocumentStore])
-def test_a_store_on_a_url_can_be_pickled(place: Location, kind: Any) -> None:
-    with kind(place.url, "named") as store, pickle.loads(pickle.dumps(store)) as copy:
-        if kind is DocShelfKVStore:
-            store.put("a", {"n": 1})
-            assert copy.get("a") == {"n": 1}
-        else:
-            store.add_documents([piece("a")])
-            assert copy.docs == store.docs
-        assert copy.shelf.collection == "named"
-
-
-def test_a_store_on_given_connections_or_in_memory_cannot_be_pickled(tmp_path: Any) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
-    with DocShelf(":memory:") as shelf:
-        for store in (DocShelfKVStore(shelf=shelf), DocShelfKVStore(engine=engine), DocShelfKVStore(":memory:")):
-            with pytest.raises(TypeError, match="stays in its process"):
-                pickle.dumps(store)
-            store.close()
-    engine.dispose()
