@@ -39,11 +39,16 @@ class DocShelfKVStore(ShelfStore, BaseKVStore):
         shelf: DocShelf | None = None,
         **options: Unpack[ShelfOptions],
     ) -> None:
-        if SEPARATOR in collection:
-            raise ConfigurationError(
-                f"the name {collection!r} of a key-value store contains {SEPARATOR!r}; give a name without it"
-            )
-        self._open(url, collection, shelf, options, default="kvstore", content_types=[_ORDERED_DICT])
+        name = _checked_name(collection)
+        self._open(url, name, shelf, options, default="kvstore", content_types=[_ORDERED_DICT])
+
+    def rename_collection(self, new: str) -> int:
+        """Give the store another name, without a colon, and all its collections with it: see `DocShelf`."""
+        return super().rename_collection(_checked_name(new))
+
+    async def arename_collection(self, new: str) -> int:
+        """As `rename_collection`."""
+        return await super().arename_collection(_checked_name(new))
 
     def _of(self, collection: str) -> DocShelf:
         """The shelf of one of the framework's collections."""
@@ -100,6 +105,14 @@ class DocShelfKVStore(ShelfStore, BaseKVStore):
     async def adelete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
         """As `delete`."""
         return bool(await self._of(collection).amdelete([key]))
+
+
+def _checked_name(name: str) -> str:
+    if SEPARATOR in name:
+        raise ConfigurationError(
+            f"the name {name!r} of a key-value store contains {SEPARATOR!r}; give a name without it"
+        )
+    return name
 
 
 def _dump(value: dict[str, Any]) -> dict[str, Any]:

@@ -74,3 +74,23 @@ def test_stores_of_different_names_share_nothing(new_store: Callable[..., Twin])
 def test_a_name_too_long_for_a_collection_is_refused(store: Twin) -> None:
     with pytest.raises(ArgumentValueError, match="the limit is 255"):
         store.put("a", {}, collection="x" * 250)
+
+
+def test_renaming_a_store_takes_all_its_collections_along(new_store: Callable[..., Twin]) -> None:
+    store, other = new_store(DocShelfKVStore, collection="cache"), new_store(DocShelfKVStore, collection="cache2")
+    for collection in ("data", "llama_cache"):
+        store.put("a", {"of": collection}, collection=collection)
+        other.put("a", {"of": "other"}, collection=collection)
+    store.rename_collection("renamed")
+    renamed = new_store(DocShelfKVStore, collection="renamed")
+    for collection in ("data", "llama_cache"):
+        assert store.get("a", collection=collection) == renamed.get("a", collection=collection) == {"of": collection}
+        assert other.get("a", collection=collection) == {"of": "other"}
+        assert new_store(DocShelfKVStore, collection="cache").get("a", collection=collection) is None
+
+
+def test_a_store_is_not_renamed_to_a_name_with_a_colon(store: Twin) -> None:
+    store.put("a", {"n": 1})
+    with pytest.raises(ConfigurationError, match="contains ':'"):
+        store.rename_collection("a:b")
+    assert store.get("a") == {"n": 1}
