@@ -10,6 +10,7 @@ from llama_index.core.storage.kvstore.types import DEFAULT_BATCH_SIZE, DEFAULT_C
 from docshelf import ArgumentTypeError, ConfigurationError, ContentType, DocShelf
 from docshelf.adapters import Call, Flow, ShelfOptions, ShelfStore, Url, aperform, perform
 from llama_index_docshelf.key_order import orders_in, put_in_order
+from llama_index_docshelf.plain_values import plain
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -116,6 +117,7 @@ def _checked_name(name: str) -> str:
 
 
 def _dump(value: dict[str, Any]) -> dict[str, Any]:
+    value = plain(value)
     return {"value": value, "order": orders_in(value)}
 
 

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+from llama_index.core.graph_stores.types import EntityNode
 
 from docshelf import ArgumentTypeError, ArgumentValueError, ConfigurationError, UnsupportedValueError
 from llama_index_docshelf import DocShelfKVStore
@@ -32,6 +33,12 @@ def test_values_come_back_with_the_types_they_had(store: Twin) -> None:
     store.put("a", value)
     assert store.get("a") == value
     assert store.get_all() == {"a": value}
+
+
+def test_models_of_the_framework_are_stored_as_their_fields(store: Twin) -> None:
+    store.put("a", {"z": [EntityNode(name="Ada")], "b": 1})
+    assert store.get("a") == {"z": [EntityNode(name="Ada").model_dump()], "b": 1}
+    assert list(store.get("a")) == ["z", "b"]
 
 
 def test_an_error_names_the_value_that_cannot_be_stored_and_nothing_is_written(store: Twin) -> None:
