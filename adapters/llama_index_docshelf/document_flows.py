@@ -14,6 +14,7 @@ from llama_index.core.storage.docstore.types import RefDocInfo
 from docshelf import ArgumentTypeError, ArgumentValueError, DocShelf, Entry, Item, Report, Source, SourceNote
 from docshelf.adapters import Call, Compute, Flow, as_document
 from llama_index_docshelf.nodes.entries import holds_node, is_own_node, may_hold_node, node_of, version_of
+from llama_index_docshelf.plain_values import plain
 
 
 class DocumentFlows:
@@ -74,8 +75,10 @@ class DocumentFlows:
         if ref_doc_id is None:
             report = yield self._call("sync", list(items.values()), scope="sources", notes=notes, **options)
             return report
-        if options.get("metadata") is None and ref_doc_id in notes:
-            options = {**options, "metadata": notes[ref_doc_id].metadata}
+        metadata = options.get("metadata")
+        if metadata is None and ref_doc_id in notes:
+            metadata = notes[ref_doc_id].metadata
+        options = {**options, "metadata": plain(metadata)}
         report = yield self._call("sync", list(items.values()), source=ref_doc_id, **options)
         return report
 
@@ -205,7 +208,7 @@ def _items_and_notes(docs: Sequence[BaseNode]) -> tuple[dict[str, Item], dict[st
         ref_doc_id = node.ref_doc_id or ""
         items[node.node_id] = Item(node.node_id, node, ref_doc_id, version_of(node))
         if ref_doc_id and node.metadata:
-            metadata.setdefault(ref_doc_id, {}).update(node.metadata)
+            metadata.setdefault(ref_doc_id, {}).update(plain(node.metadata))
     return items, {ref_doc_id: SourceNote(metadata=merged) for ref_doc_id, merged in metadata.items()}
 
 
