@@ -491,6 +491,15 @@ class TestList:
         assert [child.id for page in listed(run, VectorAccess(store)) for child in page] == ["l", "c0"]
         assert [child.id for page in listed(run, VectorAccess(store), ["p0", "a"]) for child in page] == ["c0"]
 
+    def test_what_is_deleted_meanwhile_is_left_out(self, run: Run) -> None:
+        access = VectorAccess(Vectors(), batch_size=4)
+        run(access.add(children(10)))
+        cursor = access.list_children("doc_id")
+        assert run(cursor.next()) == EXPECTED[:4]
+        run(access.delete(["c0", "c5"]))
+        assert run(cursor.next()) == [EXPECTED[4], *EXPECTED[6:8]]
+        assert run(cursor.next()) == EXPECTED[8:]
+
     def test_of_an_empty_store_is_empty(self, run: Run) -> None:
         assert listed(run, VectorAccess(Vectors())) == []
 
