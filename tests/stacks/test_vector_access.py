@@ -107,6 +107,19 @@ def test_children_of_some_parents_are_listed(stack: Stack, run: Run, sizes: dict
     assert max(sizes["page"]) <= 20
 
 
+def test_children_may_be_deleted_while_they_are_listed(stack: Stack, run: Run) -> None:
+    access = VectorAccess(stack.open(), batch_size=7)
+    run(access.add(children(50)))
+    cursor = access.list_children("doc_id")
+    seen: list[Child] = []
+    while page := run(cursor.next()):
+        seen += page
+        if stack.kind != "chroma":  # it pages by offset
+            assert run(access.delete([child.id for child in page])) == len(page)
+    assert {child.id: child for child in seen} == as_listed(children(50))
+    assert len(listed(run, access)) == (50 if stack.kind == "chroma" else 0)
+
+
 def test_a_store_that_is_empty_tells_in_one_call(stack: Stack, run: Run, sizes: dict[str, list[int]]) -> None:
     access = VectorAccess(stack.open(), batch_size=10)
     assert run(access.find_unknown("doc_id", [f"p{number}" for number in range(1000)])) == []
@@ -292,12 +305,15 @@ class TestPGVectorStore:
         try:
             for kind, reason in (
                 (PGVectorStore, "an engine without an event loop of its own, so it takes async calls only"),
-                (AsyncPGVectorStore, "a AsyncPGVectorStore has only `adelete`, which sync calls do not reach"),
+                (
+                    AsyncPGVectorStore,
+                    "an AsyncPGVectorStore takes async calls only; for sync calls use a PGVectorStore",
+                ),
             ):
                 access = VectorAccess(stack.loop.run(kind.create(loopless, stack.embeddings, "a")))
                 if mode == "sync":
                     with pytest.raises(ConfigurationError, match=reason):
-                        run(access.check())
+                        run(access.check(add=False, delete=False))
                 else:
                     run(access.check())
                     run(access.add(children(30)))

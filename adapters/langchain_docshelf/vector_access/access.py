@@ -229,6 +229,8 @@ class VectorAccess:
     def list_children(self, id_key: str, parents: Collection[str] | None = None) -> Children:
         """A cursor over the children that have `id_key` in their metadata: `next()` is a flow that gives a page.
 
+        `check` first, with what will be done to them. Delete none from a Chroma collection before the last page.
+
         Args:
             id_key: the key of a child's metadata that holds the key of its parent.
             parents: only children of these parents, by their keys.

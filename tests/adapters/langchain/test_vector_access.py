@@ -116,8 +116,12 @@ class TestChunks:
         store = StrictVectors()
         access = VectorAccess(store, batch_size=2)
         assert run(access.add([*children(3), *children(2)])) == 3
-        assert run(access.held(["c0", "c0", "c0", "x", "x"])) == {"c0"}
         assert run(access.delete(["c0", "c1", "c0"], sure=True)) == 2
+        strict = RefusingVectors(most=2)
+        access = VectorAccess(strict)
+        run(access.add(children(2)))
+        assert run(access.held(["c0", "c0", "c0", "x", "x"])) == {"c0"}
+        assert run(access.missing(["c0", "c0", "x", "x"])) == ["x"]
 
     def test_nothing_is_no_call(self, run: Run) -> None:
         store = RefusingVectors(most=0)

@@ -15,7 +15,7 @@ class Chroma(Backend):
     filters = True
 
     def limit(self) -> int | None:
-        client = self.store._client
+        client = getattr(self.store, "_client", None)
         told = getattr(client, "get_max_batch_size", None) or getattr(client, "max_batch_size", None)
         limit = told() if callable(told) else told
         return limit if isinstance(limit, int) and limit > 0 else None

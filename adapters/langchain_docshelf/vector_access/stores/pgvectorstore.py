@@ -27,7 +27,9 @@ class PGVectorStore(Backend):
         return getattr(self.store, "_engine", None)
 
     def refusal(self, half: Half) -> str | None:
-        if half == "sync" and self._engine is not None and self._engine._loop is None:
+        if half == "sync" and self._engine is None:
+            return "an AsyncPGVectorStore takes async calls only; for sync calls use a PGVectorStore"
+        if half == "sync" and self._engine._loop is None:
             return (
                 "this PGVectorStore has an engine without an event loop of its own, so it takes async calls only; "
                 "for sync calls make the engine by PGEngine.from_connection_string"
