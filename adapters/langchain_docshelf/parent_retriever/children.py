@@ -14,8 +14,9 @@ from langchain_text_splitters import TextSplitter
 
 from docshelf import ArgumentTypeError, ConfigurationError, Entry, UnsupportedValueError, canonical_bytes
 from docshelf.adapters import Call, Flow
-from langchain_docshelf.parent_retriever.child_ids import fingerprint_of, stable_digest
+from langchain_docshelf.parent_retriever.child_ids import fingerprint_of, former_child_id, stable_digest
 from langchain_docshelf.parent_retriever.parents import Identity
+from langchain_docshelf.vector_access import Child
 from langchain_docshelf.vector_access.steps import HALVES, Half
 
 ChildSplitter = (
@@ -26,6 +27,8 @@ its own only child."""
 
 # How deep the settings of a splitter count.
 _SETTINGS_DEPTH: Final = 8
+# How many equal children of a parent are recognized by their former ids.
+_EQUAL_CHILDREN: Final = 16
 _ASYNC_ONLY: Final = (
     "the child_splitter is asynchronous, so only the asynchronous methods can call it: use async_, aadd_documents or "
     "async_parent_documents, or give a function that returns the documents"
@@ -166,12 +169,23 @@ class ChildMaker:
                 metadata[self.source_id_key] = source
             # Equal text and metadata make the same child in every version of the parent and under all settings: it
             # is not embedded again.
-            content = stable_digest(
-                source, key, self.embedding_version, piece.page_content, _digestible(metadata, entry)
-            )
+            content = self._content(identity, piece.page_content, _digestible(metadata, entry))
             drafts.append(Draft(Document(page_content=piece.page_content, metadata=metadata), content, seen[content]))
             seen[content] += 1
         return drafts
+
+    def _content(self, identity: Identity, text: str, metadata: Any) -> str:
+        key, source = identity
+        return stable_digest(source, key, self.embedding_version, text, metadata)
+
+    def former_ids(self, child: Child, source: str) -> set[str]:
+        """The ids that a child of this text and metadata had before there were namespaces."""
+        try:
+            metadata = canonical_bytes(child.metadata).decode("utf-8", "surrogatepass")
+        except UnsupportedValueError:
+            return set()
+        content = self._content((child.metadata[self.id_key], source), child.text, metadata)
+        return {former_child_id(content, ordinal) for ordinal in range(_EQUAL_CHILDREN)}
 
 
 def _documents(entries: Mapping[Identity, Entry]) -> list[tuple[Identity, Entry]]:
@@ -179,7 +193,9 @@ def _documents(entries: Mapping[Identity, Entry]) -> list[tuple[Identity, Entry]
 
 
 def _is_coroutine_function(splitter: Any) -> bool:
-    return inspect.iscoroutinefunction(splitter) or inspect.iscoroutinefunction(getattr(splitter, "__call__", None))
+    if inspect.iscoroutinefunction(splitter):
+        return True
+    return callable(splitter) and inspect.iscoroutinefunction(type(splitter).__call__)
 
 
 def _checked(pieces: Any) -> list[Document]:
@@ -189,7 +205,9 @@ def _checked(pieces: Any) -> list[Document]:
         ArgumentTypeError: it returned something else.
     """
     if isinstance(pieces, str | bytes) or not isinstance(pieces, Iterable):
-        raise ArgumentTypeError(f"the child_splitter gave a {type(pieces).__name__}; it has to give a list of Documents")
+        raise ArgumentTypeError(
+            f"the child_splitter gave a {type(pieces).__name__}; it has to give a list of Documents"
+        )
     documents = list(pieces)
     for document in documents:
         if not isinstance(document, Document):
