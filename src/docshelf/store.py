@@ -35,6 +35,7 @@ from docshelf.validation import (
     check_key,
     check_keys,
     check_optional_source,
+    check_pairs,
     check_prefix,
     check_source,
     check_sources,
@@ -137,6 +138,11 @@ class DocShelf:
     def collection(self) -> str:
         """The name of the collection that this object works on."""
         return self._context.collection
+
+    @property
+    def is_bound(self) -> bool:
+        """True for a store that works inside the caller's transaction: see `bind`."""
+        return isinstance(self._backend, BoundBackend)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.collection!r} {self._backend!r}>"
@@ -368,6 +374,22 @@ class DocShelf:
     async def asource_entries(self, sources: Iterable[str], *, values: bool = True) -> list[list[Entry]]:
         """As `source_entries`."""
         return await self._arun(reading.source_entries(self._context, check_sources(sources), values=values))
+
+    def pair_entries(self, pairs: Iterable[tuple[str, str]], *, values: bool = True) -> list[Entry | None]:
+        """The entries of (key, source) pairs, in their order; None for a pair without an entry. One statement.
+
+        Args:
+            pairs: keys, each with its source.
+            values: False does not read the values; they are None.
+
+        Raises:
+            CorruptEntryError: a row cannot be read, under `on_corrupt="raise"`.
+        """
+        return self._run(reading.pair_entries(self._context, check_pairs(pairs), values=values))
+
+    async def apair_entries(self, pairs: Iterable[tuple[str, str]], *, values: bool = True) -> list[Entry | None]:
+        """As `pair_entries`."""
+        return await self._arun(reading.pair_entries(self._context, check_pairs(pairs), values=values))
 
     def mexists(self, keys: Iterable[str], *, source: str | None = None) -> list[bool]:
         """`exists` for each of the keys, in their order, by one statement."""
@@ -645,7 +667,11 @@ class DocShelf:
         return await self._awrite(items, source, plan, show_progress=show_progress)
 
     def set_versions(
-        self, versions: Mapping[str, str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+        self,
+        versions: Mapping[str, str],
+        *,
+        source: str | None = None,
+        expected: Mapping[str, str | None] | None = None,
     ) -> Report:
         """Set the versions of entries, without changing their values.
 
@@ -653,7 +679,9 @@ class DocShelf:
             versions: key to version. A key without an entry gets one without a value, which reads as None.
             source: change this source only; by default every source that has the key, or "" if none has.
             expected: the version that the entries of each key must have now. Other entries are skipped, none are
-                created, and the report leaves them out. So a change by another writer is not overwritten.
+                created, and the report leaves them out. So a change by another writer is not overwritten. None stands
+                for an entry without a version, and for a missing entry, which is then created: of several writers one
+                creates it.
         """
         checked = check_versions(versions)
         return self._run(
@@ -663,7 +691,11 @@ class DocShelf:
         )
 
     async def aset_versions(
-        self, versions: Mapping[str, str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+        self,
+        versions: Mapping[str, str],
+        *,
+        source: str | None = None,
+        expected: Mapping[str, str | None] | None = None,
     ) -> Report:
         """As `set_versions`."""
         checked = check_versions(versions)
@@ -688,7 +720,7 @@ class DocShelf:
                 return await self._arun(writing.write(replace(self._context, on_progress=on_progress), encoded, plan))
 
     def mdelete(
-        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str | None] | None = None
     ) -> Report:
         """Delete the entries of keys. Keys without an entry are skipped.
 
@@ -696,7 +728,7 @@ class DocShelf:
 
         Args:
             source: delete in this source only; by default in all sources.
-            expected: the version that the entries of each key must have to be deleted.
+            expected: the version that the entries of each key must have to be deleted; None stands for no version.
         """
         checked = check_keys(keys)
         return self._run(
@@ -706,7 +738,7 @@ class DocShelf:
         )
 
     async def amdelete(
-        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str | None] | None = None
     ) -> Report:
         """As `mdelete`."""
         checked = check_keys(keys)
@@ -723,6 +755,14 @@ class DocShelf:
     async def aclear(self) -> int:
         """As `clear`."""
         return await self._arun(deleting.clear(self._context))
+
+    def companions(self) -> list[str]:
+        """The names of the collections that belong to this one: see `companion`."""
+        return self._run(collections.companions(self._context))
+
+    async def acompanions(self) -> list[str]:
+        """As `companions`."""
+        return await self._arun(collections.companions(self._context))
 
     def rename_collection(self, new: str) -> int:
         """Rename the collection and all collections that belong to it, in one transaction.

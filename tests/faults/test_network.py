@@ -69,6 +69,7 @@ def test_a_read_of_several_keys_and_sources_is_one_round_trip(far: Face, proxy: 
         lambda: far.mget(["a", "b", "x"]),
         lambda: far.get_entry("a", source=""),
         lambda: far.mexists(["a", "x"]),
+        lambda: far.pair_entries([("a", ""), ("x", "s")]),
         lambda: far.source_entries(["", "s"]),
     ]
     for read in reads:
