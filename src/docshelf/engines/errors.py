@@ -106,6 +106,12 @@ CONDITIONS: Final = (
         ("57P01", "57P02", "57P03", "57P05"),
         r"starting up|shutting down|recovery mode|not yet accepting connections|terminating connection",
     ),
+    Condition(
+        UnreachableError,
+        "the pooler has no server: ",
+        _CHECK_NETWORK + " between the pooler and the server",
+        text=r"pgbouncer cannot connect to server|server login has been failing|server_login_retry",
+    ),
     Condition(TransientError, states=("40001", "40P01", "55P03")),
     Condition(
         TransientError,
@@ -159,7 +165,7 @@ _NO_CONNECTION: Final = re.compile(
     r"could not (connect|translate|receive|send)|"
     r"connection (to server|refused|timed? ?out|reset|failed|is bad|was closed|is closed)|"
     r"server closed the connection|timeout expired|SSL connection has been closed|"
-    r"the connection is lost|failed to resolve host|cannot connect to server",
+    r"the connection is lost|failed to resolve host",
     re.IGNORECASE,
 )
 # libpq gives no SQLSTATE for a refused login.
