@@ -14,6 +14,7 @@ from docshelf.display import html
 from docshelf.display.progress import progress_bar
 from docshelf.engines.base import Backend
 from docshelf.engines.bound import BoundBackend
+from docshelf.engines.create import DEFAULT_POOL, check_application_name, check_seconds, pool_options
 from docshelf.engines.given import GivenEngines, check_engines
 from docshelf.engines.own import OwnEngines
 from docshelf.engines.url import parse_url
@@ -79,6 +80,14 @@ class DocShelf:
         pooler: True behind PgBouncer, Supavisor and the like in transaction mode: no named prepared statements.
         content_types: how to store documents of frameworks, besides bytes and JSON-like values. Adapters pass theirs.
         max_value_bytes: the limit of a value's canonical bytes, for writing and for unpacking; at most 255 MiB.
+        pool_size: how many connections to keep, for sync calls and for each event loop. They are opened on demand.
+        max_overflow: how many more to open for a short time.
+        pool_timeout: how many seconds a call waits for one of them; then it raises a PoolTimeoutError.
+        connect_args: further arguments of the driver's `connect`. With psycopg2 and asyncpg: options of libpq, or one
+            dict for each, as `{"psycopg2": {...}, "asyncpg": {...}}`.
+        application_name: what `pg_stat_activity` shows, unless the url has that option.
+        retry_seconds: how many seconds a call waits for a server that was reached once and is gone. Calls before the
+            first connection, and other failures that may pass, are tried five times within about a second.
 
     Raises:
         ConfigurationError: an option, a URL or a combination of them is invalid.
@@ -101,6 +110,12 @@ class DocShelf:
         pooler: bool = False,
         content_types: Iterable[ContentType] = (),
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
+        pool_size: int = 15,
+        max_overflow: int = 0,
+        pool_timeout: float = 30.0,
+        connect_args: Mapping[str, Any] | None = None,
+        application_name: str = "docshelf",
+        retry_seconds: float = 30.0,
     ) -> None:
         codec = Codec(
             content_types=content_types,
@@ -111,10 +126,18 @@ class DocShelf:
             max_value_bytes=max_value_bytes,
         )
         tables = define_tables(schema=schema, table_prefix=table_prefix)
+        check_seconds("retry_seconds", retry_seconds)
+        pool = pool_options(pool_size, max_overflow, pool_timeout)
         backend: Backend
         if engine is None and async_engine is None:
-            target = parse_url(url)
-            backend = OwnEngines(target, dialect_for(target.dialect, tables), pooler=pooler)
+            target = parse_url(url, connect_args, pooler=pooler)
+            backend = OwnEngines(
+                target,
+                dialect_for(target.dialect, tables),
+                pool,
+                application_name=check_application_name(application_name),
+                retry_seconds=retry_seconds,
+            )
         elif url is not None:
             raise ConfigurationError("both a url and an engine were given; give one of them")
         else:
@@ -122,7 +145,10 @@ class DocShelf:
             names = {given.dialect.name for given in (engine, async_engine) if given is not None}
             if len(names) > 1:
                 raise ConfigurationError(f"engine and async_engine are for different databases: {sorted(names)}")
-            backend = GivenEngines(engine, async_engine, dialect_for(names.pop(), tables), pooler=pooler)
+            if connect_args is not None or pool != DEFAULT_POOL:
+                raise ConfigurationError("an engine was given; pass options of connections and pools to create_engine")
+            dialect = dialect_for(names.pop(), tables)
+            backend = GivenEngines(engine, async_engine, dialect, pooler=pooler, retry_seconds=retry_seconds)
         self._compose(backend, Context(check_collection(collection), codec, Queries(backend.dialect)))
 
     def _compose(self, backend: Backend, context: Context) -> None:
