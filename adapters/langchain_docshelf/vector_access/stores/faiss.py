@@ -1,7 +1,7 @@
 """`FAISS`: ids by position in `.index_to_docstore_id`, documents by id in `.docstore`.
 
-It refuses an id that it holds, and by then has added its vector: every later answer is one document off. So it is asked
-before each addition. It refuses to delete ids that it does not hold, before it deletes any.
+It refuses an id that it holds, and by then has added its vector: from then on vectors and documents do not match. So it
+is asked before each addition. It refuses to delete ids that it does not hold, before it deletes any.
 """
 
 from __future__ import annotations
