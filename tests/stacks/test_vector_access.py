@@ -146,6 +146,7 @@ def test_what_is_added_again_stands_once(stack: Stack, run: Run) -> None:
     run(access.add(documents[:6]))
     stack.embeddings.take()
     assert run(access.add([*documents, *documents])) == stack.embeddings.take() == (4 if stack.kind == "faiss" else 10)
+    assert run(access.add(documents)) == stack.embeddings.take() == (0 if stack.kind == "faiss" else 10)
     assert listed(run, access) == as_listed(documents)
     found = stack.do(stack.open(), "similarity_search", "text 8", k=10)
     assert sorted(one.page_content for one in found) == [one.page_content for one in documents]

@@ -211,22 +211,22 @@ class VectorAccess:
         """
         deleted = 0
         for chunk in (yield from self.chunks(dict.fromkeys(ids))):
-            deleted += yield from self._delete_chunk(chunk, ask=not sure or self._backend.refuses_missing)
+            deleted += yield from self._delete_chunk(chunk, ask=not sure)
         return deleted
 
     def _delete_chunk(self, chunk: list[ChildId], *, ask: bool) -> Flow[int]:
         found = (yield from self.held(chunk)) if ask else None
         shown = chunk if found is None else [child for child in chunk if child in found]
         try:
-            # If it takes them, also the ids that it does not show: they may have been added a moment ago.
-            yield from self._delete(shown if self._backend.refuses_missing else chunk)
+            # Also the ids that it does not show: they may have been added a moment ago.
+            yield from self._delete(chunk)
         except DocShelfError:
             raise
         except Exception:
             found = yield from self.held(chunk)
             if found is None or len(found) == len(chunk):
                 raise
-            # It seems to refuse ids that it does not hold.
+            # It refuses ids that it does not hold, as FAISS does.
             shown = [child for child in chunk if child in found]
             yield from self._delete(shown)
         return len(shown)
