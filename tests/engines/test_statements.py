@@ -51,6 +51,7 @@ READS: dict[str, Callable[[Face, list[str]], object]] = {
     "exists": lambda face, keys: face.exists(keys[0]),
     "mexists": lambda face, keys: face.mexists(keys),
     "count": lambda face, keys: face.count("k", source="f"),
+    "source_notes": lambda face, keys: face.source_notes(keys),
     "source_changed": lambda face, keys: face.source_changed("f", "f1"),
     "changed_sources": lambda face, keys: face.changed_sources(dict.fromkeys(keys, "f1")),
     "unchanged set": lambda face, keys: face.set(keys[0], "value", source="f"),

@@ -260,8 +260,18 @@ def test_a_node_of_an_unknown_class_is_refused_when_written(docstore: Twin) -> N
     assert docstore.docs == {}
 
 
-def test_an_error_names_the_value_that_cannot_be_stored_and_nothing_is_written(docstore: Twin) -> None:
-    bad = piece("b", metadata={"pages": [1, {"loc": Tool(name="x")}]})
+def test_without_text_metadata_that_cannot_be_stored_is_refused_too(docstore: Twin) -> None:
+    bad = piece("b", "d", metadata={"loc": Tool(name="x")})
+    with pytest.raises(TypeError, match=r"metadata of the source 'd': loc: cannot store a Tool"):
+        docstore.add_documents([bad], store_text=False)
+    assert docstore.get_all_document_hashes() == {}
+
+
+@pytest.mark.parametrize("document", [None, "d"])
+def test_an_error_names_the_value_that_cannot_be_stored_and_nothing_is_written(
+    docstore: Twin, document: str | None
+) -> None:
+    bad = piece("b", document, metadata={"pages": [1, {"loc": Tool(name="x")}]})
     with pytest.raises(UnsupportedValueError, match=r"key 'b': metadata\.pages\[1\]\.loc: cannot store a Tool"):
         docstore.add_documents([piece("a"), bad])
     assert docstore.docs == {}
