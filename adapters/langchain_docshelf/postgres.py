@@ -17,6 +17,8 @@ from langchain_docshelf.documents import document_content_types, dump_document
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from docshelf.moving import Target
+
 Pairs = Mapping[str, Any] | Iterable[tuple[str, Any] | tuple[str, Any, str]]
 """Pairs (key, value), or (key, value, filename) where the file name is not the one of the call."""
 
@@ -94,6 +96,12 @@ class PostgresByteStore(LangChainStore, BaseStore[str, Any]):
         if isinstance(value, Document):
             return value.page_content
         return value if isinstance(value, str) else self.serialize_value(value)
+
+    def move_target(self) -> Target:
+        """How `docshelf.moving.migrate` writes into this store."""
+        from langchain_docshelf.moving.targets import ValuesTarget
+
+        return ValuesTarget(self._shelf)
 
     # Reading
 

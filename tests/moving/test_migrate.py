@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from docshelf import ConfigurationError, DocShelf, Document, Item, MoveError, Problem, UnsupportedValueError
-from docshelf.moving import MoveReport, Refused, ShelfSource, Source, Take, Target, export_jsonl, migrate
+from docshelf import ConfigurationError, DocShelf, Document, Item, MoveError, Problem, SourceNote
+from docshelf.moving import MoveReport, Note, Refused, ShelfSource, Source, Take, Target, export_jsonl, migrate
 from docshelf.moving.sorting import SortedRecords
 from docshelf.steps import Flow
 from tests.conftest import Location
@@ -163,10 +163,25 @@ class TestOtherSources:
         assert "refused 'bad': no such thing" in str(report)
         assert "refused bad: no such thing" in Seen(report._repr_html_()).text
 
-    def test_a_value_that_cannot_be_stored_is_an_error_of_its_page(self, shelf: DocShelf, move: Moving) -> None:
-        with pytest.raises(UnsupportedValueError, match="key 'c'"):
-            move.migrate(Items([Item("a", 1), Item("b", 2), Item("c", object())]), shelf)
+    def test_a_value_that_cannot_be_stored_is_refused_by_name(self, shelf: DocShelf, move: Moving) -> None:
+        source = Items([Item("a", 1), Item("b", 2), Item("c", object()), Item("x" * 2_000, 1), Item("d", 3)])
+        with pytest.raises(MoveError, match=r"'c' .* cannot be stored: key 'c': cannot store a object") as caught:
+            move.migrate(source, shelf)
+        assert [problem.key for problem in caught.value.problems] == ["c", "x" * 2_000]
         assert shelf.count() == 2
+        assert move.migrate(source, shelf, dry_run=True).refused == 2
+        report = move.migrate(source, shelf, on_refused="skip")
+        assert (report.refused, report.counts["INS"], report.compared) == (2, 1, True)
+
+    def test_notes_of_sources_come_along(self, shelf: DocShelf, move: Moving) -> None:
+        source = Items(
+            [Item("a", 1, "f"), Note("f", SourceNote("fingerprint", {"page": 1})), Note("g", SourceNote("x"))]
+        )
+        move.migrate(source, shelf)
+        assert [(one.source, one.fingerprint, one.metadata) for one in shelf.sources()] == [
+            ("f", "fingerprint", {"page": 1}),
+            ("g", "x", None),
+        ]
 
     def test_a_source_that_changed_meanwhile_is_noticed(self, shelf: DocShelf, move: Moving) -> None:
         class Changing(Items):

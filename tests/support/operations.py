@@ -93,8 +93,9 @@ WITHOUT_TWIN = {
     "langchain_docshelf": {"document_content_types"},
     "llama_index_docshelf": {"node_content_types", "storage_context"},
     "DocShelf": {"bind", "companion", "view"},
-    "DocShelfStore": {"documents_of", "source_of"},
-    "PostgresByteStore": {"compute_hash", "extract_hashable_content", "serialize_value"},
+    "DocShelfStore": {"documents_of", "move_target", "source_of"},
+    "DocShelfByteStore": {"move_target"},
+    "PostgresByteStore": {"compute_hash", "move_target", "extract_hashable_content", "serialize_value"},
     "DocShelfDocumentStore": {"ingestion_run"},
 }
 # Twins whose names a framework fixes, or a keyword of Python. All others have the name that `async_name` gives.

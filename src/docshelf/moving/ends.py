@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from docshelf.errors import DocShelfError
 from docshelf.moving.steps import OnShelf
 from docshelf.operations.transfer import put_raw_entries
 from docshelf.steps import Call, Flow
 from docshelf.store import DocShelf
-from docshelf.types import Item, Op
+from docshelf.types import Item, Op, SourceNote
+from docshelf.validation import check_items
 from docshelf.values.stored import RawEntry
 
 
@@ -22,8 +25,15 @@ class Refused(NamedTuple):
     reason: str
 
 
-Record = Item | RawEntry | Refused
-"""What a source reads: an item, an entry with the hashes and times of its row, or an entry that cannot be stored."""
+class Note(NamedTuple):
+    """What is stored about a source: its metadata, and the fingerprint of its file."""
+
+    source: str
+    note: SourceNote
+
+
+Record = Item | RawEntry | Note | Refused
+"""What a source reads: an item, an entry with the hashes and times of its row, a note, or what cannot be stored."""
 Take = Callable[[Sequence[Record]], Flow[None]]
 """What a source hands a page of records to: `yield from take(page)`."""
 
@@ -61,25 +71,50 @@ class Target:
     def __init__(self, shelf: DocShelf) -> None:
         self.shelf = shelf
 
-    def open(self, origin: Any) -> Source | None:
-        """The source that an object, a path or a URL is to this target; None if it knows none."""
+    def open(self, origin: Any, name: str | None) -> Source | None:
+        """The source that an object, a path or a URL is to this target; None if it knows none.
+
+        Args:
+            origin: what the caller wants to move from.
+            name: the collection or namespace of the origin, where it keeps several.
+        """
         return None
 
     def item(self, item: Item) -> Item:
-        """An item as this target's store would have written it."""
+        """An item as this target's store would have written it.
+
+        Raises:
+            DocShelfError: this store has no such items.
+        """
         return item
 
-    def write(self, records: Sequence[Item | RawEntry], *, dry_run: bool) -> Flow[dict[Op, int]]:
-        """Write a page of records; returns counts by op."""
+    def refusal(self, record: Item | RawEntry) -> str | None:
+        """Why a record cannot be stored; None if it can."""
+        if isinstance(record, RawEntry):
+            return None
+        try:
+            [(identity, value, _)] = check_items([self.item(record)], "")
+            self.shelf._context.codec.encode(value, identity[0])
+        except DocShelfError as exc:
+            return str(exc)
+        return None
+
+    def write(self, records: Sequence[Item | RawEntry | Note], *, dry_run: bool) -> Flow[dict[Op, int]]:
+        """Write a page of records; returns counts by op.
+
+        Raises:
+            DocShelfError: one of them cannot be stored. Nothing of the page was written.
+        """
         raw = [record for record in records if isinstance(record, RawEntry)]
         items = [self.item(record) for record in records if isinstance(record, Item)]
-        counts: dict[Op, int] = {}
+        notes = {record.source: record.note for record in records if isinstance(record, Note)}
+        counts: Counter[Op] = Counter()
+        if items or notes:
+            report = yield Call(self.shelf, "conditional_mset", items, notes=notes or None, dry_run=dry_run)
+            counts.update(report.counts)
         if raw:
-            counts = (yield OnShelf(self.shelf, put_raw_entries, raw, dry_run=dry_run)).counts
-        if items:
-            report = yield Call(self.shelf, "conditional_mset", items, dry_run=dry_run)
-            counts = {op: count + counts.get(op, 0) for op, count in report.counts.items()}
-        return counts
+            counts.update((yield OnShelf(self.shelf, put_raw_entries, raw, dry_run=dry_run)).counts)
+        return dict(counts)
 
 
 class HasMoveTarget(Protocol):

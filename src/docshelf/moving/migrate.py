@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy.engine import URL
 
 from docshelf.display.progress import progress_bar
 from docshelf.engines.url import parse_url
-from docshelf.errors import ConfigurationError, MoveError
-from docshelf.moving.ends import Record, Refused, Source, Target
+from docshelf.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    ConfigurationError,
+    MoveError,
+    UnsupportedValueError,
+    ValueTooLargeError,
+)
+from docshelf.moving.ends import Note, Record, Refused, Source, Target
 from docshelf.moving.jsonl import import_flow, is_export
 from docshelf.moving.report import MoveReport, Tally
 from docshelf.moving.shelves import ShelfSource, read_sources
@@ -26,6 +33,8 @@ from docshelf.types import SKIP, Item, Problem
 from docshelf.values.stored import RawEntry
 
 OnRefused = Literal["raise", "skip"]
+# What a target raises of items that are not for it, or that no shelf can store.
+_CANNOT_BE_STORED: Final = (ArgumentTypeError, ArgumentValueError, UnsupportedValueError, ValueTooLargeError)
 
 
 def migrate(
@@ -46,10 +55,11 @@ def migrate(
     its source lists entries.
 
     Args:
-        source: a `Source`, a shelf, a store of an adapter, the path of an export (`.jsonl`, `.jsonl.zst`), the URL or
-            the SQLite file of a shelf, or what the target's adapter knows: stores, folders and tables of its framework.
+        source: a `Source`, a shelf, a store of an adapter, the path of an export (`.jsonl`, `.jsonl.zst`), what the
+            target's adapter knows (stores, folders and tables of its framework), or the URL or SQLite file of a shelf.
         target: a shelf or a store of an adapter.
-        collection: where `source` is a URL or a file of a shelf, the collection to copy; by default the target's.
+        collection: the collection or namespace to copy, where the source keeps several; of a URL or a file of a shelf
+            it is by default the target's.
         everything: between shelves, copy every collection with its sources, settings and owner.
         dry_run: return the same report and write nothing. Entries that cannot be stored are counted and never raised.
         compare: read the source again at the end, and compare every entry with the target by its hash.
@@ -164,7 +174,12 @@ class _Move:
 
             def write(page: Sequence[Record]) -> Flow[None]:
                 records = self._accepted(page)
-                self.tally.add((yield from target.write(records, dry_run=self._dry_run)))
+                try:
+                    counts = yield from target.write(records, dry_run=self._dry_run)
+                except _CANNOT_BE_STORED:
+                    records = self._accepted([_judged(target, record) for record in records])
+                    counts = yield from target.write(records, dry_run=self._dry_run)
+                self.tally.add(counts)
                 on_progress(len(page))
 
             differing: list[str] = []
@@ -172,8 +187,12 @@ class _Move:
 
             def check(page: Sequence[Record]) -> Flow[None]:
                 nonlocal count
-                records = [record for record in page if not isinstance(record, Refused)]
-                counts = yield from target.write(records, dry_run=True)
+                records = [record for record in page if not isinstance(record, Refused | Note)]
+                try:
+                    counts = yield from target.write(records, dry_run=True)
+                except _CANNOT_BE_STORED:
+                    records = [record for record in records if target.refusal(record) is None]
+                    counts = yield from target.write(records, dry_run=True)
                 differ = sum(counts.values()) - counts.get(SKIP, 0)
                 if differ:
                     differing.extend(record.key for record in records[:1])
@@ -189,7 +208,7 @@ class _Move:
                 f"with the key {differing[0]!r:.60}: the source was written to meanwhile; run the move again"
             )
 
-    def _accepted(self, page: Sequence[Record]) -> list[Item | RawEntry]:
+    def _accepted(self, page: Sequence[Record]) -> list[Item | RawEntry | Note]:
         """The records of a page without those that are refused."""
         problems = [Problem(*record) for record in page if isinstance(record, Refused)]
         self.tally.refuse(problems)
@@ -202,6 +221,15 @@ class _Move:
                 problems,
             )
         return [record for record in page if not isinstance(record, Refused)]
+
+
+def _judged(target: Target, record: Item | RawEntry | Note) -> Record:
+    """A record, or why it cannot be stored."""
+    reason = None if isinstance(record, Note) else target.refusal(record)
+    if reason is None:
+        return record
+    assert not isinstance(record, Note)
+    return Refused(record.key, record.source or "", reason)
 
 
 def target_of(into: Any) -> Target:
@@ -228,7 +256,7 @@ def _source_of(origin: Any, target: Target, collection: str | None) -> tuple[Sou
     shelf = origin if isinstance(origin, DocShelf) else getattr(origin, "shelf", None)
     if isinstance(shelf, DocShelf):
         return ShelfSource(shelf if collection is None else shelf.view(collection)), None
-    known = target.open(origin)
+    known = target.open(origin, collection)
     if known is not None:
         return known, None
     opened = _shelf_at(origin, collection or target.shelf.collection)

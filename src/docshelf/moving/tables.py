@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +12,8 @@ from sqlalchemy import (
     Engine,
     MetaData,
     Table,
+    Text,
+    cast,
     column,
     create_engine,
     func,
@@ -29,6 +31,8 @@ from sqlalchemy.types import NullType
 from docshelf.engines.create import driver_errors
 from docshelf.engines.url import parse_url
 from docshelf.errors import ConfigurationError, DatabaseError
+from docshelf.moving.ends import Record, Source, Take
+from docshelf.steps import Compute, Flow
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -112,7 +116,12 @@ class OldDatabase:
             return int(connection.scalar(statement) or 0)
 
     def pages(
-        self, table: str, names: Sequence[str], where: Mapping[str, Any], order: Sequence[str]
+        self,
+        table: str,
+        names: Sequence[str],
+        where: Mapping[str, Any],
+        order: Sequence[str],
+        as_text: Collection[str] = (),
     ) -> Iterator[list[tuple[Any, ...]]]:
         """Rows in pages that fit in memory, each read by a short query of its own.
 
@@ -121,11 +130,15 @@ class OldDatabase:
             names: the columns to read. Values come as the driver gives them.
             where: read only rows with these values.
             order: columns that together are unique and never NULL; rows come in their order.
+            as_text: columns that the database turns into text, as JSON columns keep their own order of keys so.
         """
         size = PageSize()
         source = self._table(table, *names, *where, *order)
         keys: list[ColumnElement[Any]] = [column(name) for name in order]
-        chosen = [type_coerce(column(name), NullType()) for name in (*names, *order)]
+        chosen = [
+            cast(column(name), Text) if name in as_text else type_coerce(column(name), NullType())
+            for name in (*names, *order)
+        ]
         after: tuple[Any, ...] | None = None
         while True:
             statement = select(*chosen).select_from(source).where(*self._conditions(where)).order_by(*keys)
@@ -149,6 +162,66 @@ class OldDatabase:
 
     def _connected(self) -> _Connected:
         return _Connected(self._engine)
+
+
+class TableSource(Source):
+    """The rows of a table of another program as a source.
+
+    Args:
+        database: as for `OldDatabase`.
+        table: the table.
+        names: the columns to read.
+        where: read only rows with these values.
+        order: columns that together are unique and never NULL; rows are read in their order.
+        record: makes a record of the values of a row.
+        as_text: columns that the database turns into text.
+        schema: the schema of the table.
+    """
+
+    def __init__(
+        self,
+        database: str | os.PathLike[str] | URL | Engine,
+        table: str,
+        names: Sequence[str],
+        *,
+        where: Mapping[str, Any],
+        order: Sequence[str],
+        record: Callable[..., Record],
+        as_text: Collection[str] = (),
+        schema: str | None = None,
+    ) -> None:
+        self._database = database
+        self._table = table
+        self._names = names
+        self._where = where
+        self._order = order
+        self._record = record
+        self._as_text = as_text
+        self._schema = schema
+
+    def count(self) -> Flow[int]:
+        """How many rows there are."""
+        count: int = yield Compute(self._count)
+        return count
+
+    def _count(self) -> int:
+        with OldDatabase(self._database, schema=self._schema) as database:
+            return database.count(self._table, self._where)
+
+    def read(self, take: Take) -> Flow[None]:
+        """Read every row."""
+        with OldDatabase(self._database, schema=self._schema) as database:
+            missing = sorted(
+                {*self._names, *self._where, *self._order} - (yield Compute(database.columns, self._table))
+            )
+            if missing:
+                raise ConfigurationError(f"there is no table {self._table!r} with a column {missing[0]!r} to move from")
+            pages = database.pages(self._table, self._names, self._where, self._order, self._as_text)
+            while rows := (yield Compute(next, pages, [])):
+                yield from take((yield Compute(self._records, rows)))
+
+    def _records(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
+        return [self._record(*row) for row in rows]
 
 
 class _Connected:
