@@ -12,7 +12,7 @@ from docshelf import ArgumentTypeError, DocShelf, Entry, Item, Report, SourceNot
 from docshelf.adapters import ShelfOptions, Url, as_list
 from langchain_docshelf.base import LangChainStore, are_of, notes_of
 from langchain_docshelf.byte_keys import fits_scan, is_folded, scan_prefix, stored_item, unfolded
-from langchain_docshelf.documents import SourceKey, check_document, document_content_types, source_of
+from langchain_docshelf.documents import SourceKey, check_document, document_content_types, document_in, source_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -234,6 +234,9 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
             CorruptEntryError: an entry has another kind of value, under `on_corrupt="raise"`.
         """
         return self._of_kind(entries, Document)
+
+    def _value_of(self, entry: Entry) -> Any:
+        return document_in(entry, self.source_key)
 
     def _items(self, pairs: Documents, source: str | None) -> Iterator[tuple[str, Document, str]]:
         source_of = self.source_of

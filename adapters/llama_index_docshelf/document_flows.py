@@ -12,8 +12,9 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore.types import RefDocInfo
 
 from docshelf import ArgumentTypeError, ArgumentValueError, DocShelf, Entry, Item, Report, Source, SourceNote
-from docshelf.adapters import Call, Compute, Flow
-from llama_index_docshelf.nodes.entries import holds_node, is_own_node, node_of, version_of
+from docshelf.adapters import Call, Compute, Flow, as_document
+from llama_index_docshelf.nodes.entries import holds_node, is_own_node, may_hold_node, node_of, version_of
+from llama_index_docshelf.plain_values import plain
 
 
 class DocumentFlows:
@@ -35,9 +36,9 @@ class DocumentFlows:
         """Write nodes, or only their hashes."""
         items, notes = yield Compute(_items_and_notes, docs)
         if not allow_update:
-            for entry in (yield self._call("mget_entries", list(items), values=False)):
-                if holds_node(entry):
-                    raise ValueError(f"node_id {entry.key} already exists. Set allow_update to True to overwrite.")
+            for node_id, exists in (yield from self.exist(items)).items():
+                if exists:
+                    raise ValueError(f"node_id {node_id} already exists. Set allow_update to True to overwrite.")
         if store_text:
             report: Report = yield self._call("conditional_mset", list(items.values()), move=True, notes=notes)
             return report
@@ -45,15 +46,17 @@ class DocumentFlows:
 
     def _add_hashes(self, items: dict[str, Item], notes: dict[str, SourceNote]) -> Flow[Report]:
         """Write the hashes and documents of nodes without their text. Existing nodes keep their text."""
-        existing = yield self._call("mget_entries", list(items))
+        existing = yield self._call("mget_entries", list(items), values=False)
         versions: dict[str, str] = {}
         moved: list[Item] = []
         for item, entry in zip(items.values(), existing, strict=True):
             if item.source == ("" if entry is None else entry.source):
                 versions[item.key] = item.version or ""
             else:
-                # A new entry has the value None, which reads as no node. An existing node moves with its value.
-                moved.append(item._replace(value=None if entry is None else entry.value))
+                moved.append(item)
+        # An existing node moves with its value. A new entry has the value None, which reads as no node.
+        values = yield self._call("mget", [item.key for item in moved])
+        moved = [item._replace(value=value) for item, value in zip(moved, values, strict=True)]
         labelled = yield self._call("set_versions", versions)
         written = yield self._call("conditional_mset", moved, move=True, notes=notes)
         return Report(tuple(sorted([*labelled, *written], key=lambda change: change.op == "DEL")))
@@ -72,8 +75,10 @@ class DocumentFlows:
         if ref_doc_id is None:
             report = yield self._call("sync", list(items.values()), scope="sources", notes=notes, **options)
             return report
-        if options.get("metadata") is None and ref_doc_id in notes:
-            options = {**options, "metadata": notes[ref_doc_id].metadata}
+        metadata = options.get("metadata")
+        if metadata is None and ref_doc_id in notes:
+            metadata = notes[ref_doc_id].metadata
+        options = {**options, "metadata": plain(metadata)}
         report = yield self._call("sync", list(items.values()), source=ref_doc_id, **options)
         return report
 
@@ -88,7 +93,7 @@ class DocumentFlows:
         """The nodes of many ids, in their order."""
         values = yield self._call("mget", node_ids)
         if not all(map(is_own_node, values)):
-            # The node of a LangChain document names its source, which only the entry tells.
+            # The node of a document that LlamaIndex did not write names its source, which only the entry tells.
             values = map(node_of, (yield self._call("mget_entries", node_ids)))
         nodes = []
         for node_id, node in zip(node_ids, values, strict=True):
@@ -107,7 +112,10 @@ class DocumentFlows:
         """For each id, whether there is a node."""
         asked = list(node_ids)
         entries = yield self._call("mget_entries", asked, values=False)
-        return {node_id: holds_node(entry) for node_id, entry in zip(asked, entries, strict=True)}
+        exist = {node_id: holds_node(entry) for node_id, entry in zip(asked, entries, strict=True)}
+        unsure = [node_id for node_id, entry in zip(asked, entries, strict=True) if may_hold_node(entry)]
+        values = (yield self._call("mget", unsure)) if unsure else []
+        return exist | {node_id: as_document(value) is not None for node_id, value in zip(unsure, values, strict=True)}
 
     # Hashes
 
@@ -128,11 +136,21 @@ class DocumentFlows:
 
     # Documents
 
-    def ref_doc_infos(self, only: str | None = None) -> Flow[dict[str, RefDocInfo]]:
-        """The nodes and metadata of every document, or of one."""
+    def ref_doc_info(self, ref_doc_id: str) -> Flow[RefDocInfo | None]:
+        """The nodes and metadata of one document."""
+        # The source "" holds the nodes of no document.
+        if not ref_doc_id:
+            return None
+        [entries] = yield self._call("source_entries", [ref_doc_id], values=False)
+        if not entries:
+            return None
+        notes = yield self._call("source_notes", [ref_doc_id])
+        metadata = notes[ref_doc_id].metadata if ref_doc_id in notes else None
+        return RefDocInfo([entry.key for entry in entries], dict(metadata or {}))
+
+    def ref_doc_infos(self) -> Flow[dict[str, RefDocInfo]]:
+        """The nodes and metadata of every document."""
         documents = {source.source: source for source in (yield self._call("sources")) if source.source}
-        if only is not None:
-            documents = {only: documents[only]} if only in documents else {}
         infos: dict[str, RefDocInfo] = {}
         for entry in _in_order((yield from self._entries_of(documents.values()))):
             info = infos.get(entry.source)
@@ -143,7 +161,7 @@ class DocumentFlows:
 
     def has_nodes(self, ref_doc_id: str) -> Flow[bool]:
         """True when a document has nodes. The source "" holds the nodes of no document."""
-        return bool(ref_doc_id and (yield self._call("count", source=ref_doc_id)))
+        return bool(ref_doc_id and (yield self._call("count", source=ref_doc_id, at_most=1)))
 
     def _entries_of(self, sources: Iterable[Source]) -> Flow[list[Entry]]:
         """The entries of some sources without their values, in one statement."""
@@ -161,11 +179,11 @@ class DocumentFlows:
                 raise ValueError(f"doc_id {node_id} not found.")
             return []
         ref_doc_id = entry.source
-        is_last = ref_doc_id and (yield self._call("count", source=ref_doc_id)) == 1
+        is_last = ref_doc_id and (yield self._call("count", source=ref_doc_id, at_most=2)) == 1
         deleted = [node_id, ref_doc_id] if is_last else [node_id]
         yield self._call("mdelete", deleted)
         # Two calls that delete the last two nodes at the same time each counted two.
-        if ref_doc_id and not is_last and not (yield self._call("count", source=ref_doc_id)):
+        if not is_last and ref_doc_id and not (yield from self.has_nodes(ref_doc_id)):
             deleted.append(ref_doc_id)
             yield self._call("mdelete", [ref_doc_id])
         return deleted
@@ -190,7 +208,7 @@ def _items_and_notes(docs: Sequence[BaseNode]) -> tuple[dict[str, Item], dict[st
         ref_doc_id = node.ref_doc_id or ""
         items[node.node_id] = Item(node.node_id, node, ref_doc_id, version_of(node))
         if ref_doc_id and node.metadata:
-            metadata.setdefault(ref_doc_id, {}).update(node.metadata)
+            metadata.setdefault(ref_doc_id, {}).update(plain(node.metadata))
     return items, {ref_doc_id: SourceNote(metadata=merged) for ref_doc_id, merged in metadata.items()}
 
 

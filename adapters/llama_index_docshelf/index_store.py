@@ -87,11 +87,14 @@ def _get(shelf: DocShelf, struct_id: str | None) -> Flow[IndexStruct | None]:
     if struct_id is not None:
         value = yield Call(shelf, "get", struct_id)
         return None if value is None else json_to_index_struct(value)
-    structs = yield from _all(shelf)
-    if len(structs) != 1:
-        ids = ", ".join(repr(struct.index_id) for struct in structs[:10]) or "none"
-        raise ValueError(f"without struct_id there has to be one index struct; there are {len(structs)} ({ids})")
-    return structs[0]
+    if (yield Call(shelf, "count", at_most=2)) == 1:
+        structs = yield from _all(shelf)
+        if len(structs) == 1:  # another process may have added one since
+            return structs[0]
+    entries = yield Call(shelf, "yield_entries", values=False)
+    ids = [entry.key for entry in sorted(entries, key=lambda entry: entry.seq)]
+    named = ", ".join(map(repr, ids[:10])) or "none"
+    raise ValueError(f"without struct_id there has to be one index struct; there are {len(ids)} ({named})")
 
 
 def _all(shelf: DocShelf) -> Flow[list[IndexStruct]]:

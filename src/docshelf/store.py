@@ -14,6 +14,7 @@ from docshelf.display import html
 from docshelf.display.progress import progress_bar
 from docshelf.engines.base import Backend
 from docshelf.engines.bound import BoundBackend
+from docshelf.engines.create import DEFAULT_POOL, check_application_name, check_seconds, pool_options
 from docshelf.engines.given import GivenEngines, check_engines
 from docshelf.engines.own import OwnEngines
 from docshelf.engines.url import parse_url
@@ -28,6 +29,7 @@ from docshelf.sql.rows import DEFAULT_LAYOUT, MAX_PARTITIONS, Layout
 from docshelf.steps import Flow
 from docshelf.types import Entry, Item, Op, Problem, Report, SourceNote, Sources, Stats
 from docshelf.validation import (
+    check_at_most,
     check_collection,
     check_expected,
     check_fingerprints,
@@ -78,6 +80,14 @@ class DocShelf:
         pooler: True behind PgBouncer, Supavisor and the like in transaction mode: no named prepared statements.
         content_types: how to store documents of frameworks, besides bytes and JSON-like values. Adapters pass theirs.
         max_value_bytes: the limit of a value's canonical bytes, for writing and for unpacking; at most 255 MiB.
+        pool_size: how many connections to keep, for sync calls and for each event loop. They are opened on demand.
+        max_overflow: how many more to open for a short time.
+        pool_timeout: how many seconds a call waits for one of them; then it raises a PoolTimeoutError.
+        connect_args: further arguments of the driver's `connect`. With psycopg2 and asyncpg: options of libpq, or one
+            dict for each, as `{"psycopg2": {...}, "asyncpg": {...}}`.
+        application_name: what `pg_stat_activity` shows, unless the url has that option.
+        retry_seconds: how many seconds a call waits for a server that was reached once and is gone. Calls before the
+            first connection, and other failures that may pass, are tried five times within about a second.
 
     Raises:
         ConfigurationError: an option, a URL or a combination of them is invalid.
@@ -100,6 +110,12 @@ class DocShelf:
         pooler: bool = False,
         content_types: Iterable[ContentType] = (),
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
+        pool_size: int = 15,
+        max_overflow: int = 0,
+        pool_timeout: float = 30.0,
+        connect_args: Mapping[str, Any] | None = None,
+        application_name: str = "docshelf",
+        retry_seconds: float = 30.0,
     ) -> None:
         codec = Codec(
             content_types=content_types,
@@ -110,10 +126,18 @@ class DocShelf:
             max_value_bytes=max_value_bytes,
         )
         tables = define_tables(schema=schema, table_prefix=table_prefix)
+        check_seconds("retry_seconds", retry_seconds)
+        pool = pool_options(pool_size, max_overflow, pool_timeout)
         backend: Backend
         if engine is None and async_engine is None:
-            target = parse_url(url)
-            backend = OwnEngines(target, dialect_for(target.dialect, tables), pooler=pooler)
+            target = parse_url(url, connect_args, pooler=pooler)
+            backend = OwnEngines(
+                target,
+                dialect_for(target.dialect, tables),
+                pool,
+                application_name=check_application_name(application_name),
+                retry_seconds=retry_seconds,
+            )
         elif url is not None:
             raise ConfigurationError("both a url and an engine were given; give one of them")
         else:
@@ -121,7 +145,10 @@ class DocShelf:
             names = {given.dialect.name for given in (engine, async_engine) if given is not None}
             if len(names) > 1:
                 raise ConfigurationError(f"engine and async_engine are for different databases: {sorted(names)}")
-            backend = GivenEngines(engine, async_engine, dialect_for(names.pop(), tables), pooler=pooler)
+            if connect_args is not None or pool != DEFAULT_POOL:
+                raise ConfigurationError("an engine was given; pass options of connections and pools to create_engine")
+            dialect = dialect_for(names.pop(), tables)
+            backend = GivenEngines(engine, async_engine, dialect, pooler=pooler, retry_seconds=retry_seconds)
         self._compose(backend, Context(check_collection(collection), codec, Queries(backend.dialect)))
 
     def _compose(self, backend: Backend, context: Context) -> None:
@@ -412,18 +439,23 @@ class DocShelf:
             reading.existing_keys(self._context, [check_key(key)], check_optional_source(source))
         )
 
-    def count(self, prefix: str | None = None, *, source: str | None = None) -> int:
-        """The number of entries. A key in two sources is two entries.
+    def count(self, prefix: str | None = None, *, source: str | None = None, at_most: int | None = None) -> int:
+        """The number of entries. A key in two sources is two entries. An entry that holds only a version counts.
 
         Args:
             prefix: count only keys that begin with this text. It is literal: no wildcards.
             source: count only entries of this source.
+            at_most: stop at this number, 1 or more. `count(at_most=1)` says fast whether there is any entry.
         """
-        return self._run(reading.count(self._context, check_prefix(prefix), check_optional_source(source)))
+        return self._run(
+            reading.count(self._context, check_prefix(prefix), check_optional_source(source), check_at_most(at_most))
+        )
 
-    async def acount(self, prefix: str | None = None, *, source: str | None = None) -> int:
+    async def acount(self, prefix: str | None = None, *, source: str | None = None, at_most: int | None = None) -> int:
         """As `count`."""
-        return await self._arun(reading.count(self._context, check_prefix(prefix), check_optional_source(source)))
+        return await self._arun(
+            reading.count(self._context, check_prefix(prefix), check_optional_source(source), check_at_most(at_most))
+        )
 
     def yield_keys(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[str]:
         """Each key once, ordered by UTF-8 bytes, in constant memory. No connection is held between pages.
@@ -785,6 +817,28 @@ class DocShelf:
         self._context = replace(self._context, collection=name)
         return count
 
+    def copy_collection(self, new: str) -> int:
+        """Copy the collection's entries and sources to a new collection, in one transaction.
+
+        Collections that belong to this one, such as a retriever's ledger, are not copied: what they describe belongs
+        to the original. `docshelf.moving.migrate` copies to another database.
+
+        Args:
+            new: the name of the copy, 1 to 255 bytes.
+
+        Returns:
+            How many entries the copy has.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: the name is invalid, a collection has it already, or there is no
+                collection to copy. Nothing was changed.
+        """
+        return self._run(collections.copy(self._context, check_collection(new)))
+
+    async def acopy_collection(self, new: str) -> int:
+        """As `copy_collection`."""
+        return await self._arun(collections.copy(self._context, check_collection(new)))
+
     # Sources
 
     def sources(self) -> Sources:
@@ -794,6 +848,18 @@ class DocShelf:
     async def asources(self) -> Sources:
         """As `sources`."""
         return Sources(await self._arun(reading.sources(self._context)))
+
+    def source_notes(self, sources: Iterable[str]) -> dict[str, SourceNote]:
+        """Fingerprint and metadata of each of these sources that was synced, in input order; one statement.
+
+        Raises:
+            CorruptEntryError: metadata cannot be read, under `on_corrupt="raise"`; under "skip" they are None.
+        """
+        return self._run(reading.source_notes(self._context, check_sources(sources)))
+
+    async def asource_notes(self, sources: Iterable[str]) -> dict[str, SourceNote]:
+        """As `source_notes`."""
+        return await self._arun(reading.source_notes(self._context, check_sources(sources)))
 
     def source_changed(self, source: str, fingerprint: str) -> bool:
         """True unless the last sync of the source had this fingerprint. Does not read its entries."""

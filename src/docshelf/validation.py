@@ -130,6 +130,22 @@ def check_sources(sources: Iterable[str]) -> list[str]:
     return [check_source(source) for source in check_iterable(sources, "sources", "sources")]
 
 
+def check_at_most(at_most: int | None) -> int | None:
+    """The number to stop counting at, or None.
+
+    Raises:
+        ArgumentTypeError: it is not a whole number.
+        ArgumentValueError: it is less than 1.
+    """
+    if at_most is None:
+        return None
+    if type(at_most) is not int:
+        raise ArgumentTypeError(f"at_most={at_most!r:.60} is a {type(at_most).__name__}; give a whole number")
+    if at_most < 1:
+        raise ArgumentValueError(f"at_most={at_most}: give 1 or more")
+    return at_most
+
+
 def check_pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Pairs of key and source, as a list. Raises as `check_iterable`, `check_key` and `check_source` do."""
     checked = []

@@ -16,7 +16,7 @@ import pytest
 import zstandard
 from sqlalchemy import Engine, create_engine, select, text, update
 
-from docshelf import ContentType, CorruptEntryError, CorruptEntryWarning, DocShelf, DocShelfError
+from docshelf import ContentType, CorruptEntryError, CorruptEntryWarning, DocShelf, DocShelfError, SourceNote
 from docshelf.schema import define_tables
 from tests.conftest import Location
 from tests.support.face import Face, Loop
@@ -152,8 +152,8 @@ def damages(marker: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
         "encoding: unknown": (PAGE, {"encoding": "gzip"}, "unknown encoding 'gzip'"),
         "encoding: pickle": (PAGE, {"encoding": "pickle"}, "unknown encoding 'pickle'"),
         "encoding: NULL": (PAGE, {"encoding": None}, "unknown encoding"),
-        "forged: a class path": (PAGE, forged("builtins.eval", run.encode()), "unknown content type 'builtins.eval'"),
-        "forged: a class path, json": (PAGE, forged("builtins.eval", tagged), "unknown content type"),
+        "forged: a class path": (PAGE, forged("builtins.eval", run.encode()), "not canonical JSON"),
+        "forged: a class path, json": (PAGE, forged("builtins.eval", tagged), "unknown tag '$eval'"),
         "forged: a tag": (PAGE, forged("json", tagged), "unknown tag '$eval'"),
         "forged: a pickle as json": (PAGE, forged("json", pickled), "not canonical JSON"),
         "forged: deep": (PAGE, forged("json", b"[" * 100_000), "not canonical JSON"),
@@ -337,13 +337,6 @@ def test_a_bomb_costs_no_memory(new_face: Callable[..., Face], alter: Alter) -> 
     assert {problem.key for problem in caught.value.problems} == {"sized", "unsized"}
 
 
-def test_a_document_whose_content_type_the_reader_does_not_know_is_named(new_face: Callable[..., Face]) -> None:
-    new_face(content_types=TYPES).mset(GOOD)
-    with pytest.raises(CorruptEntryError, match="unknown content type 'test/page'") as caught:
-        new_face().mget(GOOD)
-    assert {problem.key for problem in caught.value.problems} == {"good", "good, long"}
-
-
 def test_broken_metadata_of_a_source_is_an_error_that_names_the_source(face: Face, location: Location) -> None:
     face.sync({"a": 1}, source="good", metadata={"n": 1})
     face.sync({"b": 1}, source="bad", metadata={"n": 2})
@@ -465,5 +458,29 @@ def test_metadata_of_a_source_that_cannot_be_read_follow_the_policy(
         ("f", 1, None),
         ("g", 1, {"n": 2}),
     ]
+    with pytest.raises(CorruptEntryError, match="the source's metadata"):
+        face.source_notes(["f"])
+    with pytest.warns(CorruptEntryWarning, match="the source's metadata"):
+        assert skipping.source_notes(["g", "f"]) == {"g": SourceNote(None, {"n": 2}), "f": SourceNote()}
     face.delete_source("f")
     assert [source.source for source in face.sources()] == ["g"]
+
+
+def test_a_source_whose_metadata_cannot_be_read_can_be_synced(
+    face: Face, location: Location, new_engine: Callable[..., Engine]
+) -> None:
+    face.sync({"a": 1}, source="f", fingerprint="one", metadata={"n": 1})
+    with new_engine(location).begin() as connection:
+        connection.execute(text("""UPDATE docshelf_sources SET metadata = '{"$import":"os"}' WHERE source = 'f'"""))
+    assert not face.source_changed("f", "one")
+    skipping = face.of(face.shelf.view(on_corrupt="skip"))
+    assert not skipping.source_changed("f", "one")
+    with pytest.raises(CorruptEntryError, match="the source's metadata"):
+        face.sync({"a": 2}, source="f", fingerprint="two")
+    with pytest.warns(CorruptEntryWarning, match="the source's metadata"):
+        assert skipping.sync({"a": 2}, source="f", fingerprint="two").counts["UPD"] == 1
+    with new_engine(location).begin() as connection:
+        connection.execute(text("""UPDATE docshelf_sources SET metadata = '{"$import":"os"}' WHERE source = 'f'"""))
+    # New metadata takes the place of what cannot be read.
+    face.sync({"a": 3}, source="f", fingerprint="three", metadata={"n": 3})
+    assert face.source_notes(["f"]) == {"f": SourceNote("three", {"n": 3})}

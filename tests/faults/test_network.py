@@ -215,6 +215,7 @@ UNANSWERED: dict[str, tuple[Callable[[Face], Any], Any]] = {
     "mdelete": (lambda face: ops(face.mdelete(["a", "b", "x"])), [("a", "DEL"), ("b", "DEL")]),
     "delete_source": (lambda face: ops(face.delete_source("")), [("a", "DEL"), ("b", "DEL"), ("c", "DEL")]),
     "clear": (lambda face: face.clear(), 3),
+    "rename_collection": (lambda face: face.rename_collection("renamed"), 3),
     "set_versions": (lambda face: ops(face.set_versions({"a": "v", "x": "v"})), [("a", "UPD"), ("x", "INS")]),
     "set_versions, expected": (
         lambda face: ops(face.set_versions({"a": "v", "b": "v"}, expected={"a": "1", "b": "2"})),

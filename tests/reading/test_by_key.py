@@ -128,6 +128,9 @@ def test_counts_are_of_entries_by_prefix_and_source(face: Face) -> None:
     assert face.count(source="y") == 2
     assert face.count("a", source="x") == 1
     assert face.count("nowhere") == 0
+    assert [face.count(at_most=limit) for limit in (1, 3, 4, 5)] == [1, 3, 4, 4]
+    assert face.count("a", source="x", at_most=5) == 1
+    assert face.count("nowhere", at_most=1) == 0
 
 
 def test_false_and_equal_values_are_read_back_unchanged(face: Face) -> None:

@@ -31,6 +31,7 @@ READS: list[Callable[[Face], Any]] = [
     lambda face: list(face.yield_keys("b/")),
     lambda face: list(face.yield_items(source="s")),
     lambda face: face.count("b/", source="s"),
+    lambda face: face.count("b/", source="s", at_most=1),
     lambda face: face.sync(VALUES, source="s", dry_run=True),
 ]
 

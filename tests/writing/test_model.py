@@ -317,6 +317,13 @@ class Store(RuleBasedStateMachine):
     def rename_collection(self) -> None:
         assert self.face.rename_collection(f"{self.face.collection}'") == len(self.model.rows)
 
+    @precondition(lambda self: self.model.rows)
+    @rule()
+    def copy_collection(self) -> None:
+        copy = f"{self.face.collection}+"
+        assert self.face.copy_collection(copy) == len(self.model.rows)
+        self.face = self.face.of(self.face.shelf.view(copy))
+
     @invariant()
     def reads_by_key_agree(self) -> None:
         model, face = self.model, self.face

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy.util import greenlet_spawn
 
-from docshelf.engines.errors import translated_errors
-from docshelf.engines.retry import count_attempts, retry_options
+from docshelf.engines.errors import is_lost, translated_errors
+from docshelf.engines.retry import Retries
 from docshelf.errors import ClosedError, TransientError
 from docshelf.steps import Compute, Flow, Maintenance, Read, Step, Write, arun_flow, run_flow
 
@@ -106,11 +106,14 @@ class EngineBackend(Backend):
     _reading_isolation: IsolationLevel | None = "AUTOCOMMIT"
     _writing_isolation: IsolationLevel | None = None
 
-    def __init__(self, dialect: Dialect, *, pooler: bool = False) -> None:
+    def __init__(self, dialect: Dialect, *, pooler: bool, retry_seconds: float) -> None:
         super().__init__(dialect)
         # Whatever the level of the engine: once the locks are held, a statement must see all commits before it.
         self._writing_isolation = "READ COMMITTED" if dialect.name == "postgresql" else None
         self._pooler = pooler
+        self._retry_seconds = retry_seconds
+        # Nothing is waited for until a connection has succeeded once: the URL itself may be wrong.
+        self._was_connected = False
         self._closed = False
 
     @abstractmethod
@@ -125,8 +128,9 @@ class EngineBackend(Backend):
             return self._run_on_connection(engine, step)
         from tenacity import Retrying
 
-        with count_attempts():
-            for attempt in Retrying(**retry_options()):
+        retries = self._retries()
+        with retries.count_attempts():
+            for attempt in Retrying(**retries.options()):
                 with attempt, translated_errors():
                     return self._run_on_connection(engine, step)
         raise AssertionError("unreachable")
@@ -138,20 +142,30 @@ class EngineBackend(Backend):
             return await greenlet_spawn(self._run_on_connection, engine.sync_engine, step)
         from tenacity import AsyncRetrying
 
-        with count_attempts():
-            async for attempt in AsyncRetrying(**retry_options()):
+        retries = self._retries()
+        with retries.count_attempts():
+            async for attempt in AsyncRetrying(**retries.options()):
                 with attempt, translated_errors():
                     return await greenlet_spawn(self._run_on_connection, engine.sync_engine, step)
         raise AssertionError("unreachable")
 
+    def _retries(self) -> Retries:
+        return Retries(self._retry_seconds if self._was_connected else 0)
+
     def _run_on_connection(self, engine: Engine, step: Read | Write) -> Any:
         isolation = self._isolation(step, engine.driver)
         with engine.connect() as opened:
+            self._was_connected = True
             connection = opened.execution_options(isolation_level=isolation) if isolation else opened
-            if isinstance(step, Read):
-                return step.run(connection)  # closing the connection ends a transaction, if one has begun
-            with connection.begin():
-                return step.run(connection)
+            try:
+                if isinstance(step, Read):
+                    return step.run(connection)  # closing the connection ends a transaction, if one has begun
+                with connection.begin():
+                    return step.run(connection)
+            except Exception as exc:
+                if not opened.invalidated and is_lost(exc):
+                    opened.invalidate()  # else the pool would try to roll back, and log a traceback
+                raise
 
     def _isolation(self, step: Read | Write, driver: str) -> IsolationLevel | None:
         """The isolation level to set for a step; None keeps that of the engine."""

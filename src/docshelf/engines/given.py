@@ -20,9 +20,15 @@ class GivenEngines(EngineBackend):
     """Performs steps on the caller's Engine, AsyncEngine, or both. They are never closed here."""
 
     def __init__(
-        self, engine: Engine | None, async_engine: AsyncEngine | None, dialect: Dialect, *, pooler: bool
+        self,
+        engine: Engine | None,
+        async_engine: AsyncEngine | None,
+        dialect: Dialect,
+        *,
+        pooler: bool,
+        retry_seconds: float,
     ) -> None:
-        super().__init__(dialect, pooler=pooler)
+        super().__init__(dialect, pooler=pooler, retry_seconds=retry_seconds)
         self._given = engine
         self._given_async = async_engine
 

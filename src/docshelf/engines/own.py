@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 class OwnEngines(EngineBackend):
     """Creates its engines from a URL on first use: one for sync calls, and one for each event loop."""
 
-    def __init__(self, target: Target, dialect: Dialect, *, pooler: bool) -> None:
-        super().__init__(dialect, pooler=pooler)
+    def __init__(
+        self, target: Target, dialect: Dialect, pool: Mapping[str, Any], *, application_name: str, retry_seconds: float
+    ) -> None:
+        super().__init__(dialect, pooler=target.pooler, retry_seconds=retry_seconds)
         # Our own connections already autocommit, because most calls read and setting the level costs time. On SQLite
         # writes use them as they are: BEGIN IMMEDIATE starts their transaction.
         self._reading_isolation = None
         self._target = target
+        self._pool = pool
+        self._application_name = application_name
         self._reset()
         _all_own_engines.add(self)
 
@@ -57,7 +61,7 @@ class OwnEngines(EngineBackend):
         with self._lock:
             if self._sync is None:
                 with driver_errors():
-                    self._sync = make_engine(self._target, pooler=self._pooler)
+                    self._sync = make_engine(self._target, self._pool, self._application_name)
                 # A store that is never closed leaves no connection open.
                 weakref.finalize(self, self._sync.dispose)
             return self._sync
@@ -68,7 +72,7 @@ class OwnEngines(EngineBackend):
             loop_engine = self._by_loop.get(loop)
         if loop_engine is None:
             with driver_errors():
-                engine = make_async_engine(self._target, pooler=self._pooler)
+                engine = make_async_engine(self._target, self._pool, self._application_name)
             loop_engine = _LoopEngine(engine, on_close=lambda: self._by_loop.pop(loop, None))
             with self._lock:
                 for other in [other for other in self._by_loop if other.is_closed()]:

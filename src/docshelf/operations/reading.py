@@ -109,10 +109,12 @@ def present_entries(context: Context, keys: Sequence[str], source: str | None, *
     return [_entry(*entries[key]) for key in keys if key in entries]
 
 
-def count(context: Context, prefix: str | None, source: str | None) -> Flow[int]:
-    """The number of entries, narrowed by a prefix of the key and by a source."""
+def count(context: Context, prefix: str | None, source: str | None, at_most: int | None) -> Flow[int]:
+    """The number of entries, narrowed by a prefix of the key and by a source; no more than `at_most`."""
     number: int = yield Read(
-        lambda connection: context.queries.count(connection, context.collection, prefix=prefix, source=source)
+        lambda connection: context.queries.count(
+            connection, context.collection, prefix=prefix, source=source, at_most=at_most
+        )
     )
     return number
 
@@ -125,11 +127,25 @@ def sources(context: Context) -> Flow[list[Source]]:
     return result
 
 
+def source_notes(context: Context, sources: Sequence[str]) -> Flow[dict[str, SourceNote]]:
+    """The notes of some sources, in input order, without those that were never synced."""
+    if not sources:
+        return {}
+    notes: dict[str, SourceNote]
+    notes, problems = yield Read(
+        lambda connection: context.queries.get_notes(connection, context.collection, list(dict.fromkeys(sources)))
+    )
+    context.codec.report_problems(problems)
+    return {source: notes[source] for source in sources if source in notes}
+
+
 def changed_sources(context: Context, fingerprints: Mapping[str, str]) -> Flow[list[str]]:
     """The sources whose fingerprint differs from that of their last sync, in input order."""
     if not fingerprints:
         return []
-    notes: dict[str, SourceNote] = yield Read(
+    notes: dict[str, SourceNote]
+    # Metadata that cannot be read does not matter here.
+    notes, _ = yield Read(
         lambda connection: context.queries.get_notes(connection, context.collection, list(fingerprints))
     )
     return [

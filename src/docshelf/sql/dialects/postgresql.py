@@ -17,7 +17,7 @@ from docshelf.errors import SchemaError
 from docshelf.sql.dialects.base import Dialect
 from docshelf.sql.drivers.copy import binary_rows, copier, statement_for
 from docshelf.sql.drivers.reads import driver_call, sql_state
-from docshelf.sql.rows import SEQ_PER_WRITE, Identity, Layout, PackedRow, UpsertBatch, WriteStamp
+from docshelf.sql.rows import SEQ_PER_WRITE, Identity, Layout, PackedRow, RowTimes, UpsertBatch, WriteStamp
 from docshelf.types import INS, UPD, Op
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ _COLUMNS = {
     "version": "text",
     "position": "bigint",
 }
+_TIMES = {"created_at": "timestamptz", "updated_at": "timestamptz"}
 
 
 class PostgreSQL(Dialect):
@@ -66,7 +67,8 @@ class PostgreSQL(Dialect):
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
         self._entries = self._quoted(tables.entries)
-        self._upsert = self._upsert_statement()
+        self._upsert = self._upsert_statement({})
+        self._upsert_with_times = self._upsert_statement(_TIMES)
         self._copy_statement = statement_for(self._entries)
         self._delete_of_source = self._delete_statement("source = :source")
         self._delete_pairs = self._delete_statement(
@@ -114,12 +116,17 @@ class PostgreSQL(Dialect):
         return WriteStamp(time, number * SEQ_PER_WRITE)
 
     def upsert_batch(
-        self, collection: str, rows: Sequence[PackedRow], stamp: WriteStamp, existing: Sequence[int]
+        self,
+        collection: str,
+        rows: Sequence[PackedRow],
+        stamp: WriteStamp,
+        existing: Sequence[int],
+        times: RowTimes | None = None,
     ) -> UpsertBatch:
-        batch = super().upsert_batch(collection, rows, stamp, existing)
+        batch = super().upsert_batch(collection, rows, stamp, existing, times)
         if len(batch.new) < _COPY_FROM_ROWS:
             return batch
-        return replace(batch, data=binary_rows(collection, batch.new, stamp.seq, stamp.now))
+        return replace(batch, data=binary_rows(collection, batch.new, stamp.seq, stamp.now, times))
 
     def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
         stamp, rows = batch.stamp, [*batch.new, *batch.existing]
@@ -132,8 +139,14 @@ class PostgreSQL(Dialect):
         columns = zip(*rows, strict=True)
         parameters: dict[str, Any] = {name: list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
         parameters["position"] = [stamp.seq + position for position in parameters["position"]]
-        parameters |= {"collection": batch.collection, "now": stamp.now}
-        for key, source, seq in connection.execute(self._upsert, parameters):
+        parameters["collection"] = batch.collection
+        if batch.times is None:
+            statement, parameters["now"] = self._upsert, stamp.now
+        else:
+            statement = self._upsert_with_times
+            times = zip(*(batch.times[row.position] for row in rows), strict=True)
+            parameters |= {name: list(column) for name, column in zip(_TIMES, times, strict=True)}
+        for key, source, seq in connection.execute(statement, parameters):
             # An updated row keeps the seq of its insertion, and seq numbers are unique to a write. Times are not:
             # writers that waited for the same lock may read the same time.
             position = positions[key, source]
@@ -282,16 +295,18 @@ class PostgreSQL(Dialect):
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         return str(quote(table, name=table.name + suffix))
 
-    def _upsert_statement(self) -> TextClause:
+    def _upsert_statement(self, times: Mapping[str, str]) -> TextClause:
+        """The conditional upsert. The times come in arrays too, or all rows get the time of the write."""
         columns = [name for name in _COLUMNS if name != "position"]
-        arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())
+        given = {**_COLUMNS, **times}
+        arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in given.items())
         updated = columns[2:]
+        written = ", ".join(f"t.{name}" if times else f"CAST(:now AS {kind})" for name, kind in _TIMES.items())
         # A row without a version is no change by itself. But where a row is written, its version is written too.
         statement = f"""
             INSERT INTO {self._entries} AS entries (collection, {", ".join(columns)}, seq, created_at, updated_at)
-            SELECT CAST(:collection AS text), {", ".join(f"t.{name}" for name in columns)}, t.position,
-                   CAST(:now AS timestamptz), CAST(:now AS timestamptz)
-            FROM unnest({arrays}) AS t({", ".join(_COLUMNS)})
+            SELECT CAST(:collection AS text), {", ".join(f"t.{name}" for name in columns)}, t.position, {written}
+            FROM unnest({arrays}) AS t({", ".join(given)})
             ORDER BY t.key COLLATE "C", t.source COLLATE "C"
             ON CONFLICT (collection, key, source) DO UPDATE
             SET {", ".join(f"{name} = excluded.{name}" for name in updated)},
