@@ -182,6 +182,8 @@ class Ledger:
 
     def read_rows(self, rows: Sequence[str], *, values: bool = False) -> Flow[list[Entry | None]]:
         """The rows with these keys."""
+        if not rows:
+            return []
         entries: list[Entry | None] = yield Call(self._shelf, "mget_entries", list(rows), values=values)
         return entries
 

@@ -68,6 +68,6 @@ def rows_of(retriever: ParentDocumentRetriever) -> list[Entry]:
     return [entry for entry in ledger_of(retriever).yield_entries() if entry.key.count("-") == 4]
 
 
-def ledger_of(retriever: ParentDocumentRetriever) -> DocShelf:
+def ledger_of(retriever: ParentDocumentRetriever, index: str = "children") -> DocShelf:
     shelf = retriever.docstore.shelf
-    return shelf.view(f"{shelf.collection}/children", content_types=())
+    return shelf.view(f"{shelf.collection}/{index}", content_types=())
