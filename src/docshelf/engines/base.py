@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import greenlet_spawn
 
 from docshelf.engines.errors import is_lost, translated_errors
@@ -14,7 +15,7 @@ from docshelf.errors import ClosedError, TransientError
 from docshelf.steps import Compute, Flow, Maintenance, Read, Step, Write, arun_flow, run_flow
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import IsolationLevel
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -156,15 +157,14 @@ class EngineBackend(Backend):
         isolation = self._isolation(step, engine.driver)
         with engine.connect() as opened:
             self._was_connected = True
-            connection = opened.execution_options(isolation_level=isolation) if isolation else opened
             try:
+                connection = opened.execution_options(isolation_level=isolation) if isolation else opened
                 if isinstance(step, Read):
                     return step.run(connection)  # closing the connection ends a transaction, if one has begun
                 with connection.begin():
                     return step.run(connection)
             except Exception as exc:
-                if not opened.invalidated and is_lost(exc):
-                    opened.invalidate()  # else the pool would try to roll back, and log a traceback
+                _drop_if_lost(opened, exc)
                 raise
 
     def _isolation(self, step: Read | Write, driver: str) -> IsolationLevel | None:
@@ -177,3 +177,15 @@ class EngineBackend(Backend):
     def check_open(self) -> None:
         if self._closed:
             raise ClosedError("this store was closed; make a new DocShelf")
+
+
+def _drop_if_lost(connection: Connection, exc: Exception) -> None:
+    """Give up a connection that an error ended. Else the pool would try to roll back, and log a traceback."""
+    if connection.invalidated or not is_lost(exc):
+        return
+    if not isinstance(exc, DBAPIError):
+        # SQLAlchemy did not see this error of the driver. It shall, so that it drops the other old connections too.
+        with suppress(Exception):
+            connection.exec_driver_sql("SELECT 1")
+    if not connection.invalidated:
+        connection.invalidate()
