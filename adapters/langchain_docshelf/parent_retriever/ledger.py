@@ -145,7 +145,7 @@ class Ledger:
         """True while no run has written to it."""
         if (yield from self.read_namespace()) is not None:
             return False
-        return not (yield Call(self._shelf, "count"))
+        return not (yield Call(self._shelf, "count", at_most=1))
 
     def read_namespace(self) -> Flow[str | None]:
         """The namespace; None if no run drew one."""
