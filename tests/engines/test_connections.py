@@ -471,7 +471,8 @@ def test_no_two_connections_give_a_statement_the_same_name(
 ) -> None:
     # A pooler may send a name to the session of another client. Whoever finds its own name there reads its rows.
     names: list[set[str]] = []
-    for _ in range(2):  # as two processes would: drivers count from the same number
+    for _ in range(2):
+        monkeypatch.setattr("asyncpg.connection._uid", 0)  # as in another process; psycopg counts on each connection
         before = len(proxy.statement_names)
         face = Face(DocShelf(proxy.url(drivername)), mode, loop)
         for _ in range(8):  # psycopg 3 prepares by name from the sixth time on
@@ -481,7 +482,6 @@ def test_no_two_connections_give_a_statement_the_same_name(
         names.append(set(proxy.statement_names[before:]) - {""})
     assert (drivername, mode) == ("postgresql", "sync") or all(names)  # psycopg2 prepares nothing
     assert not names[0] & names[1]
-    assert all(len(name) > 12 for name in names[0] | names[1])
 
 
 def test_async_reads_what_sync_wrote_and_the_reverse(location: Location, loop: Loop) -> None:
