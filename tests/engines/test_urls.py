@@ -176,15 +176,22 @@ def test_the_name_that_asyncpg_has_for_sslmode_reaches_libpq_too(scheme: str) ->
 
 def test_options_of_asyncpg_alone_are_numbers_and_do_not_reach_libpq() -> None:
     target = parse_url(
-        "postgresql+asyncpg://ann@db.example/shelf?statement_cache_size=0&prepared_statement_cache_size=10"
+        "postgresql+asyncpg://ann@db.example/shelf?statement_cache_size=7&prepared_statement_cache_size=10"
         "&command_timeout=1.5"
     )
     assert dict(target.sync_url.query) == {}
     assert target.async_options == {
-        "statement_cache_size": 0,
+        "statement_cache_size": 7,
         "prepared_statement_cache_size": 10,
         "command_timeout": 1.5,
     }
+
+
+def test_asyncpg_without_a_cache_of_statements_is_behind_a_pooler() -> None:
+    # It prepares the unnamed statement and executes it in two messages. Reads are transactions then.
+    base = "postgresql://ann@db.example/shelf"
+    assert parse_url(f"{base}?statement_cache_size=0") == parse_url(base, pooler=True)
+    assert parse_url(base, {"asyncpg": {"statement_cache_size": 0}}) == parse_url(base, pooler=True)
 
 
 def test_of_an_option_given_twice_the_last_counts() -> None:

@@ -290,9 +290,13 @@ def _postgresql(url: URL, driver: str, arguments: dict[str, Any], *, pooler: boo
         )
     sync_url = url.set(drivername="postgresql+psycopg2", query=_libpq_query(query))
     options = _asyncpg_options(query)
+    if {**options, **by_driver.get("asyncpg", {})}.get("statement_cache_size") == 0:
+        # Without names asyncpg prepares and executes in two messages, which a pooler may send to two sessions.
+        pooler = True
     if pooler:
         # No named statements: one prepared in this transaction may not exist on the server of the next.
-        options |= {
+        options = {
+            **options,
             "statement_cache_size": 0,
             "prepared_statement_cache_size": 0,
             "prepared_statement_name_func": _unnamed,
