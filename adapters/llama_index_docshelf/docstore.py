@@ -62,6 +62,11 @@ class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
         self._flows = DocumentFlows(self._shelf)
         self._lookups = InFlight()
 
+    def __copy__(self) -> Self:
+        twin = super().__copy__()
+        twin._flows, twin._lookups = DocumentFlows(twin._shelf), InFlight()
+        return twin
+
     # Writing
 
     def add_documents(
@@ -334,6 +339,15 @@ class IngestionRun(DocShelfDocumentStore):
         vars(self).update(vars(store))
         self._owned = False
         self._flows = self._run = IngestionFlows(store.shelf, documents)
+
+    def __copy__(self) -> Self:
+        return self  # the hashes of the run are written once
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("an IngestionRun stays in its process; pickle the document store that it belongs to")
 
     def __enter__(self) -> Self:
         perform(self._run.begin())

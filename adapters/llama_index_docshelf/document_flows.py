@@ -6,14 +6,27 @@ A node is an entry: its id is the key, its document (`ref_doc_id`) the source, i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore.types import RefDocInfo
 
-from docshelf import ArgumentTypeError, ArgumentValueError, DocShelf, Entry, Item, Report, Source, SourceNote
+from docshelf import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    DocShelf,
+    Entry,
+    Item,
+    Report,
+    Source,
+    SourceNote,
+    UnsupportedValueError,
+    canonical_bytes,
+)
 from docshelf.adapters import Call, Compute, Flow, as_document
 from llama_index_docshelf.nodes.entries import holds_node, is_own_node, may_hold_node, node_of, version_of
+from llama_index_docshelf.plain_values import plain
 
 
 class DocumentFlows:
@@ -33,7 +46,7 @@ class DocumentFlows:
 
     def add(self, docs: Sequence[BaseNode], *, allow_update: bool, store_text: bool) -> Flow[Report]:
         """Write nodes, or only their hashes."""
-        items, notes = yield Compute(_items_and_notes, docs)
+        items, notes = yield Compute(partial(_items_and_notes, docs, with_nodes=store_text))
         if not allow_update:
             for node_id, exists in (yield from self.exist(items)).items():
                 if exists:
@@ -62,7 +75,7 @@ class DocumentFlows:
 
     def sync(self, nodes: Sequence[BaseNode], ref_doc_id: str | None, options: dict[str, Any]) -> Flow[Report]:
         """Make a document, or every document that a node names, hold exactly these nodes."""
-        items, notes = yield Compute(_items_and_notes, nodes)
+        items, notes = yield Compute(partial(_items_and_notes, nodes, with_nodes=True))
         for item in items.values():
             if not item.source or ref_doc_id not in (None, item.source):
                 raise ArgumentValueError(
@@ -74,8 +87,10 @@ class DocumentFlows:
         if ref_doc_id is None:
             report = yield self._call("sync", list(items.values()), scope="sources", notes=notes, **options)
             return report
-        if options.get("metadata") is None and ref_doc_id in notes:
-            options = {**options, "metadata": notes[ref_doc_id].metadata}
+        metadata = options.get("metadata")
+        if metadata is None and ref_doc_id in notes:
+            metadata = notes[ref_doc_id].metadata
+        options = {**options, "metadata": plain(metadata)}
         report = yield self._call("sync", list(items.values()), source=ref_doc_id, **options)
         return report
 
@@ -195,8 +210,13 @@ class DocumentFlows:
         return [ref_doc_id, *(change.key for change in report)]
 
 
-def _items_and_notes(docs: Sequence[BaseNode]) -> tuple[dict[str, Item], dict[str, SourceNote]]:
-    """The items of nodes by id, and the notes of their documents: the metadata of all their nodes, merged."""
+def _items_and_notes(docs: Sequence[BaseNode], *, with_nodes: bool) -> tuple[dict[str, Item], dict[str, SourceNote]]:
+    """The items of nodes by id, and the notes of their documents: the metadata of all their nodes, merged.
+
+    Args:
+        docs: the nodes.
+        with_nodes: the nodes themselves will be stored, and not only their hashes.
+    """
     items: dict[str, Item] = {}
     metadata: dict[str, dict[str, Any]] = {}
     for position, node in enumerate(docs):
@@ -205,8 +225,19 @@ def _items_and_notes(docs: Sequence[BaseNode]) -> tuple[dict[str, Item], dict[st
         ref_doc_id = node.ref_doc_id or ""
         items[node.node_id] = Item(node.node_id, node, ref_doc_id, version_of(node))
         if ref_doc_id and node.metadata:
-            metadata.setdefault(ref_doc_id, {}).update(node.metadata)
+            metadata.setdefault(ref_doc_id, {}).update(plain(node.metadata))
+    if with_nodes:
+        # A node with other metadata is refused by an error that names the node. The note must not be refused before.
+        metadata = {ref_doc_id: merged for ref_doc_id, merged in metadata.items() if _can_be_stored(merged)}
     return items, {ref_doc_id: SourceNote(metadata=merged) for ref_doc_id, merged in metadata.items()}
+
+
+def _can_be_stored(value: Any) -> bool:
+    try:
+        canonical_bytes(value)
+    except UnsupportedValueError:
+        return False
+    return True
 
 
 def _in_order(entries: Iterable[Entry]) -> list[Entry]:

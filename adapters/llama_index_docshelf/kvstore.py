@@ -10,6 +10,7 @@ from llama_index.core.storage.kvstore.types import DEFAULT_BATCH_SIZE, DEFAULT_C
 from docshelf import ArgumentTypeError, ConfigurationError, ContentType, DocShelf
 from docshelf.adapters import Call, Flow, ShelfOptions, ShelfStore, Url, aperform, perform
 from llama_index_docshelf.key_order import orders_in, put_in_order
+from llama_index_docshelf.plain_values import plain
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -41,11 +42,16 @@ class DocShelfKVStore(ShelfStore, BaseKVStore):
         shelf: DocShelf | None = None,
         **options: Unpack[ShelfOptions],
     ) -> None:
-        if SEPARATOR in collection:
-            raise ConfigurationError(
-                f"the name {collection!r} of a key-value store contains {SEPARATOR!r}; give a name without it"
-            )
-        self._open(url, collection, shelf, options, default="kvstore", content_types=[_ORDERED_DICT])
+        name = _checked_name(collection)
+        self._open(url, name, shelf, options, default="kvstore", content_types=[_ORDERED_DICT])
+
+    def rename_collection(self, new: str) -> int:
+        """Give the store another name, without a colon, and all its collections with it: see `DocShelf`."""
+        return super().rename_collection(_checked_name(new))
+
+    async def arename_collection(self, new: str) -> int:
+        """As `rename_collection`."""
+        return await super().arename_collection(_checked_name(new))
 
     def _of(self, collection: str) -> DocShelf:
         """The shelf of one of the framework's collections."""
@@ -110,7 +116,16 @@ class DocShelfKVStore(ShelfStore, BaseKVStore):
         return bool(await self._of(collection).amdelete([key]))
 
 
+def _checked_name(name: str) -> str:
+    if SEPARATOR in name:
+        raise ConfigurationError(
+            f"the name {name!r} of a key-value store contains {SEPARATOR!r}; give a name without it"
+        )
+    return name
+
+
 def _dump(value: dict[str, Any]) -> dict[str, Any]:
+    value = plain(value)
     return {"value": value, "order": orders_in(value)}
 
 

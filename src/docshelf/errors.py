@@ -113,7 +113,15 @@ class TransientError(DatabaseError):
 
 
 class UnreachableError(TransientError):
-    """The connection failed or was lost, and retries did not help."""
+    """The connection failed or was lost, or the server starts or stops, and retries did not help."""
+
+
+class TooManyConnectionsError(UnreachableError):
+    """The server, the role, the database or the pooler has no connection left, and retries did not help."""
+
+
+class PoolTimeoutError(DatabaseError):
+    """All connections of this store's own pool stayed in use for `pool_timeout` seconds. This is not retried."""
 
 
 class AuthenticationError(DatabaseError):

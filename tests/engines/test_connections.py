@@ -407,6 +407,25 @@ def test_without_a_pooler_asyncpg_keeps_named_statements(proxy: Proxy, loop: Loo
     assert any(proxy.statement_names)
 
 
+@pytest.mark.parametrize("drivername", ["postgresql", "postgresql+psycopg"])
+def test_no_two_connections_give_a_statement_the_same_name(
+    proxy: Proxy, mode: str, loop: Loop, drivername: str
+) -> None:
+    # A pooler may send a name to the session of another client. Whoever finds its own name there reads its rows.
+    names: list[set[str]] = []
+    for _ in range(2):  # as two processes would: drivers count from the same number
+        before = len(proxy.statement_names)
+        face = Face(DocShelf(proxy.url(drivername)), mode, loop)
+        for _ in range(8):  # psycopg 3 prepares by name from the sixth time on
+            face.mget(["a", "b"])
+            face.set("k", "v")
+        face.close()
+        names.append(set(proxy.statement_names[before:]) - {""})
+    assert (drivername, mode) == ("postgresql", "sync") or all(names)  # psycopg2 prepares nothing
+    assert not names[0] & names[1]
+    assert all(len(name) > 12 for name in names[0] | names[1])
+
+
 @pytest.fixture
 def pgbouncer(proxy: Proxy) -> Iterator[str]:
     """PgBouncer that gives each transaction the other one of two sessions; its URL without a driver."""

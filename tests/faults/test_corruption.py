@@ -256,6 +256,9 @@ READS: dict[str, Callable[[Face, list[str]], Any]] = {
     "mget of a source": lambda face, keys: dict(zip(keys, face.mget(keys, source="f"), strict=True)),
     "get": lambda face, keys: {key: face.get(key) for key in keys},
     "mget_entries": lambda face, keys: {entry.key: entry.value for entry in face.mget_entries(keys) if entry},
+    "pair_entries": lambda face, keys: {
+        entry.key: entry.value for entry in face.pair_entries([(key, "f") for key in keys]) if entry
+    },
     "source_entries": lambda face, keys: {entry.key: entry.value for entry in face.source_entries(["f"])[0]},
     "yield_items": lambda face, keys: dict(face.yield_items()),
     "yield_entries": lambda face, keys: {entry.key: entry.value for entry in face.yield_entries()},

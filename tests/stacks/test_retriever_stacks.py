@@ -28,42 +28,11 @@ from langchain_docshelf.vector_access.steps import _SystemClock
 from tests.adapters.langchain.parent_retriever.test_crashes import KilledError, Killer
 from tests.adapters.langchain.twins import Twin
 from tests.adapters.langchain.vectors import AsyncVectors, LateVectors, RefusingVectors, Vectors
-from tests.stacks.conftest import KINDS
 from tests.stacks.stores import Stack
 
 Run = Callable[[Flow[Any]], Any]
 NewDocstore = Callable[..., DocShelfStore]
 Twinned = Callable[[Any], Twin]
-
-# Stories that the retriever does not tell yet: on which vector stores, and in which mode.
-_BOTH = ("sync", "async")
-_EACH = tuple(f"{kind}-{mode}" for kind in KINDS for mode in _BOTH)
-_PG = ("pgvector-sync", "pgvector-async")
-_NOT_YET: dict[str, tuple[str, ...]] = {
-    "test_two_collections_of_one_place_are_each_filled_once": _PG,
-    "test_two_indexes_on_one_document_store_are_each_filled_once": _PG,
-    "test_a_sync_that_dies_at_any_step_ends_as_a_clean_one_when_it_runs_again": _PG,
-    "test_a_book_of_ten_thousand_children": ("chroma-sync", "chroma-async", "pgvector-async"),
-    "test_a_book_whose_sync_died_half_way_keeps_what_was_paid": tuple(
-        name for name in _EACH if not name.startswith("qdrant")
-    ),
-    "test_children_that_no_ledger_knows_are_told_before_they_are_doubled": _EACH,
-    "test_children_that_another_index_knows_are_not_unknown": _EACH,
-    "test_another_embedding_version_embeds_all_anew": _EACH,
-    "test_a_copy_of_the_documents_cannot_take_the_children_of_the_original": _BOTH,
-    "test_a_store_made_for_the_other_half_is_refused_before_anything_is_written": _BOTH,
-    "test_a_store_that_shows_additions_late_is_waited_for": _BOTH,
-    "test_a_store_that_does_not_show_them_in_time_leaves_the_rows_pending": _BOTH,
-    "test_a_store_that_refuses_large_calls_takes_a_large_book": _BOTH,
-    "test_a_store_with_only_async_methods_is_refused_by_sync_calls_before_anything_is_written": ("",),
-}
-
-
-@pytest.fixture(autouse=True)
-def _expected_failures(request: pytest.FixtureRequest) -> None:
-    case = request.node.callspec.id if hasattr(request.node, "callspec") else ""
-    if case in _NOT_YET.get(request.node.originalname, ()):
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the retriever does not go through VectorAccess yet"))
 
 
 def lines(parent: Document) -> list[Document]:

@@ -129,12 +129,24 @@ def test_a_store_that_is_empty_tells_in_one_call(stack: Stack, run: Run, sizes: 
     assert listed(run, access, [f"p{number}" for number in range(1000)]) == as_listed(children(60))
 
 
+def test_children_behind_many_that_are_none_are_found(stack: Stack, run: Run) -> None:
+    store = stack.open()
+    others = [Document(page_content="other", metadata={"n": 1}) for _ in range(30)]
+    stack.do(store, "add_documents", others, ids=[str(uuid.UUID(int=number)) for number in range(30)])
+    access = VectorAccess(store, batch_size=10)
+    run(access.add(children(20)))
+    parents = [f"p{number}" for number in range(100)]
+    assert listed(run, access, parents) == listed(run, access) == as_listed(children(20))
+    assert len(run(access.find_unknown("doc_id", parents))) > 0
+
+
 def test_what_is_added_again_stands_once(stack: Stack, run: Run) -> None:
     access = VectorAccess(stack.open())
     documents = children(10)
     run(access.add(documents[:6]))
     stack.embeddings.take()
     assert run(access.add([*documents, *documents])) == stack.embeddings.take() == (4 if stack.kind == "faiss" else 10)
+    assert run(access.add(documents)) == stack.embeddings.take() == (0 if stack.kind == "faiss" else 10)
     assert listed(run, access) == as_listed(documents)
     found = stack.do(stack.open(), "similarity_search", "text 8", k=10)
     assert sorted(one.page_content for one in found) == [one.page_content for one in documents]

@@ -52,6 +52,7 @@ OPERATIONS = [
     Operation("mget", (["k"],)),
     Operation("get_entry", ("k",)),
     Operation("mget_entries", (["k"],)),
+    Operation("pair_entries", ([("k", "")],)),
     Operation("source_entries", (["s"],)),
     Operation("exists", ("k",)),
     Operation("mexists", (["k"],)),
@@ -67,6 +68,7 @@ OPERATIONS = [
     Operation("set_versions", ({"k": "1"},), writes=True),
     Operation("mdelete", (["k"],), writes=True),
     Operation("clear", writes=True),
+    Operation("companions"),
     Operation("rename_collection", ("renamed",), writes=True),
     Operation("copy_collection", ("copied",), writes=True),
     Operation("sources"),
@@ -83,7 +85,7 @@ READS = [operation for operation in OPERATIONS if not operation.writes]
 WRITES = [operation for operation in OPERATIONS if operation.writes]
 
 # Public names of DocShelf that ask the database nothing.
-NO_OPERATIONS = {"aclose", "bind", "close", "collection", "companion", "view"}
+NO_OPERATIONS = {"aclose", "bind", "close", "collection", "companion", "is_bound", "view"}
 
 # Public methods, by class, and functions, by package, without an asynchronous twin: they do no I/O, or finish at once.
 WITHOUT_TWIN = {

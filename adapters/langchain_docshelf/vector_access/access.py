@@ -133,18 +133,29 @@ class VectorAccess:
             yield Call(self._clock, "sleep", min(pause, rest))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def verify(self, ids: Sequence[ChildId]) -> Flow[bool]:
+    def verify(self, ids: Sequence[ChildId], excuse: Callable[[], Flow[bool]] | None = None) -> Flow[bool]:
         """Look for a sample of children that were just added, for up to `verify_seconds`; False where it does not tell.
+
+        Args:
+            ids: the children, in the order in which they were added.
+            excuse: called when some are missing. True means that another run may have removed them.
 
         Raises:
             DocShelfError: some of them are not there. The message says what may be the reason, and what helps.
         """
+
+        def excused() -> Flow[bool]:
+            return excuse is not None and (yield from excuse())
+
         sample = list(ids[:: -(-len(ids) // _SAMPLE)]) if ids else []
-        missing = yield from self.missing(sample, self._verify_seconds)
-        if missing:
+        missing = yield from self.missing(sample)
+        if not missing or (yield from excused()):
+            return missing is not None
+        missing = yield from self.missing(missing, self._verify_seconds)
+        if missing and not (yield from excused()):
             foreign: list[ChildId] = yield Call(self._backend, "foreign", missing)
             raise DocShelfError(self._not_found(missing, len(sample), foreign))
-        return missing is not None
+        return True
 
     # Changes
 
@@ -200,22 +211,22 @@ class VectorAccess:
         """
         deleted = 0
         for chunk in (yield from self.chunks(dict.fromkeys(ids))):
-            deleted += yield from self._delete_chunk(chunk, ask=not sure or self._backend.refuses_missing)
+            deleted += yield from self._delete_chunk(chunk, ask=not sure)
         return deleted
 
     def _delete_chunk(self, chunk: list[ChildId], *, ask: bool) -> Flow[int]:
         found = (yield from self.held(chunk)) if ask else None
         shown = chunk if found is None else [child for child in chunk if child in found]
         try:
-            # If it takes them, also the ids that it does not show: they may have been added a moment ago.
-            yield from self._delete(shown if self._backend.refuses_missing else chunk)
+            # Also the ids that it does not show: they may have been added a moment ago.
+            yield from self._delete(chunk)
         except DocShelfError:
             raise
         except Exception:
             found = yield from self.held(chunk)
             if found is None or len(found) == len(chunk):
                 raise
-            # It seems to refuse ids that it does not hold.
+            # It refuses ids that it does not hold, as FAISS does.
             shown = [child for child in chunk if child in found]
             yield from self._delete(shown)
         return len(shown)

@@ -21,6 +21,13 @@ def register(context: Context, owner: str) -> Flow[None]:
         yield repeatable_write(lambda connection: queries.register(connection, collection, owner), lambda _, last: last)
 
 
+def companions(context: Context) -> Flow[list[str]]:
+    """The names of the collections that belong to the collection, directly or through others."""
+    queries = CollectionQueries(context.dialect)
+    family: list[str] = yield Read(lambda connection: queries.family(connection, context.collection))
+    return family[1:]
+
+
 def rename(context: Context, new: str) -> Flow[int]:
     """Rename the collection and all collections that belong to it. Returns how many entries it has.
 

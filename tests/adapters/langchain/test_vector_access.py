@@ -166,32 +166,44 @@ class TestDelete:
         assert run(access.delete(["c1", "c2"])) == 2
         assert list(store.children) == ["c0"]
 
-    def test_an_error_that_is_not_about_missing_ids_is_raised(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.fixture
+    def answering(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], bool]], list[Any]]:
+        """Makes `delete` answer as a function does; the ids of its calls."""
+
+        def make(answer: Callable[[], bool]) -> list[Any]:
+            calls: list[Any] = []
+
+            def delete(self: Vectors, ids: list[str], **kwargs: Any) -> bool:
+                calls.append(ids)
+                return answer()
+
+            async def adelete(self: Vectors, ids: list[str], **kwargs: Any) -> bool:
+                return delete(self, ids)
+
+            monkeypatch.setattr(Vectors, "delete", delete)
+            monkeypatch.setattr(Vectors, "adelete", adelete)
+            return calls
+
+        return make
+
+    def test_an_error_that_is_not_about_missing_ids_is_raised(self, run: Run, answering: Any) -> None:
+        def fail() -> bool:
+            raise ConnectionError("gone")
+
         access = VectorAccess(Vectors())
         run(access.add(children(2)))
-
-        def fail(self: Vectors, ids: list[str], **kwargs: Any) -> None:
-            raise ConnectionError("gone")
-
-        async def afail(self: Vectors, ids: list[str], **kwargs: Any) -> None:
-            raise ConnectionError("gone")
-
-        monkeypatch.setattr(Vectors, "delete", fail)
-        monkeypatch.setattr(Vectors, "adelete", afail)
+        calls = answering(fail)
         with pytest.raises(ConnectionError, match="gone"):
             run(access.delete(["c0", "c1"]))
+        assert calls == [["c0", "c1"]]
 
-    def test_a_store_that_says_it_did_not_is_told(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_store_that_says_it_did_not_is_told(self, run: Run, answering: Any) -> None:
         access = VectorAccess(Vectors())
         run(access.add(children(2)))
-
-        async def refuse(self: Vectors, ids: list[str], **kwargs: Any) -> bool:
-            return False
-
-        monkeypatch.setattr(Vectors, "delete", lambda self, ids, **kwargs: False)
-        monkeypatch.setattr(Vectors, "adelete", refuse)
-        with pytest.raises(DocShelfError, match="the vector store did not delete 2 stale children"):
-            run(access.delete(["c0", "c1"]))
+        calls = answering(lambda: False)
+        with pytest.raises(DocShelfError, match="the vector store did not delete 3 stale children"):
+            run(access.delete(["c0", "c1", "missing"]))
+        assert calls == [["c0", "c1", "missing"]]
 
 
 class TestHeld:
@@ -320,6 +332,18 @@ class Deleter(Keeper):
         return True
 
 
+class Particular(Deleter):
+    """Takes ids among its options, and refuses some calls only."""
+
+    def add_texts(self, texts: Any, metadatas: Any = None, **kwargs: Any) -> list[str]:
+        return list(kwargs["ids"])
+
+    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool | None:
+        if ids is None:
+            raise NotImplementedError("give ids")
+        return bool(sorted(ids))
+
+
 class SyncDeleter(Deleter):
     async def adelete(self, ids: list[str] | None = None, **kwargs: Any) -> bool | None:
         msg = f"{self.__class__.__name__} is for sync calls"
@@ -337,7 +361,7 @@ class OnlyDeleter(Bare):
 
 
 class TestCheck:
-    @pytest.mark.parametrize("kind", [Vectors, StrictVectors, BlindVectors, LateVectors, Deleter])
+    @pytest.mark.parametrize("kind", [Vectors, StrictVectors, LateVectors, Deleter, Particular])
     def test_a_store_that_has_both_halves_passes(self, run: Run, kind: Any) -> None:
         run(VectorAccess(kind()).check())
 
@@ -466,6 +490,15 @@ class TestList:
         run(VectorAccess(store).add(children(1)))
         assert [child.id for page in listed(run, VectorAccess(store)) for child in page] == ["l", "c0"]
         assert [child.id for page in listed(run, VectorAccess(store), ["p0", "a"]) for child in page] == ["c0"]
+
+    def test_what_is_deleted_meanwhile_is_left_out(self, run: Run) -> None:
+        access = VectorAccess(Vectors(), batch_size=4)
+        run(access.add(children(10)))
+        cursor = access.list_children("doc_id")
+        assert run(cursor.next()) == EXPECTED[:4]
+        run(access.delete(["c0", "c5"]))
+        assert run(cursor.next()) == [EXPECTED[4], *EXPECTED[6:8]]
+        assert run(cursor.next()) == EXPECTED[8:]
 
     def test_of_an_empty_store_is_empty(self, run: Run) -> None:
         assert listed(run, VectorAccess(Vectors())) == []

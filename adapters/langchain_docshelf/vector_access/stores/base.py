@@ -22,7 +22,6 @@ class Backend:
         can_list: `page` works.
         filters: the store itself finds the children of some parents.
         refuses_held: adding an id that the store holds is an error.
-        refuses_missing: deleting an id that the store does not hold is an error.
         shares_ids: an id of one collection may be owned by another collection.
         delete_options: what `delete` is given beside the ids.
     """
@@ -30,7 +29,6 @@ class Backend:
     can_list: ClassVar[bool] = False
     filters: ClassVar[bool] = False
     refuses_held: ClassVar[bool] = False
-    refuses_missing: ClassVar[bool] = False
     shares_ids: ClassVar[bool] = False
     delete_options: ClassVar[Mapping[str, Any]] = {}
 

@@ -1,7 +1,7 @@
 """`FAISS`: ids by position in `.index_to_docstore_id`, documents by id in `.docstore`.
 
-It refuses an id that it holds, and by then has added its vector: every later answer is one document off. And it refuses
-to delete an id that it does not hold. So it is always asked first.
+It refuses an id that it holds, and by then has added its vector: from then on vectors and documents do not match. So it
+is asked before each addition. It refuses to delete ids that it does not hold, before it deletes any.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from langchain_docshelf.vector_access.stores.base import Backend
 class Faiss(Backend):
     can_list = True
     refuses_held = True
-    refuses_missing = True
 
     def _held(self, ids: Sequence[ChildId]) -> set[ChildId] | None:
         # `get_by_ids` gives documents without ids where an old version of the class saved them.

@@ -40,6 +40,7 @@ _COPY_FROM_ROWS = 50
 # Beginnings of SQL states that concern the transaction and not the rows, so that an INSERT would fail as well:
 # serialization and deadlock, a lock that is not available, a time limit.
 _TRANSACTION_STATES = ("40", "55", "57")
+_NOT_SUPPORTED = "0A000"
 # When to run ANALYZE: after this share of new rows, or this many. Autovacuum does it too, but up to a minute later, and
 # only after the whole table has grown by a tenth. Until then the planner takes a new collection for one row and reads
 # all of it to find some keys: in a table of 100,000 entries an mget of 100 keys took 20 ms, and 0.3 ms after ANALYZE.
@@ -70,6 +71,7 @@ class PostgreSQL(Dialect):
         self._upsert = self._upsert_statement({})
         self._upsert_with_times = self._upsert_statement(_TIMES)
         self._copy_statement = statement_for(self._entries)
+        self._copy_is_refused = False
         self._delete_of_source = self._delete_statement("source = :source")
         self._delete_pairs = self._delete_statement(
             "(key, source) IN (SELECT t.key, t.source FROM unnest(CAST(:pair_keys AS text[]), "
@@ -124,7 +126,7 @@ class PostgreSQL(Dialect):
         times: RowTimes | None = None,
     ) -> UpsertBatch:
         batch = super().upsert_batch(collection, rows, stamp, existing, times)
-        if len(batch.new) < _COPY_FROM_ROWS:
+        if len(batch.new) < _COPY_FROM_ROWS or self._copy_is_refused:
             return batch
         return replace(batch, data=binary_rows(collection, batch.new, stamp.seq, stamp.now, times))
 
@@ -171,6 +173,8 @@ class PostgreSQL(Dialect):
         except Exception as exc:
             if (sql_state(exc) or "").startswith(_TRANSACTION_STATES):
                 raise
+            # PostgreSQL refuses COPY on tables with row-level security: do not try again.
+            self._copy_is_refused = self._copy_is_refused or sql_state(exc) == _NOT_SUPPORTED
             # Another writer has inserted one of the rows; or the rows are bad, and the INSERT gives a clearer error.
             done = False
         if done:
