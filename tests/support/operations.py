@@ -96,7 +96,9 @@ WITHOUT_TWIN = {
     "DocShelfStore": {"documents_of", "move_target", "source_of"},
     "DocShelfByteStore": {"move_target"},
     "PostgresByteStore": {"compute_hash", "move_target", "extract_hashable_content", "serialize_value"},
-    "DocShelfDocumentStore": {"ingestion_run"},
+    "DocShelfDocumentStore": {"ingestion_run", "move_target"},
+    "DocShelfIndexStore": {"move_target"},
+    "DocShelfKVStore": {"move_target"},
 }
 # Twins whose names a framework fixes, or a keyword of Python. All others have the name that `async_name` gives.
 FIXED_TWINS = {

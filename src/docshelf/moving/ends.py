@@ -66,7 +66,12 @@ class Target:
 
     Args:
         shelf: the shelf that is written to.
+
+    Attributes:
+        moves: True if a key lives in one source only, so that an item deletes the entries of its key in others.
     """
+
+    moves: bool = False
 
     def __init__(self, shelf: DocShelf) -> None:
         self.shelf = shelf
@@ -110,7 +115,7 @@ class Target:
         notes = {record.source: record.note for record in records if isinstance(record, Note)}
         counts: Counter[Op] = Counter()
         if items or notes:
-            report = yield Call(self.shelf, "conditional_mset", items, notes=notes or None, dry_run=dry_run)
+            report = yield Call(self.shelf, "conditional_mset", items, move=self.moves, notes=notes, dry_run=dry_run)
             counts.update(report.counts)
         if raw:
             counts.update((yield OnShelf(self.shelf, put_raw_entries, raw, dry_run=dry_run)).counts)

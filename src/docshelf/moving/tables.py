@@ -100,6 +100,11 @@ class OldDatabase:
                 return set()
             return {one["name"] for one in inspector.get_columns(table, schema=self._schema)}
 
+    def tables(self) -> list[str]:
+        """The names of the tables, in order."""
+        with self._connected() as connection:
+            return sorted(inspect(connection).get_table_names(schema=self._schema))
+
     def distinct(self, table: str, name: str) -> list[Any]:
         """The values of a column, each once, in order."""
         chosen: ColumnElement[Any] = column(name)

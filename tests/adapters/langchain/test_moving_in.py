@@ -164,8 +164,8 @@ class TestWhatDocumentsHold:
         move(memory, store.of)
         found, kept = store.mget(["k", "m"])
         assert type(found) is StoredDocument
-        assert (found.class_name, found.number, found.page_content) == ("Chapter", 7, "t")
-        assert kept.number == 8
+        assert (found.class_name, found.model_extra, found.page_content) == ("Chapter", {"number": 7}, "t")
+        assert kept.model_extra == {"number": 8}
         assert [(one.source, one.entries) for one in store.sources()] == [("", 1), ("f.md", 1)]
 
     def test_metadata_come_as_they_were(self, new_store: Callable[..., Twin], move: Move) -> None:
