@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from docshelf import CorruptEntryError, CorruptEntryWarning, Entry, Problem, Source, SourceNote
 from docshelf.adapters import ShelfStore
 
 T = TypeVar("T")
+_OTHER_KIND: Final = "The entry is whole: read it with `.shelf`, or pass on_corrupt='skip' to leave it out."
 
 
 class LangChainStore(ShelfStore):
@@ -24,17 +25,21 @@ class LangChainStore(ShelfStore):
         values: list[T | None] = []
         problems: dict[Problem, None] = {}
         for entry in entries:
-            value = None if entry is None else entry.value
+            value = None if entry is None else self._value_of(entry)
             if entry is not None and value is not None and not isinstance(value, kind):
                 reason = f"a {entry.content_type} value where a {type(self).__name__} reads a {kind.__name__}"
                 problems[Problem(entry.key, entry.source, reason)] = None
                 value = None
             values.append(value)
         if problems and not self._skips:
-            raise CorruptEntryError(list(problems))
+            raise CorruptEntryError(list(problems), _OTHER_KIND)
         for problem in problems:
             warnings.warn(f"left out the entry with key {problem.key!r}: {problem.reason}", CorruptEntryWarning, 3)
         return values
+
+    def _value_of(self, entry: Entry) -> Any:
+        """The value of an entry as this store reads it."""
+        return entry.value
 
     def sources(self) -> list[Source]:
         """Every source that has entries or was synced, ordered by name."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
+    from docshelf.moving import Target
+
 
 class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
     """A document store in which a node is one row: its id, its document (`ref_doc_id`), its hash and its content.
@@ -306,6 +308,12 @@ class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
         # deletion won, the index would keep the nodes for ever.
         await self._lookups.wait_for(ref_doc_id)
         await aperform(self._flows.delete_ref_doc(ref_doc_id, raise_error))
+
+    def move_target(self) -> Target:
+        """How `docshelf.moving.migrate` writes into this store."""
+        from llama_index_docshelf.moving.targets import DocumentTarget
+
+        return DocumentTarget(self._shelf)
 
     # Ingestion
 

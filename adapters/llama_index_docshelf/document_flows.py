@@ -24,8 +24,8 @@ from docshelf import (
     UnsupportedValueError,
     canonical_bytes,
 )
-from docshelf.adapters import Call, Compute, Flow
-from llama_index_docshelf.nodes.entries import holds_node, is_own_node, node_of, version_of
+from docshelf.adapters import Call, Compute, Flow, as_document
+from llama_index_docshelf.nodes.entries import holds_node, is_own_node, may_hold_node, node_of, version_of
 from llama_index_docshelf.plain_values import plain
 
 
@@ -48,9 +48,9 @@ class DocumentFlows:
         """Write nodes, or only their hashes."""
         items, notes = yield Compute(partial(_items_and_notes, docs, with_nodes=store_text))
         if not allow_update:
-            for entry in (yield self._call("mget_entries", list(items), values=False)):
-                if holds_node(entry):
-                    raise ValueError(f"node_id {entry.key} already exists. Set allow_update to True to overwrite.")
+            for node_id, exists in (yield from self.exist(items)).items():
+                if exists:
+                    raise ValueError(f"node_id {node_id} already exists. Set allow_update to True to overwrite.")
         if store_text:
             report: Report = yield self._call("conditional_mset", list(items.values()), move=True, notes=notes)
             return report
@@ -105,7 +105,7 @@ class DocumentFlows:
         """The nodes of many ids, in their order."""
         values = yield self._call("mget", node_ids)
         if not all(map(is_own_node, values)):
-            # The node of a LangChain document names its source, which only the entry tells.
+            # The node of a document that LlamaIndex did not write names its source, which only the entry tells.
             values = map(node_of, (yield self._call("mget_entries", node_ids)))
         nodes = []
         for node_id, node in zip(node_ids, values, strict=True):
@@ -124,7 +124,10 @@ class DocumentFlows:
         """For each id, whether there is a node."""
         asked = list(node_ids)
         entries = yield self._call("mget_entries", asked, values=False)
-        return {node_id: holds_node(entry) for node_id, entry in zip(asked, entries, strict=True)}
+        exist = {node_id: holds_node(entry) for node_id, entry in zip(asked, entries, strict=True)}
+        unsure = [node_id for node_id, entry in zip(asked, entries, strict=True) if may_hold_node(entry)]
+        values = (yield self._call("mget", unsure)) if unsure else []
+        return exist | {node_id: as_document(value) is not None for node_id, value in zip(unsure, values, strict=True)}
 
     # Hashes
 

@@ -14,6 +14,8 @@ from docshelf.adapters import Call, Flow, ShelfOptions, ShelfStore, Url, aperfor
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from docshelf.moving import Target
+
 
 class DocShelfIndexStore(ShelfStore, BaseIndexStore):
     """An index store. Each index struct, in which LlamaIndex describes an index, is one row.
@@ -34,6 +36,12 @@ class DocShelfIndexStore(ShelfStore, BaseIndexStore):
         **options: Unpack[ShelfOptions],
     ) -> None:
         self._open(url, collection, shelf, options, default="index_store")
+
+    def move_target(self) -> Target:
+        """How `docshelf.moving.migrate` writes into this store."""
+        from llama_index_docshelf.moving.targets import IndexTarget
+
+        return IndexTarget(self._shelf)
 
     def add_index_struct(self, index_struct: IndexStruct) -> None:
         """Write an index struct."""

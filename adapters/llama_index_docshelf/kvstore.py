@@ -15,6 +15,8 @@ from llama_index_docshelf.plain_values import plain
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from docshelf.moving import Target
+
 SEPARATOR: Final = ":"
 
 
@@ -54,6 +56,12 @@ class DocShelfKVStore(ShelfStore, BaseKVStore):
     def _of(self, collection: str) -> DocShelf:
         """The shelf of one of the framework's collections."""
         return self._shelf.companion(f"{SEPARATOR}{collection}")
+
+    def move_target(self) -> Target:
+        """How `docshelf.moving.migrate` writes into this store."""
+        from llama_index_docshelf.moving.targets import KVTarget
+
+        return KVTarget(self._shelf, self._of)
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
         """Write a value."""

@@ -12,6 +12,7 @@ from docshelf.errors import (
     ArgumentTypeError,
     ArgumentValueError,
     AuthenticationError,
+    BadFileError,
     ClosedError,
     ConfigurationError,
     CorruptEntryError,
@@ -20,21 +21,26 @@ from docshelf.errors import (
     DocShelfError,
     MassDeleteError,
     MissingEngineError,
+    MoveError,
+    PoolTimeoutError,
     SchemaError,
+    TooManyConnectionsError,
     TransientError,
     UnreachableError,
     UnsupportedValueError,
     ValueTooLargeError,
 )
 from docshelf.store import DocShelf
-from docshelf.types import Change, Diff, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.types import Change, Diff, Document, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
 from docshelf.values.content_types import ContentType, canonical_bytes
+from docshelf.values.documents import UnknownDocument
 from docshelf.values.hashing import file_fingerprint
 
 __all__ = [
     "ArgumentTypeError",
     "ArgumentValueError",
     "AuthenticationError",
+    "BadFileError",
     "Change",
     "ClosedError",
     "ConfigurationError",
@@ -45,18 +51,23 @@ __all__ = [
     "Diff",
     "DocShelf",
     "DocShelfError",
+    "Document",
     "Entry",
     "Item",
     "MassDeleteError",
     "MissingEngineError",
+    "MoveError",
     "Op",
+    "PoolTimeoutError",
     "Problem",
     "Report",
     "SchemaError",
     "Source",
     "SourceNote",
     "Stats",
+    "TooManyConnectionsError",
     "TransientError",
+    "UnknownDocument",
     "UnreachableError",
     "UnsupportedValueError",
     "ValueTooLargeError",

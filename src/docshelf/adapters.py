@@ -7,7 +7,7 @@ more than one call, the method is a flow: a generator of `Call` and `Compute` st
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
@@ -17,6 +17,7 @@ from docshelf.errors import ConfigurationError
 from docshelf.steps import Call, Compute, Flow, aperform, async_name, perform
 from docshelf.store import DocShelf
 from docshelf.values.content_types import ContentType
+from docshelf.values.documents import as_document
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -33,6 +34,7 @@ __all__ = [
     "ShelfStore",
     "Url",
     "aperform",
+    "as_document",
     "as_list",
     "async_name",
     "perform",
@@ -56,6 +58,12 @@ class ShelfOptions(TypedDict, total=False):
     compression: Literal["zstd"] | None
     pooler: bool
     max_value_bytes: int
+    pool_size: int
+    max_overflow: int
+    pool_timeout: float
+    connect_args: Mapping[str, Any] | None
+    application_name: str
+    retry_seconds: float
 
 
 # The one option that may differ between a given shelf and a store on it.

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from docshelf.types import Problem
 
 
+_WRITE_AGAIN = "Delete it and write it again, or read with on_corrupt='skip'."
+
+
 class DocShelfError(Exception):
     """Base of all errors of docshelf."""
 
@@ -53,18 +56,40 @@ class MassDeleteError(DocShelfError, ValueError):
 class CorruptEntryError(DocShelfError):
     """Rows that cannot be decoded or do not match their hash.
 
-    Attributes:
+    Args:
         problems: one `Problem` per row, with key, source and reason.
+        mend: what to do about them; by default what helps where the rows are broken.
+
+    Attributes:
+        problems: as given.
     """
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], mend: str = _WRITE_AGAIN) -> None:
         self.problems = tuple(problems)
         first = self.problems[0]
         more = f" (and {len(self.problems) - 1} more, see .problems)" if len(self.problems) > 1 else ""
         super().__init__(
-            f"the entry with key {first.key!r} and source {first.source!r} cannot be read: {first.reason}{more}. "
-            "Delete it and write it again, or read with on_corrupt='skip'."
+            f"the entry with key {first.key!r} and source {first.source!r} cannot be read: {first.reason}{more}. {mend}"
         )
+
+
+class MoveError(DocShelfError):
+    """A move stopped at an entry that cannot be stored, or source and target differ at its end.
+
+    Args:
+        problems: one `Problem` for each refused entry of the page that could not be written.
+
+    Attributes:
+        problems: as given.
+    """
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__(message)
+
+
+class BadFileError(DocShelfError, ValueError):
+    """A file is not an export of docshelf, is cut short, or was altered. Nothing of it was written."""
 
 
 class SchemaError(DocShelfError):
@@ -88,7 +113,15 @@ class TransientError(DatabaseError):
 
 
 class UnreachableError(TransientError):
-    """The connection failed or was lost, and retries did not help."""
+    """The connection failed or was lost, or the server starts or stops, and retries did not help."""
+
+
+class TooManyConnectionsError(UnreachableError):
+    """The server, the role, the database or the pooler has no connection left, and retries did not help."""
+
+
+class PoolTimeoutError(DatabaseError):
+    """All connections of this store's own pool stayed in use for `pool_timeout` seconds. This is not retried."""
 
 
 class AuthenticationError(DatabaseError):

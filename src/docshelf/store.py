@@ -14,6 +14,7 @@ from docshelf.display import html
 from docshelf.display.progress import progress_bar
 from docshelf.engines.base import Backend
 from docshelf.engines.bound import BoundBackend
+from docshelf.engines.create import DEFAULT_POOL, check_application_name, check_seconds, pool_options
 from docshelf.engines.given import GivenEngines, check_engines
 from docshelf.engines.own import OwnEngines
 from docshelf.engines.url import parse_url
@@ -35,6 +36,7 @@ from docshelf.validation import (
     check_key,
     check_keys,
     check_optional_source,
+    check_pairs,
     check_prefix,
     check_source,
     check_sources,
@@ -78,6 +80,14 @@ class DocShelf:
         pooler: True behind PgBouncer, Supavisor and the like in transaction mode: no named prepared statements.
         content_types: how to store documents of frameworks, besides bytes and JSON-like values. Adapters pass theirs.
         max_value_bytes: the limit of a value's canonical bytes, for writing and for unpacking; at most 255 MiB.
+        pool_size: how many connections to keep, for sync calls and for each event loop. They are opened on demand.
+        max_overflow: how many more to open for a short time.
+        pool_timeout: how many seconds a call waits for one of them; then it raises a PoolTimeoutError.
+        connect_args: further arguments of the driver's `connect`. With psycopg2 and asyncpg: options of libpq, or one
+            dict for each, as `{"psycopg2": {...}, "asyncpg": {...}}`.
+        application_name: what `pg_stat_activity` shows, unless the url has that option.
+        retry_seconds: how many seconds a call waits for a server that was reached once and is gone. Calls before the
+            first connection, and other failures that may pass, are tried five times within about a second.
 
     Raises:
         ConfigurationError: an option, a URL or a combination of them is invalid.
@@ -100,6 +110,12 @@ class DocShelf:
         pooler: bool = False,
         content_types: Iterable[ContentType] = (),
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
+        pool_size: int = 15,
+        max_overflow: int = 0,
+        pool_timeout: float = 30.0,
+        connect_args: Mapping[str, Any] | None = None,
+        application_name: str = "docshelf",
+        retry_seconds: float = 30.0,
     ) -> None:
         codec = Codec(
             content_types=content_types,
@@ -110,10 +126,18 @@ class DocShelf:
             max_value_bytes=max_value_bytes,
         )
         tables = define_tables(schema=schema, table_prefix=table_prefix)
+        check_seconds("retry_seconds", retry_seconds)
+        pool = pool_options(pool_size, max_overflow, pool_timeout)
         backend: Backend
         if engine is None and async_engine is None:
-            target = parse_url(url)
-            backend = OwnEngines(target, dialect_for(target.dialect, tables), pooler=pooler)
+            target = parse_url(url, connect_args, pooler=pooler)
+            backend = OwnEngines(
+                target,
+                dialect_for(target.dialect, tables),
+                pool,
+                application_name=check_application_name(application_name),
+                retry_seconds=retry_seconds,
+            )
         elif url is not None:
             raise ConfigurationError("both a url and an engine were given; give one of them")
         else:
@@ -121,7 +145,10 @@ class DocShelf:
             names = {given.dialect.name for given in (engine, async_engine) if given is not None}
             if len(names) > 1:
                 raise ConfigurationError(f"engine and async_engine are for different databases: {sorted(names)}")
-            backend = GivenEngines(engine, async_engine, dialect_for(names.pop(), tables), pooler=pooler)
+            if connect_args is not None or pool != DEFAULT_POOL:
+                raise ConfigurationError("an engine was given; pass options of connections and pools to create_engine")
+            dialect = dialect_for(names.pop(), tables)
+            backend = GivenEngines(engine, async_engine, dialect, pooler=pooler, retry_seconds=retry_seconds)
         self._compose(backend, Context(check_collection(collection), codec, Queries(backend.dialect)))
 
     def _compose(self, backend: Backend, context: Context) -> None:
@@ -137,6 +164,11 @@ class DocShelf:
     def collection(self) -> str:
         """The name of the collection that this object works on."""
         return self._context.collection
+
+    @property
+    def is_bound(self) -> bool:
+        """True for a store that works inside the caller's transaction: see `bind`."""
+        return isinstance(self._backend, BoundBackend)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.collection!r} {self._backend!r}>"
@@ -368,6 +400,22 @@ class DocShelf:
     async def asource_entries(self, sources: Iterable[str], *, values: bool = True) -> list[list[Entry]]:
         """As `source_entries`."""
         return await self._arun(reading.source_entries(self._context, check_sources(sources), values=values))
+
+    def pair_entries(self, pairs: Iterable[tuple[str, str]], *, values: bool = True) -> list[Entry | None]:
+        """The entries of (key, source) pairs, in their order; None for a pair without an entry. One statement.
+
+        Args:
+            pairs: keys, each with its source.
+            values: False does not read the values; they are None.
+
+        Raises:
+            CorruptEntryError: a row cannot be read, under `on_corrupt="raise"`.
+        """
+        return self._run(reading.pair_entries(self._context, check_pairs(pairs), values=values))
+
+    async def apair_entries(self, pairs: Iterable[tuple[str, str]], *, values: bool = True) -> list[Entry | None]:
+        """As `pair_entries`."""
+        return await self._arun(reading.pair_entries(self._context, check_pairs(pairs), values=values))
 
     def mexists(self, keys: Iterable[str], *, source: str | None = None) -> list[bool]:
         """`exists` for each of the keys, in their order, by one statement."""
@@ -645,7 +693,11 @@ class DocShelf:
         return await self._awrite(items, source, plan, show_progress=show_progress)
 
     def set_versions(
-        self, versions: Mapping[str, str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+        self,
+        versions: Mapping[str, str],
+        *,
+        source: str | None = None,
+        expected: Mapping[str, str | None] | None = None,
     ) -> Report:
         """Set the versions of entries, without changing their values.
 
@@ -653,7 +705,9 @@ class DocShelf:
             versions: key to version. A key without an entry gets one without a value, which reads as None.
             source: change this source only; by default every source that has the key, or "" if none has.
             expected: the version that the entries of each key must have now. Other entries are skipped, none are
-                created, and the report leaves them out. So a change by another writer is not overwritten.
+                created, and the report leaves them out. So a change by another writer is not overwritten. None stands
+                for an entry without a version, and for a missing entry, which is then created: of several writers one
+                creates it.
         """
         checked = check_versions(versions)
         return self._run(
@@ -663,7 +717,11 @@ class DocShelf:
         )
 
     async def aset_versions(
-        self, versions: Mapping[str, str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+        self,
+        versions: Mapping[str, str],
+        *,
+        source: str | None = None,
+        expected: Mapping[str, str | None] | None = None,
     ) -> Report:
         """As `set_versions`."""
         checked = check_versions(versions)
@@ -688,7 +746,7 @@ class DocShelf:
                 return await self._arun(writing.write(replace(self._context, on_progress=on_progress), encoded, plan))
 
     def mdelete(
-        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str | None] | None = None
     ) -> Report:
         """Delete the entries of keys. Keys without an entry are skipped.
 
@@ -696,7 +754,7 @@ class DocShelf:
 
         Args:
             source: delete in this source only; by default in all sources.
-            expected: the version that the entries of each key must have to be deleted.
+            expected: the version that the entries of each key must have to be deleted; None stands for no version.
         """
         checked = check_keys(keys)
         return self._run(
@@ -706,7 +764,7 @@ class DocShelf:
         )
 
     async def amdelete(
-        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str | None] | None = None
     ) -> Report:
         """As `mdelete`."""
         checked = check_keys(keys)
@@ -723,6 +781,14 @@ class DocShelf:
     async def aclear(self) -> int:
         """As `clear`."""
         return await self._arun(deleting.clear(self._context))
+
+    def companions(self) -> list[str]:
+        """The names of the collections that belong to this one: see `companion`."""
+        return self._run(collections.companions(self._context))
+
+    async def acompanions(self) -> list[str]:
+        """As `companions`."""
+        return await self._arun(collections.companions(self._context))
 
     def rename_collection(self, new: str) -> int:
         """Rename the collection and all collections that belong to it, in one transaction.
@@ -750,6 +816,28 @@ class DocShelf:
         count = await self._arun(collections.rename(self._context, name))
         self._context = replace(self._context, collection=name)
         return count
+
+    def copy_collection(self, new: str) -> int:
+        """Copy the collection's entries and sources to a new collection, in one transaction.
+
+        Collections that belong to this one, such as a retriever's ledger, are not copied: what they describe belongs
+        to the original. `docshelf.moving.migrate` copies to another database.
+
+        Args:
+            new: the name of the copy, 1 to 255 bytes.
+
+        Returns:
+            How many entries the copy has.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: the name is invalid, a collection has it already, or there is no
+                collection to copy. Nothing was changed.
+        """
+        return self._run(collections.copy(self._context, check_collection(new)))
+
+    async def acopy_collection(self, new: str) -> int:
+        """As `copy_collection`."""
+        return await self._arun(collections.copy(self._context, check_collection(new)))
 
     # Sources
 

@@ -46,6 +46,37 @@ class Change(NamedTuple):
     source: str = ""
 
 
+def _printed(value: Any) -> str:
+    try:
+        return str(value)
+    except ValueError:  # Python does not print an int of thousands of digits
+        return f"a {type(value).__name__} that cannot be printed"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document of no framework, which the adapters of all frameworks read as theirs.
+
+    Prints as a reader reads it: the text, and the metadata below it.
+
+    Attributes:
+        text: the text; `hash_on="text"` looks at nothing else.
+        metadata: what is known of the document, by name; `hash_exclude` leaves names of it out.
+        id: the document's own id, or None; adapters then take the key of its entry.
+    """
+
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
+
+    def __str__(self) -> str:
+        lines = [f"{name}: {_printed(value)}" for name, value in self.metadata.items()]
+        return "\n".join([self.text, "", *lines]) if lines else self.text
+
+    def _repr_html_(self) -> str:
+        return html.document(self)
+
+
 @dataclass(frozen=True)
 class Diff:
     """The text of an updated entry before and after. Prints as a unified diff; a notebook shows a diff by words.

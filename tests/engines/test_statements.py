@@ -46,6 +46,7 @@ READS: dict[str, Callable[[Face, list[str]], object]] = {
     "mget of a source": lambda face, keys: face.mget(keys, source="f"),
     "mget of the absent": lambda face, keys: face.mget([f"no {key}" for key in keys]),
     "mget_entries": lambda face, keys: face.mget_entries(keys),
+    "pair_entries": lambda face, keys: face.pair_entries([(key, "f") for key in keys]),
     "source_entries": lambda face, keys: face.source_entries(["f", *keys]),
     "exists": lambda face, keys: face.exists(keys[0]),
     "mexists": lambda face, keys: face.mexists(keys),
@@ -78,6 +79,7 @@ WRITES: dict[str, Callable[[Face, list[str]], object]] = {
     "delete_source": lambda face, keys: face.delete_source("f"),
     "delete_sources with keys": lambda face, keys: face.delete_sources(["f"], keys=keys),
     "clear": lambda face, keys: face.clear(),
+    "companions": lambda face, keys: face.companions(),
     "rename_collection": lambda face, keys: face.rename_collection(f"renamed of {len(keys)}"),
     "sources": lambda face, keys: face.sources(),
     "stats": lambda face, keys: face.stats(),
@@ -143,7 +145,7 @@ def test_an_unchanged_write_of_many_sources_is_a_statement_or_two(face: Face) ->
 
 def test_an_empty_batch_is_no_statement(face: Face) -> None:
     face.setup()
-    lists = ("mset", "conditional_mset", "mget", "mget_entries", "mexists", "mdelete", "source_entries")
+    lists = ("mset", "conditional_mset", "mget", "mget_entries", "pair_entries", "mexists", "mdelete", "source_entries")
     counts = {name: sent(getattr(face, name), []) for name in lists}
     counts |= {name: sent(getattr(face, name), {}) for name in ("set_versions", "changed_sources")}
     assert set(counts.values()) == {0}

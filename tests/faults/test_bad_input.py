@@ -90,6 +90,7 @@ def key_calls(face: Face, key: Any) -> dict[str, Callable[[], object]]:
         "mget": lambda: face.mget(["a", key]),
         "get_entry": lambda: face.get_entry(key),
         "mget_entries": lambda: face.mget_entries(["a", key]),
+        "pair_entries": lambda: face.pair_entries([("a", ""), (key, "")]),
         "exists": lambda: face.exists(key),
         "mexists": lambda: face.mexists(["a", key]),
         "delete_sources": lambda: face.delete_sources(["f.txt"], keys=["a", key]),
@@ -115,6 +116,7 @@ def source_calls(face: Face, source: Any) -> dict[str, Callable[[], object]]:
         "mget": lambda: face.mget(["a"], source=source),
         "get_entry": lambda: face.get_entry("a", source=source),
         "mget_entries": lambda: face.mget_entries(["a"], source=source),
+        "pair_entries": lambda: face.pair_entries([("a", ""), ("a", source)]),
         "exists": lambda: face.exists("a", source=source),
         "mexists": lambda: face.mexists(["a"], source=source),
         "count": lambda: face.count(source=source),
@@ -129,8 +131,8 @@ def source_calls(face: Face, source: Any) -> dict[str, Callable[[], object]]:
 
 
 # What an argument is called that is a key, holds keys, or is a source or holds sources.
-KEY_ARGUMENTS = {"key", "keys", "items", "versions"}
-SOURCE_ARGUMENTS = {"source", "sources", "fingerprints"}
+KEY_ARGUMENTS = {"key", "keys", "items", "pairs", "versions"}
+SOURCE_ARGUMENTS = {"source", "sources", "pairs", "fingerprints"}
 
 
 def operations_with(arguments: set[str]) -> set[str]:

@@ -42,7 +42,9 @@ CONTRIBUTING = ROOT.parents[1] / "CONTRIBUTING.md"
 # Rooms that do no I/O and know no database.
 PURE = {"display", "types", "errors", "validation", "values"}
 # What adapters may import of docshelf: its face, and the modules that are public under their own names.
-PUBLIC_MODULES = {"docshelf.adapters", "docshelf.schema"}
+PUBLIC_MODULES = {"docshelf.adapters", "docshelf.moving", "docshelf.schema"}
+# Extras, and the only module that may import each, when it is called.
+EXTRAS = {"docshelf.moving.arrow": {"pyarrow"}}
 
 
 def name_of(path: Path) -> str:
@@ -105,6 +107,7 @@ def test_the_check_sees_every_form_of_import() -> None:
 def test_a_module_imports_nothing_but_itself_its_dependencies_and_the_standard_library(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     allowed = {"docshelf", *DEPENDENCIES, *sys.stdlib_module_names}
+    allowed |= EXTRAS.get(name_of(path), set())
     assert tops(imports(text, for_types=False)) <= allowed
     assert tops(imports(text)) <= allowed | {"typing_extensions"}
 

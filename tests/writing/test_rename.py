@@ -47,6 +47,8 @@ def test_rename_takes_entries_sources_and_what_belongs_and_nothing_else(docs: Fa
     assert docs.of(docs.shelf.view("docs/other")).get("o") == "other"
     assert docs.of(docs.shelf.view("docs")).count() == 0
     # What belongs is known under the new name.
+    assert docs.companions() == ["papers/children", "papers/children/deep"]
+    assert docs.of(docs.shelf.view("docs")).companions() == []
     assert docs.rename_collection("docs") == 2
     assert {tuple(row) for row in contents(location)} == {tuple(row) for row in before}
 

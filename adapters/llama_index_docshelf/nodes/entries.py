@@ -8,7 +8,8 @@ from typing import Any
 from llama_index.core.schema import BaseNode, Document, NodeRelationship, RelatedNodeInfo, TextNode
 
 from docshelf import Entry
-from llama_index_docshelf.nodes.stored_names import LANGCHAIN, NODE
+from docshelf.adapters import as_document
+from llama_index_docshelf.nodes.stored_names import LANGCHAIN, NODE, PLAIN_DOCUMENT, PLAIN_VALUE
 
 
 def version_of(node: BaseNode) -> str:
@@ -28,6 +29,10 @@ def node_of(entry: Entry | None) -> BaseNode | None:
     """
     if entry is None or entry.value is None:
         return None
+    plain = as_document(entry.value)
+    if plain is not None:
+        node = TextNode(id_=plain.id or "", text=plain.text, metadata=dict(plain.metadata))
+        return _node_of_source(node, entry)
     if not isinstance(entry.value, BaseNode):
         raise ValueError(f"Document {entry.key} is not a Node but a {type(entry.value).__name__}.")
     return _node_of_source(entry.value, entry) if entry.content_type == LANGCHAIN else entry.value
@@ -40,12 +45,17 @@ def is_own_node(value: Any) -> bool:
 
 
 def holds_node(entry: Entry | None) -> bool:
-    """True when the entry holds a node. The entry may have been read without its value."""
-    return entry is not None and entry.content_type in (NODE, LANGCHAIN)
+    """True when the entry holds a node. The entry may have been read without its value; then see `may_hold_node`."""
+    return entry is not None and entry.content_type in (NODE, LANGCHAIN, PLAIN_DOCUMENT)
+
+
+def may_hold_node(entry: Entry | None) -> bool:
+    """True when only the value of an entry tells whether it holds a node."""
+    return entry is not None and entry.content_type == PLAIN_VALUE
 
 
 def _node_of_source(node: BaseNode, entry: Entry) -> BaseNode:
-    """The node of a LangChain document. It names the entry's source, so that adding it again keeps it there."""
+    """The node of a document that LlamaIndex did not write. Adding it again keeps it in its source."""
     identity = {"id_": node.id_ or entry.key, "metadata": node.metadata}
     if not entry.source:
         return Document(text=node.get_content(), **identity)

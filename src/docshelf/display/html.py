@@ -15,7 +15,15 @@ from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any, Final
 
-from docshelf.display.shapes import DiffShape, EntryShape, ReportShape, SourceShape, StatsShape
+from docshelf.display.shapes import (
+    DiffShape,
+    DocumentShape,
+    EntryShape,
+    MoveShape,
+    ReportShape,
+    SourceShape,
+    StatsShape,
+)
 
 # The colours of the ops of a report. They differ in lightness as well as in hue.
 TINTS: Final = {"INS": "#2a9d6f", "UPD": "#4a86e8", "SKIP": "rgba(128,128,128,.35)", "DEL": "#d9603b"}
@@ -64,6 +72,21 @@ def report(shown: ReportShape, extra_counts: Mapping[str, int]) -> str:
         total,
         bar({TINTS[op]: count for op, count in counts.items()}) + _table(rows) + refused,
     )
+
+
+def move(shown: MoveShape, extra_counts: Mapping[str, int]) -> str:
+    """What a move did: a bar of its counts, a table of them, and the first entries that were refused."""
+    rows = [_row([("op", _TEXT), ("would be" if shown.dry_run else "done", _NUMBER)], _HEAD)]
+    for op, count in shown.counts.items():
+        rows.append(_row([(f"{_swatch(TINTS[op])}{op}", _ONE_LINE), (f"{count:,}", _NUMBER)]))
+    rows += [_row([(_escaped(name), _TEXT), (f"{count:,}", _NUMBER)]) for name, count in extra_counts.items()]
+    refused = "".join(
+        f"<div>refused {_code(problem.key)}: {_escaped(problem.reason, 4 * _MAX_TEXT)}</div>"
+        for problem in shown.problems[:_MAX_ROWS]
+    )
+    title = f"MoveReport{' of a dry run' if shown.dry_run else ''}"
+    bars = bar({TINTS[op]: count for op, count in shown.counts.items()})
+    return _titled(title, f"{shown.entries:,} entries", bars + _table(rows) + refused)
 
 
 def shelf(name: str, facts: Mapping[str, str]) -> str:
@@ -127,6 +150,28 @@ def entry(shown: EntryShape) -> str:
     style = f"{_TEXT};white-space:pre-wrap"
     rows = [_row([(name, f"{_ONE_LINE};{_FAINT}"), (fact, style)]) for name, fact in facts.items() if fact]
     return _titled("Entry", "", _table(rows))
+
+
+def document(shown: DocumentShape) -> str:
+    """A document: the beginning of its text, and its metadata."""
+    text = f'<div style="{_TEXT};white-space:pre-wrap">{_lines(preview(shown.text))}</div>'
+    beside = "" if shown.id is None else _code(shown.id)
+    return _titled("Document", beside, text + _named(shown.metadata))
+
+
+def unknown_document(content_type: str, fields: Mapping[str, Any]) -> str:
+    """The fields of a document of a content type that its reader does not know."""
+    return _titled("UnknownDocument", f"of content type {_code(content_type)}", _named(fields))
+
+
+def _named(values: Mapping[str, Any]) -> str:
+    """Values beside their names."""
+    style = f"{_TEXT};white-space:pre-wrap"
+    rows = [
+        _row([(_escaped(str(name)), f"{_ONE_LINE};{_FAINT}"), (_lines(preview(value)), style)])
+        for name, value in islice(values.items(), _MAX_ROWS)
+    ]
+    return (_table(rows) if rows else "") + _more(len(values) - _MAX_ROWS)
 
 
 def diffs(values: Sequence[DiffShape]) -> str:
@@ -225,7 +270,9 @@ def preview(value: Any) -> str:
             return value[: _MAX_VALUE + 1]
         if isinstance(value, bytes):
             return f"{size(len(value))}: {value[:_MAX_TEXT]!r}"
-        if value is None or isinstance(value, bool | int | float | dict | list | tuple | set | frozenset):
+        if isinstance(value, dict):
+            return _SHORT.repr_dict(value, _SHORT.maxlevel)
+        if value is None or isinstance(value, bool | int | float | list | tuple | set | frozenset):
             return _SHORT.repr(value)
         return str(value)[: _MAX_VALUE + 1]
     except Exception as exc:  # a document's own __str__ may raise anything, but a view must not

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def delete_keys(
-    context: Context, keys: Sequence[str], source: str | None, expected: Mapping[str, str] | None
+    context: Context, keys: Sequence[str], source: str | None, expected: Mapping[str, str | None] | None
 ) -> Flow[Report]:
     """Delete the entries of some keys.
 
     Args:
         source: delete in this source only; None deletes in all sources.
-        expected: delete only entries that have these versions.
+        expected: delete only entries that have these versions; None stands for no version.
     """
     if not keys:
         return Report()

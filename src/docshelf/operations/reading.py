@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from docshelf.operations.context import Context
 from docshelf.sql.queries import latest
+from docshelf.sql.rows import Identity
 from docshelf.steps import Compute, Flow, Read
 from docshelf.types import Entry, Source, SourceNote
 from docshelf.values.stored import Stored, raw_bytes, utc_time
@@ -37,6 +38,19 @@ def get_entries(context: Context, keys: Sequence[str], source: str | None, *, va
     """The entries of the keys, in their order; None for a key without one."""
     entries = yield from _entries(context, keys, source, values=values)
     return [None if (entry := entries.get(key)) is None else _entry(*entry) for key in keys]
+
+
+def pair_entries(context: Context, pairs: Sequence[Identity], *, values: bool) -> Flow[list[Entry | None]]:
+    """The entries of pairs of key and source, in their order; None for a pair without one."""
+    if not pairs:
+        return []
+    unique = list(dict.fromkeys(pairs))
+    rows: list[Stored] = yield Read(
+        lambda connection: context.queries.fetch_pairs(connection, context.collection, unique, values=values)
+    )
+    decoded = yield from _decoded(context, rows, values=values)
+    entries = {(row.key, row.source): _entry(row, value) for row, value in decoded}
+    return [entries.get(pair) for pair in pairs]
 
 
 def source_entries(context: Context, sources: Sequence[str], *, values: bool) -> Flow[list[list[Entry]]]:

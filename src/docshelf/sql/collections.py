@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Text, bindparam, func, literal, select, update
 
 from docshelf.sql.dialects.base import Dialect
 
@@ -66,6 +66,14 @@ class CollectionQueries:
         owned = update(self._tables.collections).where(c.owner == bindparam("old")).values(owner=bindparam("new"))
         connection.execute(owned, {"old": old, "new": new})
         return count
+
+    def copy_sources_and_settings(self, connection: Connection, collection: str, new: str) -> None:
+        """Copy what is stored about a collection and its sources. The copy belongs to no other collection."""
+        for table, without in ((self._tables.sources, ()), (self._tables.collections, ("owner",))):
+            columns = {column.name: column for column in table.c if column.name not in ("collection", *without)}
+            chosen = select(literal(new, Text), *columns.values()).where(table.c.collection == collection)
+            statement = table.insert().from_select(["collection", *columns], chosen, include_defaults=False)
+            connection.execute(statement)
 
     def _named(self) -> tuple[Table, ...]:
         """The tables with a column for the name of the collection."""

@@ -112,6 +112,22 @@ class Queries:
         rows = self._select(connection, values, columns, collection, keys=keys, sources=_as_set(source))
         return list(starmap(Stored, rows))
 
+    def fetch_pairs(
+        self, connection: Connection, collection: str, pairs: Sequence[Identity], *, values: bool
+    ) -> list[Stored]:
+        """The rows of some pairs of key and source, in any order."""
+        columns: Sequence[Any] = self._stored if values else self._without_value
+
+        def build() -> Select[Any]:
+            in_pairs = self.dialect.in_pairs(self._entries.c.key, self._entries.c.source)
+            return select(*columns).where(self._of_collection, in_pairs)
+
+        found: list[Stored] = []
+        for chunk in chunked(pairs, KEYS_PER_STATEMENT):
+            parameters = {"collection": collection, **self.dialect.pairs(chunk)}
+            found += starmap(Stored, self._rows(connection, ("pairs", values), build, parameters))
+        return found
+
     def latest_values(
         self, connection: Connection, collection: str, keys: Sequence[str], source: str | None
     ) -> list[Stored]:

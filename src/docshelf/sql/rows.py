@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
@@ -37,6 +37,10 @@ class PackedRow(NamedTuple):
     position: int
 
 
+RowTimes = Mapping[int, tuple[datetime, datetime]]
+"""created_at and updated_at of rows, by their positions."""
+
+
 @dataclass(frozen=True)
 class UpsertBatch:
     """The rows that one call of `Dialect.upsert` writes.
@@ -45,6 +49,7 @@ class UpsertBatch:
         new: rows without a known entry, sorted by (key, source).
         existing: rows that have an entry, sorted likewise.
         data: the new rows in COPY format, where a COPY is faster.
+        times: created_at and updated_at by the position of the row; None writes the time of the stamp.
     """
 
     collection: str
@@ -52,6 +57,7 @@ class UpsertBatch:
     new: Sequence[PackedRow]
     existing: Sequence[PackedRow]
     data: bytes | None = None
+    times: RowTimes | None = None
 
     def __len__(self) -> int:
         return len(self.new) + len(self.existing)

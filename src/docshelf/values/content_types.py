@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pprint import pformat
@@ -17,16 +17,26 @@ from docshelf.errors import (
     UnsupportedValueError,
     ValueTooLargeError,
 )
-from docshelf.types import Problem
+from docshelf.types import Document, Problem
 from docshelf.values.compression import UnpackError, pack_all, unpack
-from docshelf.values.hashing import checksum_of, hash_prefix
+from docshelf.values.documents import (
+    BYTES,
+    DOCUMENT,
+    DOCUMENT_FIELDS,
+    JSON,
+    MAX_CONTENT_TYPE,
+    UnknownDocument,
+    dump_document,
+    is_content_type,
+    load_document,
+    read_unknown,
+)
+from docshelf.values.hashing import checksum_of, hash_prefix, is_intact
 from docshelf.values.json import DecodeError, EncodeError, dumps, loads
-from docshelf.values.stored import Stored, check_times, raw_bytes
+from docshelf.values.stored import RawEntry, Stored, check_times, raw_bytes, utc_time
 
 HashOn = Literal["value", "text"] | Callable[[Any], Any]
 OnCorrupt = Literal["raise", "skip"]
-JSON: Final = "json"
-BYTES: Final = "bytes"
 # PostgreSQL limits a field to 1 GB, and psycopg2 may send four bytes for each byte of the value.
 DEFAULT_MAX_VALUE_BYTES: Final = 255 * 1024 * 1024
 
@@ -52,6 +62,9 @@ class ContentType:
     metadata_field: str | None = None
 
 
+_DOCUMENTS: Final = ContentType(
+    DOCUMENT, (Document,), dump_document, load_document, text_field="text", metadata_field="metadata"
+)
 Encoded = tuple[str, bytes, bytes, "bytes | None"]
 """An encoded value before packing: content type, canonical bytes, value_hash, checksum.
 
@@ -103,10 +116,16 @@ class Codec:
         self.compression = compression
         self.max_value_bytes = max_value_bytes
         self._kinds: dict[type, _Kind] = {bytes: _Kind(BYTES, hash_prefix(BYTES), None)}
-        self._loaders: dict[str, Callable[[bytes], Any]] = {JSON: loads, BYTES: lambda data: data}
+        self._loaders: dict[str, Callable[[bytes], Any]] = {
+            JSON: loads,
+            BYTES: lambda data: data,
+            DOCUMENT: partial(_load, _DOCUMENTS),
+        }
         for one in self.content_types:
-            if one.name in (JSON, BYTES):
+            if one.name in (JSON, BYTES, DOCUMENT):
                 raise ConfigurationError(f"the content type name {one.name!r} is reserved; use another")
+            if not is_content_type(one.name):
+                raise ConfigurationError(f"content type {one.name!r:.60}: give text of 1 to {MAX_CONTENT_TYPE}")
             self._loaders[one.name] = partial(_load, one)
         self._hashes_all = hash_on == "value" and not self.hash_exclude
 
@@ -135,7 +154,7 @@ class Codec:
             UnsupportedValueError: a part of the value cannot be stored. Names the key and the path to it.
             ValueTooLargeError: the canonical bytes exceed `max_value_bytes`.
         """
-        content_type, prefix, handler = self._kinds.get(type(value)) or self._kind_of(type(value))
+        content_type, prefix, handler = self._kinds.get(type(value)) or self._kind_of(value)
         content: Any
         data: bytes
         try:
@@ -155,6 +174,11 @@ class Codec:
             raise ValueTooLargeError(
                 f"key {key!r}: the value has {len(data):,} bytes; the limit is {self.max_value_bytes:,}; split it"
             )
+        if type(value) is UnknownDocument:
+            hashes = value.stored_hashes
+            self._check_known(content_type, data, key)
+            if hashes is not None and is_intact(*hashes, content_type, data):
+                return content_type, data, *hashes
         if hashed_part is None:
             return content_type, data, sha256(prefix + data).digest(), None
         value_hash = sha256(prefix + hashed_part).digest()
@@ -178,32 +202,79 @@ class Codec:
                 check_times(row)
             if not values or (packed is None and given_hash is None):
                 return None
-            value, value_hash = raw_bytes(packed), raw_bytes(given_hash)
-            if value is None:
-                raise DecodeError("a hash without a value")
-            data = unpack(encoding, value, limit=self.max_value_bytes)
-            if not isinstance(content_type, str):
-                content_type = ""  # any SQLite column may hold any type
-            if checksum is None:
-                intact = value_hash == sha256(hash_prefix(content_type) + data).digest()
-            else:
-                intact = raw_bytes(checksum) == checksum_of(value_hash or b"", content_type, data)
-            if not intact:
-                raise DecodeError("its bytes do not match its hash")
-            return self.value_of(content_type, data)
+            content_type, data, value_hash, checksum = self._unpacked(
+                packed, given_hash, checksum, content_type, encoding
+            )
+            if content_type in self._loaders:
+                return self.value_of(content_type, data)
+            return read_unknown(content_type, _fields(content_type, data), value_hash, checksum)
         except (UnpackError, DecodeError) as exc:
             raise CorruptEntryError([Problem(row.key, row.source, str(exc))]) from exc
+
+    def raw_entry(self, row: Stored) -> RawEntry:
+        """The entry of a row with its canonical bytes, which match its hash.
+
+        Raises:
+            CorruptEntryError: docshelf cannot have written this row.
+        """
+        try:
+            if type(row.key) is not str or type(row.source) is not str:
+                raise DecodeError("a key or source that is not text")
+            check_times(row)
+            value: Any = (None, None, None, None)
+            if row.value is not None or row.value_hash is not None:
+                value = self._unpacked(row.value, row.value_hash, row.checksum, row.content_type, row.encoding)
+            version = row.version if type(row.version) is str else None
+            times = utc_time(row.created_at), utc_time(row.updated_at)
+            seq = row.seq if type(row.seq) is int else 0
+            return RawEntry._make((row.key, row.source, *value, version, *times, seq))
+        except (UnpackError, DecodeError) as exc:
+            raise CorruptEntryError([Problem(row.key, row.source, str(exc))]) from exc
+
+    def raw_entries(self, rows: Iterable[Stored]) -> list[RawEntry]:
+        """The entries of rows. Bad rows are handled as `on_corrupt` says; raises as `decode_all` does."""
+        entries: list[RawEntry] = []
+        problems: list[Problem] = []
+        for row in rows:
+            try:
+                entries.append(self.raw_entry(row))
+            except CorruptEntryError as exc:
+                problems += exc.problems
+        self.report_problems(problems)
+        return entries
+
+    def _unpacked(self, packed: Any, value_hash: Any, checksum: Any, content_type: Any, encoding: Any) -> Encoded:
+        """The value of a row as it was encoded, checked against its hashes."""
+        value, value_hash, checksum = raw_bytes(packed), raw_bytes(value_hash) or b"", raw_bytes(checksum)
+        if value is None:
+            raise DecodeError("a hash without a value")
+        data = unpack(encoding, value, limit=self.max_value_bytes)
+        if not isinstance(content_type, str):
+            content_type = ""  # any SQLite column may hold any type
+        if len(content_type) > MAX_CONTENT_TYPE:
+            raise DecodeError(f"a content type of {len(content_type):,} characters")
+        if not is_intact(value_hash, checksum, content_type, data):
+            raise DecodeError("its bytes do not match its hash")
+        if not content_type:
+            raise DecodeError("a content type of 0 characters")
+        return content_type, data, value_hash, checksum
 
     def value_of(self, content_type: str, data: bytes) -> Any:
         """The value of some canonical bytes.
 
         Raises:
-            DecodeError: the content type is unknown, or the bytes are not of this content type.
+            DecodeError: the bytes are not of this content type.
         """
         load = self._loaders.get(content_type)
-        if load is None:
-            raise DecodeError(f"unknown content type {content_type!r:.60}")
-        return load(data)
+        return UnknownDocument(content_type, _fields(content_type, data)) if load is None else load(data)
+
+    def _check_known(self, content_type: str, data: bytes, key: str) -> None:
+        """Refuse an `UnknownDocument` of a content type that this store knows but could not read again."""
+        if content_type in self._loaders:
+            try:
+                self.value_of(content_type, data)
+            except DecodeError as exc:
+                raise UnsupportedValueError(f"key {key!r}: the UnknownDocument is {exc}") from exc
 
     def decode_all(self, rows: Iterable[Stored], *, values: bool = True) -> list[tuple[Stored, Any]]:
         """Rows with their values. Bad rows are handled as `on_corrupt` says.
@@ -245,28 +316,40 @@ class Codec:
         return _printed(self._content(old)), _printed(self._content(new))
 
     def _content(self, value: Any) -> Any:
-        handler = self._kind_of(type(value)).handler
+        handler = self._kind_of(value).handler
         return handler.dump(value) if handler else value
 
     def _text_of(self, value: Any, with_metadata: bool) -> str:
         """The text of a document, with or without its metadata."""
-        handler, content = self._kind_of(type(value)).handler, self._content(value)
+        handler, content = self._kind_of(value).handler, self._content(value)
         if handler is None or handler.text_field is None:
             return _printed(content)
         text = _printed(content.get(handler.text_field))
         metadata = content.get(handler.metadata_field) if handler.metadata_field else None
         return f"{text}\n\n{_printed(metadata)}" if with_metadata and metadata else text
 
-    def _kind_of(self, python_type: type) -> _Kind:
+    def _kind_of(self, value: Any) -> _Kind:
+        python_type = type(value)
         kind = self._kinds.get(python_type)
+        if kind is None and python_type is UnknownDocument:
+            # Each of them names its own content type.
+            name = value.content_type
+            return _Kind(name, hash_prefix(name), self._handler_of(name))
         if kind is None:
-            matching = (
-                one for one in self.content_types if one.python_types and issubclass(python_type, one.python_types)
-            )
+            known = (*self.content_types, _DOCUMENTS)
+            matching = (one for one in known if one.python_types and issubclass(python_type, one.python_types))
             handler = next(matching, None)
             name = handler.name if handler else JSON
             kind = self._kinds.setdefault(python_type, _Kind(name, hash_prefix(name), handler))
         return kind
+
+    def _handler_of(self, name: str) -> ContentType:
+        """How the fields of an `UnknownDocument` are written, and which of them are its text and its metadata."""
+        registered = next((one for one in (*self.content_types, _DOCUMENTS) if one.name == name), None)
+        if registered is not None:
+            return replace(registered, dump=dict)
+        text_field, metadata_field = DOCUMENT_FIELDS.get(name, (None, None))
+        return ContentType(name, (), dict, dict, text_field=text_field, metadata_field=metadata_field)
 
     def _hashed_part(self, value: Any, content: Any, handler: ContentType | None) -> bytes | None:
         """The bytes of the part that counts as a change; None if everything counts."""
@@ -311,10 +394,16 @@ def canonical_bytes(value: Any) -> bytes:
         raise UnsupportedValueError(str(exc)) from exc
 
 
-def _load(handler: ContentType, data: bytes) -> Any:
+def _fields(content_type: str, data: bytes) -> dict[str, Any]:
+    """The fields of a document, from its canonical bytes."""
     content = loads(data)
     if not isinstance(content, dict):
-        raise DecodeError(f"the content of a {handler.name} is not an object")
+        raise DecodeError(f"the content of a {content_type:.60} is not an object")
+    return content
+
+
+def _load(handler: ContentType, data: bytes) -> Any:
+    content = _fields(handler.name, data)
     try:
         return handler.load(content)
     except DecodeError:

@@ -17,7 +17,7 @@ from docshelf.errors import SchemaError
 from docshelf.sql.dialects.base import Dialect
 from docshelf.sql.drivers.copy import binary_rows, copier, statement_for
 from docshelf.sql.drivers.reads import driver_call, sql_state
-from docshelf.sql.rows import SEQ_PER_WRITE, Identity, Layout, PackedRow, UpsertBatch, WriteStamp
+from docshelf.sql.rows import SEQ_PER_WRITE, Identity, Layout, PackedRow, RowTimes, UpsertBatch, WriteStamp
 from docshelf.types import INS, UPD, Op
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _COPY_FROM_ROWS = 50
 # Beginnings of SQL states that concern the transaction and not the rows, so that an INSERT would fail as well:
 # serialization and deadlock, a lock that is not available, a time limit.
 _TRANSACTION_STATES = ("40", "55", "57")
+_NOT_SUPPORTED = "0A000"
 # When to run ANALYZE: after this share of new rows, or this many. Autovacuum does it too, but up to a minute later, and
 # only after the whole table has grown by a tenth. Until then the planner takes a new collection for one row and reads
 # all of it to find some keys: in a table of 100,000 entries an mget of 100 keys took 20 ms, and 0.3 ms after ANALYZE.
@@ -56,6 +57,7 @@ _COLUMNS = {
     "version": "text",
     "position": "bigint",
 }
+_TIMES = {"created_at": "timestamptz", "updated_at": "timestamptz"}
 
 
 class PostgreSQL(Dialect):
@@ -66,8 +68,10 @@ class PostgreSQL(Dialect):
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
         self._entries = self._quoted(tables.entries)
-        self._upsert = self._upsert_statement()
+        self._upsert = self._upsert_statement({})
+        self._upsert_with_times = self._upsert_statement(_TIMES)
         self._copy_statement = statement_for(self._entries)
+        self._copy_is_refused = False
         self._delete_of_source = self._delete_statement("source = :source")
         self._delete_pairs = self._delete_statement(
             "(key, source) IN (SELECT t.key, t.source FROM unnest(CAST(:pair_keys AS text[]), "
@@ -114,12 +118,17 @@ class PostgreSQL(Dialect):
         return WriteStamp(time, number * SEQ_PER_WRITE)
 
     def upsert_batch(
-        self, collection: str, rows: Sequence[PackedRow], stamp: WriteStamp, existing: Sequence[int]
+        self,
+        collection: str,
+        rows: Sequence[PackedRow],
+        stamp: WriteStamp,
+        existing: Sequence[int],
+        times: RowTimes | None = None,
     ) -> UpsertBatch:
-        batch = super().upsert_batch(collection, rows, stamp, existing)
-        if len(batch.new) < _COPY_FROM_ROWS:
+        batch = super().upsert_batch(collection, rows, stamp, existing, times)
+        if len(batch.new) < _COPY_FROM_ROWS or self._copy_is_refused:
             return batch
-        return replace(batch, data=binary_rows(collection, batch.new, stamp.seq, stamp.now))
+        return replace(batch, data=binary_rows(collection, batch.new, stamp.seq, stamp.now, times))
 
     def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
         stamp, rows = batch.stamp, [*batch.new, *batch.existing]
@@ -132,8 +141,14 @@ class PostgreSQL(Dialect):
         columns = zip(*rows, strict=True)
         parameters: dict[str, Any] = {name: list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
         parameters["position"] = [stamp.seq + position for position in parameters["position"]]
-        parameters |= {"collection": batch.collection, "now": stamp.now}
-        for key, source, seq in connection.execute(self._upsert, parameters):
+        parameters["collection"] = batch.collection
+        if batch.times is None:
+            statement, parameters["now"] = self._upsert, stamp.now
+        else:
+            statement = self._upsert_with_times
+            times = zip(*(batch.times[row.position] for row in rows), strict=True)
+            parameters |= {name: list(column) for name, column in zip(_TIMES, times, strict=True)}
+        for key, source, seq in connection.execute(statement, parameters):
             # An updated row keeps the seq of its insertion, and seq numbers are unique to a write. Times are not:
             # writers that waited for the same lock may read the same time.
             position = positions[key, source]
@@ -158,6 +173,8 @@ class PostgreSQL(Dialect):
         except Exception as exc:
             if (sql_state(exc) or "").startswith(_TRANSACTION_STATES):
                 raise
+            # PostgreSQL refuses COPY on tables with row-level security: do not try again.
+            self._copy_is_refused = self._copy_is_refused or sql_state(exc) == _NOT_SUPPORTED
             # Another writer has inserted one of the rows; or the rows are bad, and the INSERT gives a clearer error.
             done = False
         if done:
@@ -282,16 +299,18 @@ class PostgreSQL(Dialect):
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         return str(quote(table, name=table.name + suffix))
 
-    def _upsert_statement(self) -> TextClause:
+    def _upsert_statement(self, times: Mapping[str, str]) -> TextClause:
+        """The conditional upsert. The times come in arrays too, or all rows get the time of the write."""
         columns = [name for name in _COLUMNS if name != "position"]
-        arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())
+        given = {**_COLUMNS, **times}
+        arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in given.items())
         updated = columns[2:]
+        written = ", ".join(f"t.{name}" if times else f"CAST(:now AS {kind})" for name, kind in _TIMES.items())
         # A row without a version is no change by itself. But where a row is written, its version is written too.
         statement = f"""
             INSERT INTO {self._entries} AS entries (collection, {", ".join(columns)}, seq, created_at, updated_at)
-            SELECT CAST(:collection AS text), {", ".join(f"t.{name}" for name in columns)}, t.position,
-                   CAST(:now AS timestamptz), CAST(:now AS timestamptz)
-            FROM unnest({arrays}) AS t({", ".join(_COLUMNS)})
+            SELECT CAST(:collection AS text), {", ".join(f"t.{name}" for name in columns)}, t.position, {written}
+            FROM unnest({arrays}) AS t({", ".join(given)})
             ORDER BY t.key COLLATE "C", t.source COLLATE "C"
             ON CONFLICT (collection, key, source) DO UPDATE
             SET {", ".join(f"{name} = excluded.{name}" for name in updated)},

@@ -98,7 +98,7 @@ def test_the_sync_after_runs_that_met_in_any_order_ends_as_a_clean_one(manner: t
         retriever.sync(documents(), source="s", allow_mass_delete=True)
         runs = []
         for _ in range(chance.choice([2, 2, 3])):
-            indexer = retriever_of(shelf, "met", vectors, fingerprint=chance.choice(["", "", "other"]))._indexer()
+            indexer = retriever_of(shelf, "met", vectors, embedding_version=chance.choice(["", "", "other"]))._indexer()
             syncs = chance.random() < 0.8
             flow = indexer.sync(documents(), "s", allow_mass_delete=True) if syncs else indexer.add(documents(), None)
             runs.append(Run(flow))
