@@ -17,7 +17,7 @@ from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum
 from fractions import Fraction
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -499,7 +499,6 @@ class Mode(Flag):
         (iter([]), "list_iterator"),
         (UserDict(), "UserDict"),
         (Fraction(1, 3), "Fraction"),
-        (PurePosixPath("a"), "PurePosixPath"),
         (len, "builtin_function_or_method"),
         (timezone.utc, "timezone"),
         (BERLIN, "ZoneInfo"),

@@ -13,7 +13,9 @@ import math
 import numbers
 import re
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import is_dataclass
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal, DecimalException
 from typing import TYPE_CHECKING, Any, Final
@@ -22,8 +24,10 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from docshelf.validation import plain_value
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 # How deep written containers may nest. A tuple or set takes two levels, a dict with keys that are not text three.
 # orjson's own limit is 254.
@@ -35,7 +39,7 @@ _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**64 - 1
 _STORABLE: Final = (
     "None, bool, int, float, str, bytes, datetime, date, time, timedelta, UUID, Decimal, "
-    "list, tuple, set, frozenset, dict, and numpy scalars"
+    "list, tuple, set, frozenset, dict, numpy scalars, paths, and Enums of these"
 )
 
 
@@ -57,7 +61,7 @@ def dumps(value: Any) -> bytes:
         value: None, bool, int of any size, float with NaN and infinities, str with NUL and lone surrogates, bytes,
             datetime, date, time, timedelta, UUID, Decimal, tuple, set, frozenset, list, and dict with any of these as
             keys. Subclasses of str, int, float, list, tuple and dict are stored as that type, numpy scalars as Python
-            numbers.
+            numbers, a `PurePath` as its `as_posix()` text, an Enum as its value.
 
     Returns:
         UTF-8 JSON with sorted keys and no white space.
@@ -178,10 +182,13 @@ class _Encoder:
             return {"$set": self._members(value, depth - 2)}
         if type(value) is frozenset:
             return {"$frozenset": self._members(value, depth - 2)}
-        number = _as_builtin(value)
-        if number is not None:
-            return self.encode(number, depth)
-        raise self._error(f"cannot store a {type(value).__qualname__} (storable are {_STORABLE})")
+        builtin = _as_builtin(value)
+        if builtin is not None:
+            return self.encode(builtin, depth)
+        plain = plain_value(value)
+        if plain is not value:
+            return self.encode(plain, depth - 1)
+        raise self._error(f"cannot store a {type(value).__qualname__} (storable are {_STORABLE}); {_remedy(value)}")
 
     def _error(self, problem: str) -> EncodeError:
         path = "".join(self._path)
@@ -201,7 +208,14 @@ class _Encoder:
         return sorted(self._items(values, depth, "{}"), key=_sort_key)
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
-        plain = all(isinstance(key, str) and not key.startswith("$") and not _SURROGATE.search(key) for key in value)
+        keys = [key if isinstance(key, str) else plain_value(key) for key in value]
+        try:
+            value = dict(zip(keys, value.values(), strict=True))
+        except TypeError:
+            raise self._error("a key is an Enum of something that cannot be a key; use its name") from None
+        if len(value) < len(keys):
+            raise self._error("two keys, one of them a path or an Enum, would be stored as one; rename one of them")
+        plain = all(isinstance(key, str) and not key.startswith("$") and not _SURROGATE.search(key) for key in keys)
         pairs = []
         for key, item in value.items():
             if plain:
@@ -214,6 +228,18 @@ class _Encoder:
             pairs.append([name, self.encode(item, depth - (1 if plain else 3))])
             self._path.pop()
         return dict(pairs) if plain else {"$dict": sorted(pairs, key=_sort_key)}
+
+
+def _remedy(value: Any) -> str:
+    """What to do with a value that cannot be stored, so that the data in it are stored."""
+    if isinstance(value, bytearray | memoryview):
+        return "use bytes(...)"
+    for method in ("tolist", "model_dump", "to_dict", "isoformat"):
+        if callable(getattr(value, method, None)) and not isinstance(value, type):
+            return f"use .{method}()"
+    if is_dataclass(value) and not isinstance(value, type):
+        return "use dataclasses.asdict(...)"
+    return "use list(...)" if isinstance(value, Iterable) else "use str(...)"
 
 
 def _step(key: Any) -> str:
