@@ -51,7 +51,6 @@ class PostgresByteStore(LangChainStore, BaseStore[str, Any]):
     ) -> None:
         if conninfo is None and options.get("engine") is None and options.get("async_engine") is None:
             raise ConfigurationError("conninfo is None; give a URL, the path of an SQLite file, or engine=")
-        document_types = tuple(document_types)
         self._open(
             conninfo,
             collection_name,
@@ -59,13 +58,8 @@ class PostgresByteStore(LangChainStore, BaseStore[str, Any]):
             options,
             default=collection_name,
             content_types=document_content_types(document_types),
-            document_types=document_types,
         )
         self.conninfo = conninfo
-
-    def __setstate__(self, recipe: dict[str, Any]) -> None:
-        options = {name: value for name, value in recipe.items() if name not in ("url", "collection")}
-        self.__init__(recipe["url"], recipe["collection"], **options)  # type: ignore[misc]
 
     @property
     def collection_name(self) -> str:

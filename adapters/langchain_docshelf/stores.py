@@ -56,7 +56,6 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
         document_types: Iterable[type[Document]] = (),
         **options: Unpack[ShelfOptions],
     ) -> None:
-        document_types = tuple(document_types)
         self._open(
             url,
             collection,
@@ -64,8 +63,6 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
             options,
             default="documents",
             content_types=document_content_types(document_types),
-            source_key=source_key,
-            document_types=document_types,
         )
         self.source_key = source_key
 

@@ -55,7 +55,6 @@ class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
             options,
             default="docstore",
             content_types=content_types,
-            node_classes=node_classes,
         )
         self._flows = DocumentFlows(self._shelf)
         self._lookups = InFlight()

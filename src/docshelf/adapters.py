@@ -63,12 +63,13 @@ class ShelfOptions(TypedDict, total=False):
 
 # The one option that may differ between a given shelf and a store on it.
 _VIEW_OPTION: Final = "on_corrupt"
-# Options that cannot go to another process.
-_IN_ONE_PROCESS: Final = ("engine", "async_engine")
 
 
 class ShelfStore:
-    """Base of an adapter's stores: holds the shelf that a store works on, its own or a given one."""
+    """Base of an adapter's stores: holds the shelf that a store works on, its own or a given one.
+
+    A store pickles, and deep-copies, if its shelf does.
+    """
 
     def _open(
         self,
@@ -79,19 +80,15 @@ class ShelfStore:
         *,
         default: str,
         content_types: Iterable[ContentType] = (),
-        **recipe: Any,
     ) -> None:
         """Take the shelf, or make one.
 
         Args:
             default: the collection where neither an argument nor a shelf names one.
-            recipe: further arguments of this store's `__init__`, to make it again in another process.
 
         Raises:
             ConfigurationError: a shelf beside a url or options.
         """
-        if "hash_exclude" in options:  # an iterator could not be read again by another process
-            options = {**options, "hash_exclude": as_list(options["hash_exclude"])}
         if shelf is None:
             self._shelf = DocShelf(url, collection or default, content_types=content_types, **options)
         else:
@@ -103,7 +100,6 @@ class ShelfStore:
             self._shelf = shelf.view(collection, content_types=content_types, on_corrupt=options.get("on_corrupt"))
         self._owned = shelf is None
         self._skips = options.get("on_corrupt") == "skip"
-        self._recipe: dict[str, Any] = {"url": url, "collection": collection or default, **options, **recipe}
 
     @property
     def shelf(self) -> DocShelf:
@@ -112,15 +108,11 @@ class ShelfStore:
 
     def rename_collection(self, new: str) -> int:
         """Give the store's collection another name, with everything that belongs to it: see `DocShelf`."""
-        count = self._shelf.rename_collection(new)
-        self._recipe["collection"] = new
-        return count
+        return self._shelf.rename_collection(new)
 
     async def arename_collection(self, new: str) -> int:
         """As `rename_collection`."""
-        count = await self._shelf.arename_collection(new)
-        self._recipe["collection"] = new
-        return count
+        return await self._shelf.arename_collection(new)
 
     def close(self) -> None:
         """Close the connections that this store opened; those of a given shelf or engine stay."""
@@ -153,16 +145,6 @@ class ShelfStore:
 
     def _repr_html_(self) -> str:
         return self._shelf._repr_html_()
-
-    def __getstate__(self) -> dict[str, Any]:
-        if not self._owned or any(self._recipe.get(name) is not None for name in _IN_ONE_PROCESS):
-            raise TypeError(f"a {type(self).__name__} on a given shelf or engine stays in its process; give it a url")
-        if ":memory:" in str(self._recipe["url"]):
-            raise TypeError(f"a {type(self).__name__} in memory stays in its process; give it the path of a file")
-        return self._recipe
-
-    def __setstate__(self, recipe: dict[str, Any]) -> None:
-        self.__init__(**recipe)  # type: ignore[misc]
 
 
 def as_list(items: Any) -> Any:

@@ -37,7 +37,12 @@ _LOGIN_REFUSED: Final = re.compile(
 _HINTS: Final = {
     "3D000": "; create it, or name another database in the url",
     "42501": "; grant this role SELECT, INSERT, UPDATE and DELETE on the tables and USAGE on their sequence",
-    "unable to open database file": "; name a file in a folder that this process may write to",
+    "unable to open database file": "; name a file in a folder that this process may write to, or add "
+    "?immutable=1 to the url of a file that no process writes: sqlite:///file.db?immutable=1",
+    "attempt to write a readonly database": (
+        "; to write, open the file without mode=ro, as a user who may write to it and to its folder; to read a file "
+        "that no process writes, add ?immutable=1 to its url: sqlite:///file.db?immutable=1"
+    ),
     "file is not a database": "; name another file, or a new one",
 }
 

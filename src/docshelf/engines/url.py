@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlencode
@@ -16,6 +16,8 @@ from docshelf.errors import ConfigurationError
 
 DEFAULT_SQLITE_FILE: Final = "docshelf.db"
 _POSTGRESQL: Final = ("postgresql", "postgres")
+# Options that SQLite takes in a URI of a file: https://sqlite.org/uri.html
+_SQLITE_URI_OPTIONS: Final = frozenset(("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs"))
 _MEMORY: Final = (None, "", ":memory:")
 # A scheme of one letter would be a Windows drive.
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+._-]+:(?!memory:)")
@@ -82,6 +84,13 @@ class Target:
     async_url: URL | None = None
     async_options: dict[str, Any] = field(default_factory=dict)
     memory: bool = False
+
+    def in_any_folder(self) -> Target:
+        """The same database for a process whose current folder is another: the path of an SQLite file is absolute."""
+        file = self.sync_url.database
+        if self.dialect != "sqlite" or self.memory or file is None or file.startswith("file:"):
+            return self
+        return replace(self, sync_url=self.sync_url.set(database=str(Path(file).absolute())))
 
     def __str__(self) -> str:
         return without_secrets(self.sync_url.set(drivername=self.dialect))
@@ -162,6 +171,11 @@ def _sqlite(url: URL) -> Target:
             "the url names a host or a user, but SQLite has neither; write sqlite:///file, with three slashes"
         )
     memory = url.database in _MEMORY or url.query.get("mode") == "memory"
+    uri_only = _SQLITE_URI_OPTIONS & url.query.keys()
+    if uri_only and not memory and url.database and not url.database.startswith("file:"):
+        # SQLite takes these options in its own URI only: beside a path they would be ignored, and mode=ro would write.
+        file = Path(url.database).expanduser().absolute()
+        url = url.set(database=file.as_uri()).update_query_dict({"uri": "true"})
     if not memory and url.database is not None and not url.database.startswith("file:"):
         folder = Path(url.database).expanduser().parent
         if not folder.is_dir():

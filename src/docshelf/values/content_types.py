@@ -33,7 +33,7 @@ from docshelf.values.documents import (
 )
 from docshelf.values.hashing import checksum_of, hash_prefix
 from docshelf.values.json import DecodeError, EncodeError, dumps, loads
-from docshelf.values.stored import Stored, check_times, raw_bytes
+from docshelf.values.stored import NOT_READ, Stored, check_columns, raw_bytes
 
 HashOn = Literal["value", "text"] | Callable[[Any], Any]
 OnCorrupt = Literal["raise", "skip"]
@@ -129,6 +129,10 @@ class Codec:
             self._loaders[one.name] = partial(_load, one)
         self._hashes_all = hash_on == "value" and not self.hash_exclude
 
+    def __reduce__(self) -> Any:
+        names = ("content_types", "hash_on", "hash_exclude", "on_corrupt", "compression", "max_value_bytes")
+        return partial(Codec, **{name: getattr(self, name) for name in names}), ()
+
     def derived(
         self,
         *,
@@ -198,8 +202,8 @@ class Codec:
             key, source, packed, given_hash, checksum, content_type, encoding, _, created_at, _, _ = row
             if type(key) is not str or type(source) is not str:
                 raise DecodeError("a key or source that is not text")
-            if created_at is not None:
-                check_times(row)
+            if created_at is not NOT_READ:
+                check_columns(row)
             if not values or (packed is None and given_hash is None):
                 return None
             value, value_hash = raw_bytes(packed), raw_bytes(given_hash)
@@ -375,7 +379,7 @@ def _load(handler: ContentType, data: bytes) -> Any:
     content = _fields(handler.name, data)
     try:
         return handler.load(content)
-    except DecodeError:
-        raise
+    except (DecodeError, MemoryError, ImportError):
+        raise  # the last two are about this process and not about the row
     except Exception as exc:  # a framework's validation may raise anything; it means that the row is bad
         raise DecodeError(f"not a {handler.name} ({type(exc).__name__}: {exc!s:.200})") from exc

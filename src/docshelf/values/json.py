@@ -13,7 +13,8 @@ import math
 import numbers
 import re
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import is_dataclass
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 # How deep written containers may nest. A tuple or set takes two levels, a dict with keys that are not text three.
 # orjson's own limit is 254.
 MAX_DEPTH: Final = 250
+# Below this many brackets, no value nests deeper than orjson writes.
+_FEW_BRACKETS: Final = 250
+# How many members of a set, or keys of a dict, may have one hash. Python compares each of them with all others: 50,000
+# multiples of 2**61 - 1, whose hash is 0, would take minutes.
+_MAX_EQUAL_HASHES: Final = 100
 # Types whose values orjson writes without loss or rejects.
 _ATOMS: Final = frozenset((str, int, bool, type(None)))
 _DOLLAR: Final = ord("$")
@@ -88,14 +94,30 @@ def loads(data: bytes) -> Any:
 
     Raises:
         DecodeError: `dumps` cannot have written these bytes.
+        MemoryError, RecursionError: this process lacks the memory, or its caller left too little of the stack.
     """
     try:
         value = orjson.loads(data)
+        if data.count(b"[") + data.count(b"{") > _FEW_BRACKETS:
+            _check_depth(value)
         return _decode(value) if _may_hold_tags(data) else value
     except DecodeError:
         raise
-    except (ValueError, TypeError, ArithmeticError, DecimalException, RecursionError) as exc:
+    except orjson.JSONDecodeError as exc:
+        if "memory" in exc.msg:  # orjson's own texts say nothing of the data
+            raise MemoryError(f"too little memory to read a value of {len(data):,} bytes") from exc
         raise DecodeError(f"not canonical JSON ({type(exc).__name__})") from exc
+    except (ValueError, TypeError, ArithmeticError, DecimalException) as exc:
+        raise DecodeError(f"not canonical JSON ({type(exc).__name__})") from exc
+
+
+def _check_depth(value: Any) -> None:
+    """Raise a DecodeError for what nests deeper than `dumps` writes: nothing else could print, compare or write it."""
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError as exc:
+        if "ecursion" in str(exc):
+            raise DecodeError(f"nested deeper than {MAX_DEPTH} levels") from None
 
 
 def _may_hold_tags(data: bytes) -> bool:
@@ -178,10 +200,10 @@ class _Encoder:
             return {"$tuple": self._items(value, depth - 2)}
         if isinstance(value, list):
             return self._items(value, depth - 1)
-        if type(value) is set:
-            return {"$set": self._members(value, depth - 2)}
-        if type(value) is frozenset:
-            return {"$frozenset": self._members(value, depth - 2)}
+        if type(value) is set or type(value) is frozenset:
+            self._check_hashes(value)
+            tag = "$set" if type(value) is set else "$frozenset"
+            return {tag: self._members(value, depth - 2)}
         builtin = _as_builtin(value)
         if builtin is not None:
             return self.encode(builtin, depth)
@@ -193,6 +215,10 @@ class _Encoder:
     def _error(self, problem: str) -> EncodeError:
         path = "".join(self._path)
         return EncodeError(path[1:] if path.startswith(".") else path, problem)
+
+    def _check_hashes(self, members: Collection[Any]) -> None:
+        if _equal_hashes(members):
+            raise self._error(f"more than {_MAX_EQUAL_HASHES} members or keys have one hash; use a list")
 
     # These use two stack frames per level, so that values of MAX_DEPTH stay within Python's recursion limit.
 
@@ -345,6 +371,20 @@ def _text(content: Any) -> str:
     return content
 
 
+def _equal_hashes(members: Collection[Any]) -> bool:
+    """True if so many members have one hash that a set or dict of them would take the square of their time."""
+    if len(members) <= _MAX_EQUAL_HASHES:
+        return False
+    return max(Counter(map(hash, members)).values()) > _MAX_EQUAL_HASHES
+
+
+def _members(content: Any) -> list[Any]:
+    members = _list(content)
+    if _equal_hashes(members):
+        raise DecodeError(f"a set with more than {_MAX_EQUAL_HASHES} members of one hash")
+    return members
+
+
 def _list(content: Any) -> list[Any]:
     if type(content) is not list:
         raise DecodeError("a tag with content that is not a list")
@@ -377,16 +417,20 @@ def _decode_zoned(kind: type[datetime] | type[time]) -> Callable[[Any], Any]:
             raise DecodeError("a time zone with an invalid name")
         try:
             named = value.replace(tzinfo=ZoneInfo(zone))
-        except (OSError, KeyError):
-            return value  # this machine does not know the zone; the offset still gives the same instant
-        # If the rules of the zone have changed since, keep the instant that was written.
-        return named if isinstance(value, time) or named.utcoffset() == value.utcoffset() else value
+            # If the rules of the zone have changed since, keep the instant that was written.
+            return named if isinstance(value, time) or named.utcoffset() == value.utcoffset() else value
+        except (OSError, KeyError, ValueError, OverflowError):
+            # This machine does not know the zone, or its file is broken. The offset still gives the same instant.
+            return value
 
     return decode
 
 
 def _decode_dict(content: Any) -> dict[Any, Any]:
-    return dict(_list(content))
+    pairs = _list(content)
+    if _equal_hashes([key for key, _ in pairs]):
+        raise DecodeError(f"a $dict with more than {_MAX_EQUAL_HASHES} keys of one hash")
+    return dict(pairs)
 
 
 def _decode_bytes(content: Any) -> bytes:
@@ -413,7 +457,7 @@ _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
     "$uuid": lambda content: UUID(_text(content)),
     "$decimal": lambda content: Decimal(_text(content)),
     "$tuple": lambda content: tuple(_list(content)),
-    "$set": lambda content: set(_list(content)),
-    "$frozenset": lambda content: frozenset(_list(content)),
+    "$set": lambda content: set(_members(content)),
+    "$frozenset": lambda content: frozenset(_members(content)),
     "$dict": _decode_dict,
 }

@@ -1,104 +1,112 @@
-"""Stores on a url can be pickled: another process opens the same collection with the same options."""
+"""Stores and retrievers made from a URL go everywhere; a retriever whose vector store does not says so."""
 
 from __future__ import annotations
 
 import copy
-import datetime as dt
 import pickle
-import subprocess
-import sys
+import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.vectorstores import InMemoryVectorStore
 
 from docshelf import DocShelf
-from langchain_docshelf import DocShelfByteStore, DocShelfStore, PostgresByteStore
-from tests.adapters.langchain.twins import Twin, page
+from langchain_docshelf import DocShelfByteStore, DocShelfStore, ParentDocumentRetriever, PostgresByteStore
+from tests.adapters.langchain.retrievers import given, sentences
 from tests.conftest import Location
 
-
-class Memo(Document):
-    """A user's own document."""
-
-    type: Literal["Memo"] = "Memo"  # type: ignore[assignment]
-    day: dt.date
-
-
-def author_of(document: Document) -> str:
-    return str(document.metadata["author"])
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),
+    "deepcopy": copy.deepcopy,
+}
+ways = pytest.mark.parametrize("way", COPIES)
 
 
-MEMO = Memo(page_content="text", day=dt.date(2024, 3, 1), metadata={"author": "ann", "mtime": 1})
+class Report(Document):
+    """A document class of the user's own."""
+
+    pages: int = 0
 
 
-def test_a_pickled_document_store_has_all_its_arguments(
-    place: Location, opened: Callable[[Any], Any], twin: Callable[[Any], Twin]
-) -> None:
-    options: dict[str, Any] = {"source_key": author_of, "hash_exclude": iter(("mtime",)), "on_corrupt": "skip"}
-    store = opened(DocShelfStore(place.url, "memos", document_types=iter([Memo]), **options))
-    twin(store).mset({"k": MEMO})
-    other = opened(pickle.loads(pickle.dumps(store)))
-    assert twin(other).mget(["k"]) == [MEMO]
-    newer = Memo(page_content="text", day=MEMO.day, metadata={"author": "ann", "mtime": 2})
-    assert [change.op for change in twin(other).conditional_mset({"k": newer})] == ["SKIP"]
-    assert [source.source for source in twin(other).sources()] == ["ann"]
-    assert other._skips
+class Locked(InMemoryVectorStore):
+    """A vector store with a connection that belongs to its process."""
+
+    def __init__(self) -> None:
+        super().__init__(DeterministicFakeEmbedding(size=4))
+        self.client = {"connection": [threading.Lock()]}
 
 
-def test_a_pickled_byte_store_has_all_its_arguments(
-    place: Location, opened: Callable[[Any], Any], twin: Callable[[Any], Twin]
-) -> None:
-    store = opened(DocShelfByteStore(place.url, "cache", table_prefix="other"))
-    twin(store).mset([("k", b"value")])
-    assert twin(opened(pickle.loads(pickle.dumps(store)))).mget(["k"]) == [b"value"]
+def source_of(document: Document) -> Any:
+    return document.metadata["file"]
 
 
-def test_a_pickled_store_of_the_specification_has_all_its_arguments(
-    place: Location, opened: Callable[[Any], Any], twin: Callable[[Any], Twin]
-) -> None:
-    store = opened(PostgresByteStore(place.url, "values", document_types=[Memo], hash_on="text"))
-    twin(store).set("k", MEMO, "f")
-    other = opened(pickle.loads(pickle.dumps(store)))
-    assert (other.conninfo, other.collection_name) == (place.url, "values")
-    assert twin(other).get("k", "f") == MEMO
-    assert twin(other).conditional_set("k", page("text"), "f") == ("k", "SKIP")
+@ways
+def test_a_document_store_keeps_its_options(place: Location, opened: Callable[[Any], Any], way: str) -> None:
+    options: Any = {"source_key": source_of, "document_types": (Report,), "hash_on": "text"}
+    store = opened(DocShelfStore(place.url, "named", **options))
+    store.mset([("k", Report(page_content="text", metadata={"file": "f"}, pages=3))])
+    copied = opened(COPIES[way](store))
+    [read] = copied.mget(["k"])
+    assert type(read) is Report and read.pages == 3
+    copied.mset([("l", Document(page_content="other", metadata={"file": "g"}))])
+    assert [one.source for one in store.sources()] == ["f", "g"]
+    store.close()
+    assert copied.mget(["k"]) == [read]
 
 
-@pytest.mark.parametrize("kind", [DocShelfStore, DocShelfByteStore, PostgresByteStore])
-def test_a_store_that_was_renamed_is_pickled_with_its_new_name(
-    place: Location, opened: Callable[[Any], Any], twin: Callable[[Any], Twin], kind: Any
-) -> None:
-    store = opened(kind(place.url, "old"))
-    twin(store).mset([("k", page("x") if kind is DocShelfStore else b"x")])
-    assert twin(store).rename_collection("new") == 1
-    assert opened(pickle.loads(pickle.dumps(store))).shelf.collection == "new"
+@ways
+def test_the_other_stores_go_too(place: Location, opened: Callable[[Any], Any], way: str) -> None:
+    byte_store, values = opened(DocShelfByteStore(place.url)), opened(PostgresByteStore(place.url, "values"))
+    byte_store.mset([("k", b"bytes")])
+    values.mset([("k", {"n": 1})], filename="f")
+    values.rename_collection("renamed")
+    assert opened(COPIES[way](byte_store)).mget(["k"]) == [b"bytes"]
+    copied = opened(COPIES[way](values))
+    assert (copied.conninfo, copied.collection_name) == (place.url, "renamed")
+    assert copied.get("k", filename="f") == {"n": 1}
 
 
-def test_another_process_reads_a_pickled_store(place: Location, opened: Callable[[Any], Any], tmp_path: Path) -> None:
-    store = opened(DocShelfStore(place.url))
-    store.mset({"k": page("text", "s")})
-    (tmp_path / "store").write_bytes(pickle.dumps(store))
-    code = (
-        "import pickle, sys; from pathlib import Path; store = pickle.loads(Path(sys.argv[1]).read_bytes()); "
-        "print(store.mget(['k'])[0].page_content); store.close()"
+@ways
+def test_a_store_on_a_given_shelf_goes_with_it(place: Location, opened: Callable[[Any], Any], way: str) -> None:
+    shelf = opened(DocShelf(place.url))
+    one, other = COPIES[way]((DocShelfStore(shelf=shelf, collection="a"), DocShelfStore(shelf=shelf, collection="b")))
+    assert one.shelf._backend is other.shelf._backend is not shelf._backend
+    one.mset([("k", Document(page_content="text"))])
+    assert DocShelfStore(shelf=shelf, collection="a").mget(["k"]) == one.mget(["k"])
+    opened(one.shelf)
+
+
+@ways
+def test_a_retriever_goes_with_its_vectors(place: Location, opened: Callable[[Any], Any], way: str) -> None:
+    retriever = ParentDocumentRetriever(
+        vectorstore=InMemoryVectorStore(DeterministicFakeEmbedding(size=4)),
+        docstore=opened(DocShelfStore(place.url)),
+        child_splitter=sentences(),
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "store")], capture_output=True, text=True, check=False
+    retriever.sync([given("a", "a"), given("b", "b")])
+    copied = COPIES[way](retriever)
+    opened(copied.docstore)
+    assert sorted(str(one.id) for one in copied.invoke("a part 001")) == ["a", "b"]
+    assert copied.sync([given("a", "a"), given("b", "b")]).counts["SKIP"] == 2
+
+
+@ways
+def test_a_retriever_names_the_vector_store_that_stays(place: Location, opened: Callable[[Any], Any], way: str) -> None:
+    retriever = ParentDocumentRetriever(
+        vectorstore=Locked(), docstore=opened(DocShelfStore(place.url)), child_splitter=sentences()
     )
-    assert run.stdout == "text\n", run.stderr
+    with pytest.raises(TypeError, match="its vector store does: a Locked with a lock") as caught:
+        COPIES[way](retriever)
+    assert "_thread.lock" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [DocShelfStore, DocShelfByteStore])
-def test_a_store_on_a_given_shelf_or_engine_or_in_memory_says_why_it_is_not_pickled(
-    place: Location, new_engine: Callable[..., Any], kind: Any
-) -> None:
-    with DocShelf(place.url) as shelf:
-        for store in (kind(shelf=shelf), kind(engine=new_engine(place))):
-            for copier in (pickle.dumps, copy.deepcopy):
-                with pytest.raises(TypeError, match=f"a {kind.__name__} on a given shelf or engine .* give it a url"):
-                    copier(store)
-    with kind(":memory:") as store, pytest.raises(TypeError, match="in memory stays in its process"):
-        pickle.dumps(store)
+@ways
+def test_a_retriever_in_memory_says_why_it_stays(way: str) -> None:
+    with DocShelfStore(":memory:") as store:
+        vectors = InMemoryVectorStore(DeterministicFakeEmbedding(size=4))
+        retriever = ParentDocumentRetriever(vectorstore=vectors, docstore=store, child_splitter=None)
+        with pytest.raises(TypeError, match="in memory stays in its process"):
+            COPIES[way](retriever)
