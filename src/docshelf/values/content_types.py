@@ -379,7 +379,7 @@ def _load(handler: ContentType, data: bytes) -> Any:
     content = _fields(handler.name, data)
     try:
         return handler.load(content)
-    except (DecodeError, MemoryError, ImportError):
-        raise  # the last two are about this process and not about the row
+    except (DecodeError, MemoryError, RecursionError, ImportError):
+        raise  # the last three are about this process and not about the row
     except Exception as exc:  # a framework's validation may raise anything; it means that the row is bad
         raise DecodeError(f"not a {handler.name} ({type(exc).__name__}: {exc!s:.200})") from exc

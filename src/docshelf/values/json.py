@@ -242,6 +242,8 @@ class _Encoder:
         if len(value) < len(keys):
             raise self._error("two keys, one of them a path or an Enum, would be stored as one; rename one of them")
         plain = all(isinstance(key, str) and not key.startswith("$") and not _SURROGATE.search(key) for key in keys)
+        if not plain:
+            self._check_hashes(value)
         pairs = []
         for key, item in value.items():
             if plain:
