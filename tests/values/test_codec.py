@@ -463,7 +463,7 @@ def test_what_a_load_lacks_in_this_process_is_no_corruption(error: Exception) ->
         raise error
 
     for on_corrupt in ("raise", "skip"):
-        reader = Codec(content_types=[page_type(load=load)], on_corrupt=on_corrupt)  # type: ignore[arg-type]
+        reader = Codec(content_types=[page_type(load=load)], on_corrupt=on_corrupt)
         with pytest.raises(type(error)):
             reader.decode_all([row_of(PLAIN, Page("text"))])
 
