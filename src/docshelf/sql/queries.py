@@ -318,7 +318,7 @@ class Queries:
             index_elements=[columns.collection, columns.source],
             set_={name: statement.excluded[name] for name in ("fingerprint", "metadata", "synced_at")},
         )
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "collection": collection,
                 "source": source,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import date
 from typing import Any
 
 import pytest
+from llama_index.core.data_structs import IndexDict
 from sqlalchemy import create_engine
 
 from docshelf import ArgumentTypeError, ArgumentValueError, ConfigurationError, DocShelf, UnsupportedValueError
-from llama_index_docshelf import DocShelfDocumentStore, DocShelfKVStore
+from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, DocShelfKVStore
 from tests.adapters.llama_index.twins import Twin, piece
 from tests.conftest import Location
 from tests.support.statements import recorded_statements
@@ -79,12 +81,16 @@ def test_a_name_too_long_for_a_collection_is_refused(store: Twin) -> None:
         store.put("a", {}, collection="x" * 250)
 
 
-@pytest.mark.parametrize("kind", [DocShelfKVStore, DocShelfDocumentStore])
-def test_a_store_on_a_url_can_be_pickled(place: Location, kind: Any) -> None:
-    with kind(place.url, "named") as store, pickle.loads(pickle.dumps(store)) as copy:
+@pytest.mark.parametrize("way", [lambda store: pickle.loads(pickle.dumps(store)), deepcopy], ids=["pickle", "deepcopy"])
+@pytest.mark.parametrize("kind", [DocShelfKVStore, DocShelfDocumentStore, DocShelfIndexStore])
+def test_a_store_on_a_url_can_be_pickled_and_deep_copied(place: Location, kind: Any, way: Callable[[Any], Any]) -> None:
+    with kind(place.url, "named") as store, way(store) as copy:
         if kind is DocShelfKVStore:
             store.put("a", {"n": 1})
             assert copy.get("a") == {"n": 1}
+        elif kind is DocShelfIndexStore:
+            store.add_index_struct(IndexDict(index_id="i"))
+            assert [one.index_id for one in copy.index_structs()] == ["i"]
         else:
             store.add_documents([piece("a")])
             assert copy.docs == store.docs
