@@ -22,8 +22,8 @@ from tests.support.servers import named_server
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "faults.md"
 _HEAD = (
-    "| fault | database, calls | how it is injected | operations | times | calls that failed | rows lost | "
-    "rows duplicated | connections leaked |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    "| fault | database, calls | how it is injected | operations | times | met the call | calls that failed | "
+    "rows lost | rows duplicated | connections leaked |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
 )
 
 
@@ -47,7 +47,7 @@ def stages() -> Iterator[dict[str, Stage]]:
 def row(tally: Tally) -> str:
     """The row of the page."""
     cells = [tally.fault, tally.where, FAULTS[tally.fault].how, len(tally.operations), f"{tally.times:,}"]
-    cells += [f"{tally.failed:,}", tally.lost, tally.duplicated, tally.leaked]
+    cells += [f"{tally.met:,}", f"{tally.failed:,}", tally.lost, tally.duplicated, tally.leaked]
     return f"| {' | '.join(map(str, cells))} |"
 
 

@@ -40,7 +40,8 @@ class Tally:
         fault: its name, a key of `FAULTS`.
         where: the database and how it was called.
         times: how often it was injected.
-        failed: how many of these calls raised an error of docshelf; all others were healed, or ended before.
+        met: how often the call had not ended when the fault came.
+        failed: how many calls raised an error of docshelf.
         lost, duplicated: rows that the call's caller has to expect and that are not there, and the other way around;
             rows that a read returned are counted too.
         leaked: connections that stayed out of their pool, and sessions of the server that outlived the store.
@@ -51,6 +52,7 @@ class Tally:
     fault: str
     where: str
     times: int = 0
+    met: int = 0
     failed: int = 0
     lost: int = 0
     duplicated: int = 0
@@ -144,8 +146,8 @@ def plain(result: Any) -> Any:
     return [plain(one) for one in result] if isinstance(result, list) else result
 
 
-# Each fault yields a function: (operation, moment from 0 to 1) -> what the call returned, or the error that it raised.
-Strike = Callable[[Operation, float], Any]
+Strike = Callable[[Operation, float], tuple[Any, bool]]
+"""(operation, moment from 0 to 1) -> what the call returned or raised, and whether the fault met it."""
 # The call was neither acknowledged nor refused: its process was killed, or it was cancelled.
 UNKNOWN: Final = object()
 
@@ -167,15 +169,21 @@ def _killed_backend(stage: Stage, mode: str) -> Iterator[Strike]:
     loop = Loop()
     shelf = DocShelf(_named(stage.url))
 
-    def strike(operation: Operation, moment: float) -> Any:
+    def strike(operation: Operation, moment: float) -> tuple[Any, bool]:
         face = Face(shelf.view(), mode, loop)
         face.get("k")
-        timer = threading.Timer(moment * _duration(stage, operation), stage.terminate)
+        ended, met = threading.Event(), []
+
+        def terminate() -> None:
+            met.append(not ended.is_set())
+            stage.terminate()
+
+        timer = threading.Timer(moment * _duration(stage, operation), terminate)
         timer.start()
-        try:
-            return _called(face, operation)
-        finally:
-            timer.join()
+        outcome = _called(face, operation)
+        ended.set()
+        timer.join()
+        return outcome, met[0]
 
     yield strike
     Face(shelf, mode, loop).close()
@@ -188,7 +196,7 @@ def _cut_network(stage: Stage, mode: str) -> Iterator[Strike]:
     with Proxy(make_url(_named(stage.url))) as proxy:
         shelf = DocShelf(proxy.url())
 
-        def strike(operation: Operation, moment: float) -> Any:
+        def strike(operation: Operation, moment: float) -> tuple[Any, bool]:
             face = Face(shelf.view(), mode, loop)
             if operation.name not in messages:
                 face.get("k")
@@ -199,10 +207,10 @@ def _cut_network(stage: Stage, mode: str) -> Iterator[Strike]:
                 face = Face(shelf.view(), mode, loop)
             face.get("k")
             proxy.cut_after(int(moment * messages[operation.name]))
-            try:
-                return _called(face, operation)
-            finally:
-                proxy.disarm()
+            outcome = _called(face, operation)
+            met = not proxy.is_armed
+            proxy.disarm()
+            return outcome, met
 
         messages: dict[str, int] = {}
         yield strike
@@ -225,18 +233,18 @@ def _killed_process(stage: Stage, _mode: str) -> Iterator[Strike]:
     context = multiprocessing.get_context("fork")
     url = stage.url if stage.is_sqlite else _named(stage.url)
 
-    def strike(operation: Operation, moment: float) -> Any:
+    def strike(operation: Operation, moment: float) -> tuple[Any, bool]:
         pipe, other = context.Pipe()
         victim = context.Process(target=_work, args=(url, operation.name, other))
         victim.start()
         other.close()
         with pipe:
             assert pipe.recv() == "ready"
-            pipe.poll(moment * _duration(stage, operation))
+            done = pipe.poll(moment * _duration(stage, operation))
             victim.kill()
             victim.join()
             wait_until(lambda: not stage.sessions(), "the server notices that the process is gone")
-        return UNKNOWN
+        return UNKNOWN, not done
 
     yield strike
 
@@ -250,17 +258,17 @@ def _cancelled_call(stage: Stage, _mode: str) -> Iterator[Strike]:
         result = getattr(shelf.view(), operation.async_name)(*operation.arguments)
         return [item async for item in result] if isinstance(result, AsyncIterator) else await result
 
-    async def cancelled(operation: Operation, moment: float) -> Any:
+    async def cancelled(operation: Operation, moment: float) -> tuple[Any, bool]:
         await shelf.aget("k")
         task = asyncio.ensure_future(call(operation))
         await asyncio.wait([task], timeout=moment * _duration(stage, operation))
         task.cancel()
         try:
-            return await task
+            return await task, False
         except asyncio.CancelledError:
-            return UNKNOWN
+            return UNKNOWN, True
         except DocShelfError as exc:
-            return exc
+            return exc, True
 
     yield lambda operation, moment: loop.run(cancelled(operation, moment))
     loop.run(shelf.aclose())
@@ -304,8 +312,9 @@ def inject(stage: Stage, fault: str, mode: str, rounds: int, chance: random.Rand
             for operation in OPERATIONS:
                 stage.reset()
                 out = held.number
-                outcome = strike(operation, chance.random())
+                outcome, met = strike(operation, chance.random())
                 tally.times += 1
+                tally.met += met
                 tally.operations.add(operation.name)
                 _count(tally, stage, operation, outcome)
                 if held.number > out:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import bindparam, delete, func, null, select, type_coerce, update
 from sqlalchemy.types import NullType
 
-from docshelf.sql.chunks import KEYS_PER_STATEMENT, chunked
+from docshelf.sql.chunks import KEYS_PER_STATEMENT, bounded, chunked
 from docshelf.sql.drivers.reads import Rows, can_use_driver, fetch_by_driver, plan_for
 from docshelf.sql.notes import note_of
 from docshelf.sql.rows import Identity, checked_identity
@@ -316,12 +316,13 @@ class Queries:
         statement = select(*self._note_columns).where(
             s.c.collection == bindparam("collection"), self.dialect.in_array(s.c.source, "sources")
         )
-        parameters = {"collection": collection, "sources": self.dialect.array(sources)}
         notes: dict[str, SourceNote] = {}
         problems: list[Problem] = []
-        for row in connection.execute(statement, parameters):
-            notes[row.source], unreadable = note_of(row)
-            problems += unreadable
+        for chunk in chunked(list(sources), KEYS_PER_STATEMENT):
+            parameters = {"collection": collection, "sources": self.dialect.array(chunk)}
+            for row in connection.execute(statement, parameters):
+                notes[row.source], unreadable = note_of(row)
+                problems += unreadable
         return notes, problems
 
     def put_notes(
@@ -334,7 +335,7 @@ class Queries:
             index_elements=[columns.collection, columns.source],
             set_={name: statement.excluded[name] for name in ("fingerprint", "metadata", "synced_at")},
         )
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "collection": collection,
                 "source": source,
@@ -344,7 +345,8 @@ class Queries:
             }
             for source, note in sorted(notes.items())
         ]
-        connection.execute(upsert, rows)
+        for chunk in bounded(rows, lambda row: len(row["metadata"] or ""), self.dialect):
+            connection.execute(upsert, chunk)
 
     def forget_fingerprints(self, connection: Connection, collection: str, sources: Collection[str]) -> None:
         """Remove the fingerprints of some sources. Their entries no longer match the files of the last sync."""
