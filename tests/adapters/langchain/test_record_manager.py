@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langchain_classic.indexes import SQLRecordManager
@@ -64,8 +64,10 @@ class Indexing:
         """What `index` reports, in the order added, updated, skipped, deleted."""
         options = {"source_id_key": "source", "key_encoder": "sha256", **options}
         if self.mode == "sync":
-            return dict(index(documents, self.manager, self.vectors, **options))
-        return dict(self.loop.run(aindex(documents, self.manager, self.vectors, **options)))
+            report = index(documents, self.manager, self.vectors, **options)
+        else:
+            report = self.loop.run(aindex(documents, self.manager, self.vectors, **options))
+        return {**cast("dict[str, int]", report)}
 
 
 def doc(text: str, source: str = "a.md") -> Document:
