@@ -15,12 +15,13 @@ from langchain_core.indexing import RecordManager, aindex, index
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from docshelf import ArgumentValueError, ConfigurationError, DocShelf, MassDeleteError
+from docshelf.adapters import async_name
 from docshelf.moving import migrate
 from docshelf.records import Record, Records
 from langchain_docshelf import DocShelfRecordManager
 from langchain_docshelf.moving import from_record_table
 from tests.conftest import Location
-from tests.support.face import Loop, async_name
+from tests.support.face import Loop
 
 MODES = [None, "incremental", "full", "scoped_full"]
 
