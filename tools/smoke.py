@@ -96,11 +96,20 @@ def llama_index(url: str) -> None:
         expect([node.text for node in found], ["First. Second. Third."])
 
 
+def arrow(url: str) -> None:
+    from docshelf.moving import to_arrow
+
+    with DocShelf(url, uuid.uuid4().hex) as shelf:
+        shelf.set("intro", "Hello.")
+        expect(to_arrow(shelf).read_all().column("key").to_pylist(), ["intro"])
+
+
 # What each extra brings, and what asks for it where it is not installed.
 EXTRAS: dict[str, tuple[Callable[[str], None], Callable[[str], object]]] = {
     "psycopg": (psycopg, psycopg),
     "langchain": (langchain, lambda _: import_module("langchain_docshelf")),
     "llama-index": (llama_index, lambda _: import_module("llama_index_docshelf")),
+    "arrow": (arrow, arrow),
 }
 
 

@@ -179,7 +179,13 @@ def test_first_use_creates_the_tables_in_the_callers_transaction(face: Face, cal
     assert caller.tables() == {"notes"}
     with caller.transaction() as (connection, _):
         face.of(face.bind(connection)).sync(OLD)
-    assert caller.tables() == {"notes", "docshelf_entries", "docshelf_sources", "docshelf_schema"}
+    assert caller.tables() == {
+        "notes",
+        "docshelf_collections",
+        "docshelf_entries",
+        "docshelf_schema",
+        "docshelf_sources",
+    }
     assert dict(face.yield_items()) == OLD
 
 

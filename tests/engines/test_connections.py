@@ -467,7 +467,7 @@ def test_without_a_pooler_asyncpg_keeps_named_statements(proxy: Proxy, loop: Loo
 
 @pytest.mark.parametrize("drivername", ["postgresql", "postgresql+psycopg"])
 def test_no_two_connections_give_a_statement_the_same_name(
-    proxy: Proxy, mode: str, loop: Loop, drivername: str
+    proxy: Proxy, mode: str, loop: Loop, drivername: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A pooler may send a name to the session of another client. Whoever finds its own name there reads its rows.
     names: list[set[str]] = []

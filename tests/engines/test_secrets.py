@@ -79,8 +79,6 @@ def test_this_file_would_notice_a_password() -> None:
         "db.example/shelf?user=ann&password={}",
         "ann@db.example/shelf?sslkey=/k&sslpassword={}",
         "ann:x@db.example/shelf?password={}&sslmode=require",
-        "ann@db.example/shelf?pasword={}",
-        "ann@db.example/shelf?PASSWORD={}",
     ],
 )
 def test_no_repr_shows_a_password(drivername: str, place: str) -> None:
@@ -126,6 +124,14 @@ def test_no_refusal_of_a_url_shows_its_password(url: str, log: Callable[[], str]
     assert not shows_secret(log())
 
 
+@pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
+@pytest.mark.parametrize("option", ["pasword", "PASSWORD", "schema"])
+def test_an_unknown_option_is_named_without_its_value(drivername: str, option: str) -> None:
+    with pytest.raises(ConfigurationError, match=option) as refusal:
+        DocShelf(f"{drivername}://ann@db.example/shelf?{option}={quote(SECRET, safe='')}")
+    assert not shows_secret(everything_about(refusal.value))
+
+
 def test_a_password_that_is_not_escaped_is_not_taken_for_a_host() -> None:
     url = f"postgresql://ann:half@{SECRET[-3:]}@db.example/shelf"  # the traceback quotes this file
     with pytest.raises(ConfigurationError, match="percent-escapes") as refusal:
@@ -163,11 +169,9 @@ def test_no_failure_to_connect_shows_a_password(
     with Proxy(password_url) as proxy:
         place = {"username": password_url.username, "host": "127.0.0.1", "port": proxy.port, "database": "postgres"}
         url = URL.create(drivername, password=SECRET, **{**place, **change})
-        face = connect(url.render_as_string(hide_password=False))
         with pytest.raises(DocShelfError) as failure:
-            face.set("k", "v")
+            connect(url.render_as_string(hide_password=False)).set("k", "v")
         shown = everything_about(failure.value)
-        face.close()
     assert not shows_secret(shown)
     assert not shows_secret(log())
 

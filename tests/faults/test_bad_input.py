@@ -346,8 +346,6 @@ def everything_about(error: BaseException) -> str:
         "postgresql:/ann:{}@127.0.0.1/db",
         "postgresql//ann:{}@127.0.0.1/db",
         "postgresql;//ann:{}@127.0.0.1/db",
-        " postgresql://ann:{}@127.0.0.1/db",
-        "\npostgresql://ann:{}@127.0.0.1/db",
         "//ann:{}@127.0.0.1/db",
         "ann:{}@127.0.0.1/db",
         "jdbc:postgresql://127.0.0.1/db?user=ann&password={}",

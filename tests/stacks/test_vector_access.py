@@ -360,9 +360,9 @@ class TestQdrant:
 
     def test_keys_that_are_no_names_are_found(self, stack: Stack, run: Run) -> None:
         store = stack.open()
-        documents = [Document(id=child_id(n), page_content="x", metadata={"doc id.of": f"p{n}"}) for n in range(5)]
+        documents = [Document(id=child_id(n), page_content="x", metadata={"doc.of": f"p{n}"}) for n in range(5)]
         run(VectorAccess(store).add(documents))
-        cursor = VectorAccess(store).list_children("doc id.of", ["p3"])
+        cursor = VectorAccess(store).list_children("doc.of", ["p3"])
         assert [child.id for child in run(cursor.next())] == [child_id(3)]
 
     def test_numbers_and_bare_uuids_may_be_ids(self, stack: Stack, run: Run) -> None:

@@ -158,7 +158,8 @@ class Indexer:
         def delete_parents(turn: Turn) -> Flow[None]:
             done: Report = yield Call(self._docs, "sync", items, allow_mass_delete=True, **options)
             changes.extend(done.deleted)
-            turn.conflict |= bool(done.inserted or done.updated)
+            # Parents that another run wrote meanwhile may have children that this turn does not know.
+            turn.conflict |= bool(done.inserted or done.updated or set(done.deleted) - set(plan.deleted))
 
         totals = yield from self._reconciler.run(read_target, delete_parents if plan.deleted else None, reindex=reindex)
         yield from self._ledger.drop_notes(vanished)

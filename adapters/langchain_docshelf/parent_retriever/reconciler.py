@@ -103,6 +103,7 @@ class Reconciler:
             if delete_parents is not None and first:
                 yield from delete_parents(turn)
             yield from self.ledger.forget_obsolete(turn)
+            turn.conflict |= yield from self._parents_changed(turn)
             totals.wanted, totals.unfinished = target.wanted, turn.conflict or kept
             if not turn.conflict:
                 break
@@ -122,9 +123,26 @@ class Reconciler:
         live = [row.key for row in rows if not is_pending(row) and count_in(row)]
         if not live:
             return False
-        entries = yield from self.ledger.read_rows(live[:: -(-len(live) // _SAMPLE)], values=True)
-        ids = {entry.value["children"][0] for entry in entries if entry is not None and entry.value is not None}
-        return bool((yield from self.vectors.missing(sorted(ids))))
+        sample = live[:: -(-len(live) // _SAMPLE)]
+        entries = yield from self.ledger.read_rows(sample, values=True)
+        first = {
+            entry.value["children"][0]: entry for entry in entries if entry is not None and entry.value is not None
+        }
+        missing = (yield from self.vectors.missing(sorted(first))) or []
+        if not missing:
+            return False
+        # Another run may have removed children since their rows were read.
+        labels = {row.key: row.version for row in (yield from self.ledger.read_rows(sample)) if row is not None}
+        return any(labels.get(row.key) == row.version for row in (first[str(child)] for child in missing))
+
+    def _parents_changed(self, turn: Turn) -> Flow[bool]:
+        """True when another run wrote or deleted parents of rows that this turn made live."""
+        parents = [turn.wanted[row] for row in turn.done]
+        if not parents:
+            return False
+        entries = yield from existing_entries(self.docs, parents, values=False)
+        rows = {self.ledger.row_of(identity, entry.value_hash) for identity, entry in entries.items()}
+        return not turn.done <= rows
 
     def _embed(self, turn: Turn) -> Flow[tuple[int, int]]:
         """Bring the children of wanted rows into the vector store; how many were embedded, and how many reused."""

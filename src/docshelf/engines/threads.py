@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,7 +45,8 @@ class StepThreads:
             _check(cancelled)
             return result
 
-        future = asyncio.wrap_future(self._executor(step).submit(perform, replace(step, run=run)))
+        context = copy_context()  # as asyncio.to_thread does
+        future = asyncio.wrap_future(self._executor(step).submit(context.run, perform, replace(step, run=run)))
         try:
             return await future
         except asyncio.CancelledError:

@@ -105,7 +105,6 @@ def same_ids(ids: Sequence[ChildId], found: set[Any]) -> set[ChildId]:
     names = {str(one) for one in found}
     if names.issuperset(map(str, ids)):
         return set(ids)
-    names |= {_canonical(one) for one in names}
     return {child for child in ids if str(child) in names or _canonical(child) in names}
 
 
