@@ -279,19 +279,21 @@ class ParentDocumentRetriever(BaseRetriever):
         children = await self.vectorstore.asearch(query, self.search_type, **{**self.search_kwargs, **kwargs})
         return await aperform(parents_of(self.docstore, children, self.id_key, self.source_id_key))
 
-    def _indexer(self, *, show_progress: bool = False) -> Indexer:
-        maker = ChildMaker(
+    def _maker(self) -> ChildMaker:
+        return ChildMaker(
             self.child_splitter,
             id_key=self.id_key,
             source_id_key=self.source_id_key,
             metadata_fields=self.child_metadata_fields,
             embedding_version=self.embedding_version,
         )
+
+    def _indexer(self, *, show_progress: bool = False) -> Indexer:
         vectors = VectorAccess(self.vectorstore, batch_size=self.vector_batch_size, verify_seconds=self.verify_seconds)
         return Indexer(
             vectors,
             self.docstore,
-            maker,
+            self._maker(),
             parent_splitter=self.parent_splitter,
             index=self.index,
             batch_size=self.batch_size,

@@ -61,15 +61,12 @@ class Indexing:
             return getattr(self.manager, name)(*args, **options)
         return self.loop.run(getattr(self.manager, async_name(name))(*args, **options))
 
-    def run(self, documents: Sequence[Document], **options: Any) -> dict[str, int]:
-        """What `index` reports, in the order added, updated, skipped, deleted."""
+    def run(self, documents: Sequence[Document], **options: Any) -> Any:
+        """What `index` reports."""
         options = {"source_id_key": "source", "key_encoder": "sha256", **options}
-        report: Any
         if self.mode == "sync":
-            report = index(documents, self.manager, self.vectors, **options)
-        else:
-            report = self.loop.run(aindex(documents, self.manager, self.vectors, **options))
-        return dict(report)
+            return index(documents, self.manager, self.vectors, **options)
+        return self.loop.run(aindex(documents, self.manager, self.vectors, **options))
 
 
 def doc(text: str, source: str = "a.md") -> Document:
