@@ -196,6 +196,17 @@ def _check_text(text: Any, what: str, limit: int | None, of: str = "") -> str:
     return plain
 
 
+def check_new_sources(new_sources: Mapping[str, str] | None, source: str | None) -> dict[str, str]:
+    """The sources of new entries by key. Raises as `check_key` and `check_source` do."""
+    if new_sources is None:
+        return {}
+    if not isinstance(new_sources, Mapping):
+        raise ArgumentTypeError(f"new_sources is a {type(new_sources).__name__}; give a mapping of keys to sources")
+    if source is not None:
+        raise ArgumentValueError("both source and new_sources were given; give one of them")
+    return {check_key(key): check_source(of, f" of the key {key!r:.60}") for key, of in new_sources.items()}
+
+
 def _check_labels(labels: Mapping[str, str], what: str, check_name: Callable[[Any], str]) -> dict[str, str]:
     if not isinstance(labels, Mapping):
         raise ArgumentTypeError(f"the {what}s are a {type(labels).__name__}; give a mapping of names to text")

@@ -81,6 +81,7 @@ WRITES: dict[str, Callable[[Face, list[str]], object]] = {
     "clear": lambda face, keys: face.clear(),
     "companions": lambda face, keys: face.companions(),
     "rename_collection": lambda face, keys: face.rename_collection(f"renamed of {len(keys)}"),
+    "copy_collection": lambda face, keys: face.copy_collection(f"copy of {len(keys)}"),
     "sources": lambda face, keys: face.sources(),
     "stats": lambda face, keys: face.stats(),
     "yield_keys": lambda face, keys: list(face.yield_keys()),

@@ -116,7 +116,11 @@ def _diffs(context: Context, encoded: EncodedBatch, updated: Sequence[int]) -> F
 
 
 def set_versions(
-    context: Context, versions: Mapping[str, str], source: str | None, expected: Mapping[str, str | None] | None
+    context: Context,
+    versions: Mapping[str, str],
+    source: str | None,
+    expected: Mapping[str, str | None] | None,
+    new_sources: Mapping[str, str],
 ) -> Flow[Report]:
     """Set the versions of the entries of some keys. A key without an entry gets one without a value.
 
@@ -124,12 +128,16 @@ def set_versions(
         source: change entries of this source only; None changes them in all sources.
         expected: change only entries that have these versions. None stands for an entry without a version, and for a
             missing entry, which is then created.
+        new_sources: the sources of entries that are created, by key; by default `source`, or "".
     """
     if not versions:
         return Report()
     queries, dialect, collection = context.queries, context.dialect, context.collection
     keys = list(versions)
     sources = None if source is None else {source}
+
+    def created(key: str) -> Identity:
+        return key, new_sources.get(key, source or "")
 
     def must_write(existing: Mapping[Identity, str | None]) -> dict[Identity, bool]:
         """Whether each entry needs a write, in the order of `versions`. Includes entries that are to be created.
@@ -141,11 +149,11 @@ def set_versions(
         for identity in sorted(existing):
             by_key.setdefault(identity[0], []).append(identity)
         if expected is not None:
-            new = {key: [(key, source or "")] for key in keys if expected[key] is None}
+            new = {key: [created(key)] for key in keys if expected[key] is None}
             pairs = [pair for key in keys for pair in by_key.get(key) or new.get(key) or ()]
             matching = [pair for pair in pairs if existing.get(pair) == expected[pair[0]]]
             return {identity: existing.get(identity) != versions[identity[0]] for identity in matching}
-        identities = [identity for key in keys for identity in by_key.get(key) or [(key, source or "")]]
+        identities = [identity for key in keys for identity in by_key.get(key) or [created(key)]]
         return {(key, of): (key, of) not in existing or existing[key, of] != versions[key] for key, of in identities}
 
     def probe(connection: Connection) -> dict[Identity, bool]:
