@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from enum import Enum
+from pathlib import PurePath
 from typing import Any, Final
 
 from docshelf.errors import ArgumentTypeError, ArgumentValueError
@@ -28,8 +30,23 @@ def check_key(key: Any) -> str:
     return checked
 
 
+def plain_value(value: Any) -> Any:
+    """A path as its text with forward slashes, an Enum as its value, and anything else as it is.
+
+    These are the only values that do not come back as they were given.
+    """
+    if isinstance(value, PurePath):
+        return value.as_posix()
+    return value.value if isinstance(value, Enum) else value
+
+
 def check_source(source: Any, of: str = "") -> str:
-    """A source as plain `str`; "" means no source. `of` names its item in errors. Raises as `check_key` does."""
+    """A source as plain `str`; "" means no source. A path or an Enum of text stands for its text.
+
+    `of` names the source's item in errors. Raises as `check_key` does.
+    """
+    if type(source) is not str:
+        source = plain_value(source)
     return _check_text(source, "source", MAX_SOURCE_BYTES, of)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from docshelf.operations.context import Context
 from docshelf.operations.repeatable import repeatable_write
 from docshelf.operations.upsert import delete_entries
+from docshelf.sql.chunks import KEYS_PER_STATEMENT, chunked
 from docshelf.sql.queries import identities_of
 from docshelf.sql.rows import Identity
 from docshelf.steps import Flow
@@ -35,10 +36,12 @@ def delete_keys(
     def apply(connection: Connection) -> set[Identity]:
         sources = None if source is None else {source}
         dialect.begin_write(connection, collection, sources, exclusive=True)
-        rows = queries.existing(connection, collection, keys=unique, sources=sources)
-        if expected is not None:
-            rows = (row for row in rows if row[3] == expected[row[0]])
-        deleted = delete_entries(connection, context, sorted(identities_of(rows)))
+        if expected is None:
+            deleted = _delete_where(connection, context, unique, sources)
+        else:
+            rows = queries.existing(connection, collection, keys=unique, sources=sources)
+            matching = (row for row in rows if row[3] == expected[row[0]])
+            deleted = delete_entries(connection, context, sorted(identities_of(matching)))
         if deleted:
             queries.forget_fingerprints(connection, collection, {of for _, of in deleted})
         return set(deleted)
@@ -58,13 +61,12 @@ def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]
 
     def apply(connection: Connection) -> set[Identity]:
         context.dialect.begin_write(connection, collection, None if keys else names, exclusive=True)
-        obsolete: set[Identity] = set()
+        deleted: list[Identity] = []
         if names:
             queries.delete_source_rows(connection, collection, names)
-            obsolete.update(identities_of(queries.existing(connection, collection, keys=None, sources=names)))
+            deleted += context.dialect.delete_where(connection, collection, sources=names)
         if unique:
-            obsolete.update(identities_of(queries.existing(connection, collection, keys=unique, sources=None)))
-        deleted = delete_entries(connection, context, sorted(obsolete))
+            deleted += _delete_where(connection, context, unique, None)
         other_sources = {of for _, of in deleted} - names
         if other_sources:
             queries.forget_fingerprints(connection, collection, other_sources)
@@ -72,6 +74,16 @@ def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]
 
     deleted: set[Identity] = yield repeatable_write(apply, operator.or_)
     return Report(tuple(Change(key, DEL, of) for key, of in sorted(deleted)))
+
+
+def _delete_where(
+    connection: Connection, context: Context, keys: Sequence[str], sources: Collection[str] | None
+) -> list[Identity]:
+    """Delete the entries of any number of keys, in some sources or in all (None)."""
+    deleted: list[Identity] = []
+    for chunk in chunked(keys, KEYS_PER_STATEMENT):
+        deleted += context.dialect.delete_where(connection, context.collection, keys=chunk, sources=sources)
+    return deleted
 
 
 def clear(context: Context) -> Flow[int]:

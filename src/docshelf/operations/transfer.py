@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from docshelf.errors import DocShelfError
 from docshelf.operations.context import Context
 from docshelf.operations.repeatable import repeatable_write
-from docshelf.sql.queries import chunked
+from docshelf.sql.chunks import chunked
 from docshelf.sql.rows import Identity, PackedRow
 from docshelf.sql.transfer import Outline, RawCollection, RawSource, TransferQueries
 from docshelf.steps import Compute, Flow, Maintenance, Read

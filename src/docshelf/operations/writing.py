@@ -15,12 +15,12 @@ from docshelf.operations.encoded_batch import ABSENT, DIFFERENT, Comparison, Enc
 from docshelf.operations.plan import WritePlan
 from docshelf.operations.repeatable import repeatable_write
 from docshelf.operations.upsert import ConditionalUpsert, Outcome, merged_outcome
-from docshelf.sql.queries import chunked
-from docshelf.sql.rows import Identity, PackedRow
+from docshelf.sql.chunks import bounded
+from docshelf.sql.rows import Identity, PackedRow, checked_identity
 from docshelf.steps import Compute, Flow, Maintenance, Read
 from docshelf.types import INS, SKIP, UPD, Change, Diff, Op, Report
 from docshelf.validation import check_iterable
-from docshelf.values.stored import Stored, raw_bytes
+from docshelf.values.stored import Stored
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -157,25 +157,31 @@ def set_versions(
         return {(key, of): (key, of) not in existing or existing[key, of] != versions[key] for key, of in identities}
 
     def probe(connection: Connection) -> dict[Identity, bool]:
+        return must_write(read_versions(connection))
+
+    def read_versions(connection: Connection) -> dict[Identity, str | None]:
         rows = queries.existing(connection, collection, keys=keys, sources=sources)
-        return must_write({(key, of): version for key, of, _, version in rows})
+        return {checked_identity((key, of)): version for key, of, _, version in rows}
 
     def apply(connection: Connection) -> dict[Identity, Op]:
         stamp = dialect.begin_write(connection, collection, sources, exclusive=True)
-        old_rows = {(row.key, row.source): row for row in queries.fetch(connection, collection, keys, source)}
-        entries = must_write({identity: row.version for identity, row in old_rows.items()})
-        changed = [identity for identity, differs in entries.items() if differs]
-        rows = [
-            _with_version(old_rows.get(identity), identity, versions[identity[0]], position)
-            for position, identity in enumerate(changed)
-        ]
-        rows.sort(key=lambda row: (row.key, row.source))
-        existing = [identity in old_rows for identity in changed]
+        existing = read_versions(connection)
+        changed = [identity for identity, differs in must_write(existing).items() if differs]
         ops: dict[Identity, Op] = {}
-        for chunk in chunked(rows, dialect.chunk_rows):
-            written = dialect.upsert(connection, dialect.upsert_batch(collection, chunk, stamp, existing))
+        labelled = sorted(identity for identity in changed if identity in existing)
+        for pairs in bounded(labelled, lambda pair: len(versions[pair[0]]), dialect):
+            ops |= dict.fromkeys(dialect.set_versions(connection, collection, pairs, versions), UPD)
+        created = [
+            PackedRow(*identity, None, None, None, None, None, versions[identity[0]], position)
+            for position, identity in enumerate(changed)
+            if identity not in existing
+        ]
+        created.sort(key=lambda row: (row.key, row.source))
+        absent = bytes(len(changed))
+        for rows in bounded(created, lambda row: len(row.version or ""), dialect):
+            written = dialect.upsert(connection, dialect.upsert_batch(collection, rows, stamp, absent))
             ops.update((changed[position], op) for position, op in written.items())
-        return ops
+        return {identity: ops[identity] for identity in changed if identity in ops}
 
     entries: dict[Identity, bool] = yield Read(probe)
     ops: dict[Identity, Op] = {}
@@ -185,14 +191,6 @@ def set_versions(
             entries = {identity: differs for identity, differs in entries.items() if not differs}
         entries |= dict.fromkeys(ops, True)
     return Report(tuple(Change(key, ops.get((key, of), SKIP), of) for key, of in entries))
-
-
-def _with_version(row: Stored | None, identity: Identity, version: str, position: int) -> PackedRow:
-    """A row with a new version and its old value, if it has one."""
-    if row is None:
-        return PackedRow(*identity, None, None, None, None, None, version, position)
-    value, value_hash, checksum = map(raw_bytes, (row.value, row.value_hash, row.checksum))
-    return PackedRow(*identity, value, value_hash, checksum, row.content_type, row.encoding, version, position)
 
 
 def _is_heavy(items: Sequence[Any]) -> bool:
