@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from langchain_core.documents import Document
 
@@ -12,9 +12,6 @@ import docshelf
 from docshelf import ConfigurationError, DocShelf, Item, Report, SourceNote
 from docshelf.adapters import Call, Flow, fingerprint_of
 from docshelf.folder import Content, FolderTarget, Piece
-
-if TYPE_CHECKING:
-    from langchain_docshelf.parent_retriever.retriever import ParentDocumentRetriever
 
 _SETTINGS_DEPTH: Final = 8
 
@@ -50,22 +47,28 @@ class StoreTarget(FolderTarget):
 class RetrieverTarget(StoreTarget):
     """A `ParentDocumentRetriever`: its parents are the documents, and its vector store follows.
 
+    Args:
+        retriever: the retriever.
+        shelf: the shelf of its document store.
+        source_key: that of its document store.
+        parent_splitter: that of the retriever.
+
     Raises:
         ConfigurationError: the sources of its documents come from a function.
     """
 
     writes_notes_last = True
 
-    def __init__(self, retriever: ParentDocumentRetriever) -> None:
-        source_key = retriever.docstore.source_key
+    def __init__(self, retriever: Any, shelf: DocShelf, source_key: Any, parent_splitter: Any) -> None:
         if not isinstance(source_key, str):
             raise ConfigurationError(
                 "the retriever's docstore takes sources from a function, so that it cannot file documents under their "
                 "files; give it a source_key of text"
             )
-        super().__init__(retriever.docstore.shelf, source_key)
+        super().__init__(shelf, source_key)
         self._retriever = retriever
-        self.settings = fingerprint_of(retriever.parent_splitter, _SETTINGS_DEPTH)
+        self._splits_parents = parent_splitter is not None
+        self.settings = fingerprint_of(parent_splitter, _SETTINGS_DEPTH)
 
     def changed(self, fingerprints: Mapping[str, str]) -> Flow[set[str]]:
         """The sources whose children are not all live under the retriever's settings."""
@@ -79,7 +82,7 @@ class RetrieverTarget(StoreTarget):
         """Write parents, bring their children into the vector store, and then store the notes."""
         documents = [self.document(piece, content.source) for content in contents for piece in content.pieces]
         plan: Report | None = None
-        if diff and self._retriever.parent_splitter is None:
+        if diff and not self._splits_parents:
             plan = yield from super().write(contents, notes, dry_run=True, diff=True)
         report: Report = yield Call(
             self._retriever, "sync", documents, notes=notes, dry_run=dry_run, allow_mass_delete=True

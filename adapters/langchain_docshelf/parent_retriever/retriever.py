@@ -274,7 +274,7 @@ class ParentDocumentRetriever(BaseRetriever):
         """How `docshelf.folder.sync_folder` writes into this retriever."""
         from langchain_docshelf.folder import RetrieverTarget
 
-        return RetrieverTarget(self)
+        return RetrieverTarget(self, self.docstore.shelf, self.docstore.source_key, self.parent_splitter)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
