@@ -42,9 +42,15 @@ CONTRIBUTING = ROOT.parents[1] / "CONTRIBUTING.md"
 # Rooms that do no I/O and know no database.
 PURE = {"display", "types", "errors", "validation", "values"}
 # What adapters may import of docshelf: its face, and the modules that are public under their own names.
-PUBLIC_MODULES = {"docshelf.adapters", "docshelf.moving", "docshelf.records", "docshelf.schema"}
+PUBLIC_MODULES = {"docshelf.adapters", "docshelf.folder", "docshelf.moving", "docshelf.records", "docshelf.schema"}
 # Extras, and the only module that may import each, when it is called.
-EXTRAS = {"docshelf.moving.arrow": {"pyarrow"}}
+EXTRAS = {
+    "docshelf.moving.arrow": {"pyarrow"},
+    "docshelf.folder.scan": {"pathspec"},
+    "docshelf.folder.text": {"charset_normalizer"},
+    "docshelf.folder.markup": {"bs4", "markdownify"},
+    "docshelf.folder.office": {"mammoth", "pypdf"},
+}
 
 
 def name_of(path: Path) -> str:
