@@ -227,6 +227,12 @@ def proxy(new_location: Callable[[str], Location]) -> Iterator[Proxy]:
         yield proxy
 
 
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than processors: many tests wait for servers, processes and retries."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_configure() -> None:
     # SQLite and PostgreSQL wait for the disk, thousands of times. Where the system has files in memory, take these.
     in_memory = Path("/dev/shm")
