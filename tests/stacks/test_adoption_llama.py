@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from llama_index.core import MockEmbedding, StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
-from llama_index.core.node_parser.node_utils import build_nodes_from_splits
-from llama_index.core.schema import Document, TransformComponent
+from llama_index.core.schema import Document
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 from sqlalchemy.engine import URL
@@ -19,16 +17,9 @@ from sqlalchemy.engine import URL
 from docshelf import ArgumentTypeError, ConfigurationError
 from llama_index_docshelf import AdoptedNodesReport, DocShelfDocumentStore, aadopt_nodes, adopt_nodes
 from tests.conftest import Location
+from tests.stacks.llama import LLAMA_STORES, SIZE, Lines
 
-SIZE = 4
 DOCUMENTS = 30
-
-
-class Lines(TransformComponent):
-    """A splitter that needs no data of its own."""
-
-    def __call__(self, nodes: Any, **kwargs: Any) -> Any:
-        return [made for node in nodes for made in build_nodes_from_splits(node.get_content().splitlines(), node)]
 
 
 class Counting(MockEmbedding):
@@ -44,41 +35,13 @@ def document(number: int, *lines: str) -> Document:
     return Document(text=text, id_=f"{number}.md", metadata={"z": number, "a": f"T{number}"})
 
 
-def chroma(url: Callable[[], URL]) -> Any:
-    import chromadb
-    from chromadb.config import Settings
-    from llama_index.vector_stores.chroma import ChromaVectorStore
-
-    client = chromadb.EphemeralClient(Settings(anonymized_telemetry=False))
-    return ChromaVectorStore(chroma_collection=client.create_collection(uuid.uuid4().hex))
-
-
-def qdrant(url: Callable[[], URL]) -> Any:
-    from llama_index.vector_stores.qdrant import QdrantVectorStore
-    from qdrant_client import QdrantClient
-
-    return QdrantVectorStore("a", client=QdrantClient(":memory:"), payload_indexes=[], index_doc_id=False)
-
-
-def postgres(url: Callable[[], URL]) -> Any:
-    from llama_index.vector_stores.postgres import PGVectorStore
-
-    made = url()
-    return PGVectorStore(
-        connection_string=made.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False),
-        async_connection_string=made.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False),
-        table_name="pages",
-        embed_dim=SIZE,
-    )
-
-
-@pytest.fixture(params=[chroma, qdrant, postgres], ids=["chroma", "qdrant", "postgres"])
+@pytest.fixture(params=LLAMA_STORES)
 def vectors(request: pytest.FixtureRequest, new_database: Callable[[], URL]) -> Iterator[Any]:
-    store = request.param(new_database)
+    store = LLAMA_STORES[request.param](new_database)
     yield store
-    if request.param is postgres:
+    if request.param == "postgres":
         asyncio.run(store.close())
-    elif request.param is qdrant:
+    elif request.param == "qdrant":
         store._client.close()
 
 
