@@ -27,7 +27,7 @@ from docshelf.errors import (
     ValueTooLargeError,
 )
 from docshelf.store import DocShelf
-from docshelf.types import Change, Diff, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.types import Change, Collection, Diff, Entry, Health, Item, Op, Problem, Report, Source, SourceNote, Stats
 from docshelf.values.content_types import ContentType, canonical_bytes
 from docshelf.values.hashing import file_fingerprint
 
@@ -37,6 +37,7 @@ __all__ = [
     "AuthenticationError",
     "Change",
     "ClosedError",
+    "Collection",
     "ConfigurationError",
     "ContentType",
     "CorruptEntryError",
@@ -46,6 +47,7 @@ __all__ = [
     "DocShelf",
     "DocShelfError",
     "Entry",
+    "Health",
     "Item",
     "MassDeleteError",
     "MissingEngineError",

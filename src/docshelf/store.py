@@ -18,6 +18,7 @@ from docshelf.engines.given import GivenEngines, check_engines
 from docshelf.engines.own import OwnEngines
 from docshelf.engines.url import parse_url
 from docshelf.errors import ConfigurationError, CorruptEntryError, DatabaseError
+from docshelf.logs import logged_call, logs_calls
 from docshelf.operations import collections, deleting, maintenance, reading, writing
 from docshelf.operations.context import Context
 from docshelf.operations.plan import PlanOf, Scope, mset_plan, sync_plan
@@ -26,7 +27,7 @@ from docshelf.sql.dialects import dialect_for
 from docshelf.sql.queries import Queries
 from docshelf.sql.rows import DEFAULT_LAYOUT, MAX_PARTITIONS, Layout
 from docshelf.steps import Flow
-from docshelf.types import Entry, Item, Op, Problem, Report, SourceNote, Sources, Stats
+from docshelf.types import Collections, Entry, Health, Item, Op, Problem, Report, SourceNote, Sources, Stats
 from docshelf.validation import (
     check_collection,
     check_expected,
@@ -151,6 +152,28 @@ class DocShelf:
             "counts as change": ", without ".join([counts, *sorted(codec.hash_exclude)]),
         }
         return html.shelf(type(self).__name__, facts)
+
+    # As a container of keys
+
+    def __len__(self) -> int:
+        """As `count()`. It waits for the database; async code takes `acount`."""
+        return self.count()
+
+    def __bool__(self) -> bool:
+        """True, also when the collection is empty: `if shelf:` asks whether there is a store, and not the database."""
+        return True
+
+    def __contains__(self, key: object) -> bool:
+        """As `exists`."""
+        return isinstance(key, str) and self.exists(key)
+
+    def __iter__(self) -> Iterator[str]:
+        """As `yield_keys()`."""
+        return self.yield_keys()
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """As `ayield_keys()`."""
+        return self.ayield_keys()
 
     # Other faces of the same database
 
@@ -283,7 +306,12 @@ class DocShelf:
         if self._is_unregistered():
             with suppress(DatabaseError):  # a role that may only read can use the store all the same
                 self._backend.run(self._registration())
-        return self._backend.run(flow)
+        if not logs_calls():
+            return self._backend.run(flow)
+        with logged_call(flow, self.collection) as note_result:
+            result = self._backend.run(flow)
+            note_result(result)
+            return result
 
     async def _arun(self, flow: Flow[T]) -> T:
         self._backend.check_open()
@@ -292,7 +320,12 @@ class DocShelf:
         if self._is_unregistered():
             with suppress(DatabaseError):
                 await self._backend.arun(self._registration())
-        return await self._backend.arun(flow)
+        if not logs_calls():
+            return await self._backend.arun(flow)
+        with logged_call(flow, self.collection) as note_result:
+            result = await self._backend.arun(flow)
+            note_result(result)
+            return result
 
     def _is_unregistered(self) -> bool:
         return self._context.owner is not None and self._backend.may_register(self.collection)
@@ -713,6 +746,19 @@ class DocShelf:
         """As `clear`."""
         return await self._arun(deleting.clear(self._context))
 
+    def collections(self, *, exact: bool = True) -> Collections:
+        """Every collection of the table that has entries or sources, in the order of their names.
+
+        Args:
+            exact: True counts, which reads all rows of the table. False takes PostgreSQL's estimate of the entries,
+                and leaves out sources and sizes.
+        """
+        return Collections(self._run(collections.listed(self._context, exact=exact)))
+
+    async def acollections(self, *, exact: bool = True) -> Collections:
+        """As `collections`."""
+        return Collections(await self._arun(collections.listed(self._context, exact=exact)))
+
     def rename_collection(self, new: str) -> int:
         """Give the collection another name, in one transaction, with everything that belongs to it.
 
@@ -790,6 +836,36 @@ class DocShelf:
         return await self._arun(deleting.delete_sources(self._context, names, others))
 
     # Health
+
+    def health(self) -> Health:
+        """Whether a call would work now, for the health check of a service. Nothing is tried twice.
+
+        As any first call it makes the tables where they are missing. It raises no error of the database: the result
+        says what is wrong.
+        """
+        with maintenance.HealthCheck() as check:
+            self._backend.check_open()
+            check.database = self._backend.run(maintenance.ping(self._context))
+            check.schema_version = self._run(maintenance.version(self._context))
+        return check.result()
+
+    async def ahealth(self) -> Health:
+        """As `health`."""
+        with maintenance.HealthCheck() as check:
+            self._backend.check_open()
+            check.database = await self._backend.arun(maintenance.ping(self._context))
+            check.schema_version = await self._arun(maintenance.version(self._context))
+        return check.result()
+
+    def is_set_up(self) -> bool:
+        """True when the tables are there, and of this version. Makes nothing, as every other call would."""
+        self._backend.check_open()
+        return self._backend.run(maintenance.is_set_up(self._context))
+
+    async def ais_set_up(self) -> bool:
+        """As `is_set_up`."""
+        self._backend.check_open()
+        return await self._backend.arun(maintenance.is_set_up(self._context))
 
     def stats(self) -> Stats:
         """Counts and sizes of the collection."""

@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any, Final
 
-from docshelf.display.shapes import DiffShape, EntryShape, ReportShape, SourceShape, StatsShape
+from docshelf.display.shapes import CollectionShape, DiffShape, EntryShape, ReportShape, SourceShape, StatsShape
 
 # The four words of a report, told apart by lightness as well as by hue.
 TINTS: Final = {"INS": "#2a9d6f", "UPD": "#4a86e8", "SKIP": "rgba(128,128,128,.35)", "DEL": "#d9603b"}
@@ -96,6 +96,21 @@ def _source(shown: SourceShape, widest: int) -> str:
             ),
         ]
     )
+
+
+def collections(found: Sequence[CollectionShape]) -> str:
+    """Collections: each with its number of entries and what they take."""
+    widest = max((one.entries for one in found), default=0)
+    heads = ("collection", "entries", "", "sources", "values, as packed")
+    rows = [_row([(head, _WHOLE if head in ("collection", "") else _NUMBER) for head in heads], _HEAD)]
+    for one in islice(found, _MAX_ROWS):
+        filled = (bar({TINTS["UPD"]: one.entries}, of=widest, width="4em"), f"{_TEXT};padding-top:.5em")
+        sources = "" if one.sources is None else f"{one.sources:,}"
+        stored = "" if one.stored_bytes is None else size(one.stored_bytes)
+        cells = [(_code(one.name), _WHOLE), (f"{one.entries:,}", _NUMBER), filled]
+        rows.append(_row([*cells, (sources, _NUMBER), (stored, _NUMBER)]))
+    total = f"{len(found):,}, with {sum(one.entries for one in found):,} entries"
+    return _titled("Collections", total, _table(rows) + _more(len(found) - _MAX_ROWS))
 
 
 def stats(found: StatsShape) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy.util import greenlet_spawn
 
 from docshelf.engines.errors import translated_errors
-from docshelf.engines.retry import count_attempts, retry_options
+from docshelf.engines.retry import count_attempts, note_retry, retry_options
 from docshelf.errors import ClosedError, TransientError
 from docshelf.steps import Compute, Flow, Maintenance, Read, Step, Write, arun_flow, run_flow
 
@@ -119,8 +118,11 @@ class EngineBackend(Backend):
 
     def _connected(self, step: Read | Write) -> Any:
         engine = self._engine()
-        with suppress(TransientError), translated_errors():
-            return self._once(engine, step)
+        try:
+            with translated_errors():
+                return self._once(engine, step)
+        except TransientError as exc:
+            note_retry(exc, step)
         from tenacity import Retrying
 
         with count_attempts():
@@ -132,8 +134,11 @@ class EngineBackend(Backend):
     async def _aconnected(self, step: Read | Write) -> Any:
         engine = self._async_engine()
         # The whole step in one greenlet: AsyncConnection makes one for each of its calls, some 40 µs each.
-        with suppress(TransientError), translated_errors():
-            return await greenlet_spawn(self._once, engine.sync_engine, step)
+        try:
+            with translated_errors():
+                return await greenlet_spawn(self._once, engine.sync_engine, step)
+        except TransientError as exc:
+            note_retry(exc, step)
         from tenacity import AsyncRetrying
 
         with count_attempts():

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from docshelf.errors import TransientError
+from docshelf.logs import log_retry
+from docshelf.steps import Read, Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +24,19 @@ def retry_options() -> dict[str, Any]:
         "stop": stop_after_attempt(_ATTEMPTS - 1),
         "wait": wait_random_exponential(multiplier=0.05, max=1.0),
         "reraise": True,
+        "before_sleep": lambda state: log_retry(state.outcome.exception()),
     }
+
+
+def note_retry(error: TransientError, step: Read | Write) -> None:
+    """The first attempt at a step failed.
+
+    Raises:
+        TransientError: the same, for a step that is tried once only.
+    """
+    if isinstance(step, Read) and not step.retry:
+        raise error
+    log_retry(error)
 
 
 @contextmanager

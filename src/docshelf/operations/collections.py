@@ -8,6 +8,7 @@ from docshelf.errors import ArgumentValueError
 from docshelf.operations.context import Context
 from docshelf.sql.collections import CollectionQueries
 from docshelf.steps import Flow, Read, Write
+from docshelf.types import Collection
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -18,6 +19,13 @@ def register(context: Context, owner: str) -> Flow[None]:
     queries, collection = CollectionQueries(context.dialect), context.collection
     if (yield Read(lambda connection: queries.owner(connection, collection))) != owner:
         yield Write(lambda connection: queries.register(connection, collection, owner))
+
+
+def listed(context: Context, *, exact: bool) -> Flow[list[Collection]]:
+    """Every collection of the table, in the order of their names."""
+    queries = CollectionQueries(context.dialect)
+    found: list[Collection] = yield Read(queries.counted if exact else queries.estimated)
+    return found
 
 
 def rename(context: Context, new: str) -> Flow[int]:

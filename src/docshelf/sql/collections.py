@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, select, update
 
 from docshelf.sql.dialects.base import Dialect
+from docshelf.sql.queries import checked_identity
+from docshelf.types import Collection
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -66,6 +68,46 @@ class CollectionQueries:
         owned = update(self._tables.collections).where(c.owner == bindparam("old")).values(owner=bindparam("new"))
         connection.execute(owned, {"old": old, "new": new})
         return count
+
+    def names(self, connection: Connection) -> list[str]:
+        """Every collection that has entries or sources, in order.
+
+        Each is one step in an index: to read all rows for their few names takes seconds in a large table. A loop, not
+        a recursive query, which Citus does not take.
+        """
+        found: set[str] = set()
+        for table in (self._tables.entries, self._tables.sources):
+            column = table.c.collection
+            first = select(column).order_by(column).limit(1)
+            following = select(column).where(column > bindparam("name")).order_by(column).limit(1)
+            name = connection.scalar(first)
+            while isinstance(name, str):
+                found.add(name)
+                name = connection.scalar(following, {"name": name})
+        return sorted(found)
+
+    def counted(self, connection: Connection) -> list[Collection]:
+        """Every collection that has entries or sources, in order, counted."""
+        e = self._tables.entries.c
+        by_source = (
+            select(e.collection, func.count().label("entries"), func.sum(func.length(e.value)).label("stored"))
+            .group_by(e.collection, e.source)
+            .subquery()
+        )
+        c = by_source.c
+        statement = select(c.collection, func.sum(c.entries), func.count(), func.coalesce(func.sum(c.stored), 0))
+        rows = connection.execute(statement.group_by(c.collection)).all()
+        found = {row[0]: Collection(row[0], int(row[1]), int(row[2]), int(row[3])) for row in rows}
+        for name in found:
+            checked_identity(("", name))
+        known = self._tables.sources.c.collection
+        for name in connection.scalars(select(known).distinct()):
+            found.setdefault(name, Collection(name, 0, 0, 0))
+        return [found[name] for name in sorted(found)]
+
+    def estimated(self, connection: Connection) -> list[Collection]:
+        """As `counted`, by estimates where the database has them, and without what only counting tells."""
+        return [Collection(name, self._dialect.estimated_entries(connection, name)) for name in self.names(connection)]
 
     def _named(self) -> tuple[Table, ...]:
         tables: Any = self._tables

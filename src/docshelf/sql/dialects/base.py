@@ -129,5 +129,13 @@ class Dialect(ABC):
         return None
 
     @abstractmethod
+    def server(self, connection: Connection) -> str:
+        """The database and its version, for people."""
+
+    @abstractmethod
+    def estimated_entries(self, connection: Connection, collection: str) -> int:
+        """About how many entries a collection has, without reading them where the database knows."""
+
+    @abstractmethod
     def disk_bytes(self, connection: Connection) -> int:
         """What the entries take on disk, with indexes."""

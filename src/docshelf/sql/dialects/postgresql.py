@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import orjson
 from sqlalchemy import MetaData, Text, any_, bindparam, func, select, text, tuple_
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
@@ -270,6 +271,20 @@ class PostgreSQL(Dialect):
         # To a role that may not, the server gives a warning; and whoever has the lock may be doing it right now.
         connection.execute(text(f"ANALYZE (SKIP_LOCKED) {self._entries} (collection, key, source)"))
         return None
+
+    def server(self, connection: Connection) -> str:
+        version = connection.scalar(text("SELECT current_setting('server_version')"))
+        return f"PostgreSQL {str(version).partition(' ')[0]}"
+
+    def estimated_entries(self, connection: Connection, collection: str) -> int:
+        # The planner's own estimate, from its statistics: the number of rows that it would expect.
+        rows = f"FROM {self._entries} WHERE collection = CAST(:collection AS text)"
+        given = connection.scalar(text(f"EXPLAIN (FORMAT JSON) SELECT 1 {rows}"), {"collection": collection})
+        [explained] = orjson.loads(given) if isinstance(given, str) else given
+        plan = explained["Plan"]
+        if plan["Node Type"] == "Custom Scan":  # the coordinator of Citus has no statistics of what its workers hold
+            return int(connection.scalar(text(f"SELECT count(*) {rows}"), {"collection": collection}) or 0)
+        return int(plan["Plan Rows"])
 
     def disk_bytes(self, connection: Connection) -> int:
         table = f"'{self._entries}'::regclass"

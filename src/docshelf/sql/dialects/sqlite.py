@@ -98,6 +98,15 @@ class SQLite(Dialect):
     def create_namespace(self, connection: Connection) -> None:
         pass
 
+    def server(self, connection: Connection) -> str:
+        return f"SQLite {connection.exec_driver_sql('SELECT sqlite_version()').scalar()}"
+
+    def estimated_entries(self, connection: Connection, collection: str) -> int:
+        # SQLite has no estimate of its own; to count the rows of an index reads no value.
+        entries = self.tables.entries
+        statement = select(func.count()).select_from(entries).where(entries.c.collection == bindparam("collection"))
+        return int(connection.scalar(statement, {"collection": collection}) or 0)
+
     def disk_bytes(self, connection: Connection) -> int:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar() or 0
         size = connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
