@@ -28,7 +28,7 @@ DISTRIBUTION := .venv-dist
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
-	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/test_sync.py -k dry"]'
+	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/writing -k dry_run"]'
 	@echo 'make bench   beside its peers and the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
 	@echo 'make footprint   bytes on disk and of WAL, memory, growth, the cost of an import'
 	@echo 'make notebooks   run the notebooks from top to bottom and store what they show'

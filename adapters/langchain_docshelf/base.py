@@ -48,6 +48,9 @@ Url = str | os.PathLike[str] | Any  # or a SQLAlchemy URL
 _OF_A_VIEW: Final = "on_corrupt"
 
 
+_OTHER_KIND: Final = "The entry is whole: read it by `.shelf`, or pass on_corrupt='skip' to leave it out."
+
+
 class ShelfStore:
     """Holds the shelf that a store works on."""
 
@@ -95,17 +98,21 @@ class ShelfStore:
         values: list[T | None] = []
         problems: dict[Problem, None] = {}
         for entry in entries:
-            value = None if entry is None else entry.value
+            value = None if entry is None else self._value_of(entry)
             if entry is not None and value is not None and not isinstance(value, kind):
                 reason = f"a {entry.content_type} value where a {type(self).__name__} reads a {kind.__name__}"
                 problems[Problem(entry.key, entry.source, reason)] = None
                 value = None
             values.append(value)
         if problems and not self._skips:
-            raise CorruptEntryError(list(problems))
+            raise CorruptEntryError(list(problems), _OTHER_KIND)
         for problem in problems:
             warnings.warn(f"left out the entry with key {problem.key!r}: {problem.reason}", CorruptEntryWarning, 3)
         return values
+
+    def _value_of(self, entry: Entry) -> Any:
+        """The value of an entry as this store reads it."""
+        return entry.value
 
     def sources(self) -> list[Source]:
         """Every source that has entries or was synced, ordered by name."""

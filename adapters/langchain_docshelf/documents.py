@@ -14,7 +14,8 @@ from typing import Any, Final, NoReturn, TypeVar
 from langchain_core.documents import Document
 from pydantic import ConfigDict, PrivateAttr
 
-from docshelf import ArgumentTypeError, ConfigurationError, ContentType, UnsupportedValueError
+from docshelf import ArgumentTypeError, ConfigurationError, ContentType, Entry, UnsupportedValueError
+from docshelf.adapters import as_document
 
 T = TypeVar("T")
 
@@ -92,6 +93,27 @@ def source_of(document: Document, source_key: SourceKey, key: str) -> str:
             "path, or pass source_key= to tell sources another way"
         )
     return found
+
+
+def document_in(entry: Entry, source_key: SourceKey) -> Any:
+    """The value of an entry; a plain text, or a document of no framework, as a document of LangChain.
+
+    It is a document of its entry's source, so that writing it again leaves it there.
+    """
+    plain = as_document(entry.value)
+    if plain is None:
+        return entry.value
+    metadata = dict(plain.metadata)
+    if entry.source and isinstance(source_key, str):
+        metadata.setdefault(source_key, entry.source)
+    return _made(
+        {
+            **_DEFAULTS,
+            "id": entry.key if plain.id is None else plain.id,
+            "metadata": metadata,
+            "page_content": plain.text,
+        }
+    )
 
 
 def check_document(document: Any, key: str) -> Document:

@@ -11,7 +11,7 @@ from langchain_core.stores import BaseStore
 from docshelf import ArgumentTypeError, DocShelf, Entry, Item, Report, SourceNote
 from langchain_docshelf.base import ShelfOptions, ShelfStore, Url, are_of, kept, notes_of
 from langchain_docshelf.byte_keys import fits_scan, is_folded, scan_prefix, stored_item, unfolded
-from langchain_docshelf.documents import SourceKey, check_document, document_content_types, source_of
+from langchain_docshelf.documents import SourceKey, check_document, document_content_types, document_in, source_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -214,6 +214,9 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
             CorruptEntryError: an entry holds something else, under `on_corrupt="raise"`.
         """
         return self._of_kind(entries, Document)
+
+    def _value_of(self, entry: Entry) -> Any:
+        return document_in(entry, self.source_key)
 
     def _items(self, pairs: Documents, source: str | None) -> Iterator[tuple[str, Document, str]]:
         source_of = self.source_of

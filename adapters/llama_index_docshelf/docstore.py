@@ -10,9 +10,10 @@ from llama_index.core.storage.docstore.types import BaseDocumentStore, RefDocInf
 from llama_index.core.storage.kvstore.types import DEFAULT_BATCH_SIZE
 
 from docshelf import ArgumentTypeError, ArgumentValueError, DocShelf, Entry, Item, Report, Source, SourceNote
+from docshelf.adapters import as_document
 from llama_index_docshelf.base import ShelfAdapter, ShelfOptions, Url
 from llama_index_docshelf.flow import Call, Compute, Flow, InFlight
-from llama_index_docshelf.nodes import holds_node, is_at_home, node_content_types, node_of, version_of
+from llama_index_docshelf.nodes import holds_node, is_at_home, may_hold_node, node_content_types, node_of, version_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -119,9 +120,9 @@ class DocShelfDocumentStore(ShelfAdapter, BaseDocumentStore):
     def _add(self, docs: Sequence[BaseNode], *, allow_update: bool, store_text: bool) -> Flow[Report]:
         items, notes = yield Compute(_items, docs)
         if not allow_update:
-            for entry in (yield Call("mget_entries", list(items), values=False)):
-                if holds_node(entry):
-                    raise ValueError(f"node_id {entry.key} already exists. Set allow_update to True to overwrite.")
+            for key, exists in (yield from _exist(items)).items():
+                if exists:
+                    raise ValueError(f"node_id {key} already exists. Set allow_update to True to overwrite.")
         if store_text:
             report: Report = yield Call("conditional_mset", list(items.values()), move=True, notes=notes)
             return report
@@ -412,7 +413,11 @@ def _all_nodes() -> Flow[dict[str, BaseNode]]:
 def _exist(keys: Iterable[str]) -> Flow[dict[str, bool]]:
     asked = list(keys)
     entries = yield Call("mget_entries", asked, values=False)
-    return {key: holds_node(entry) for key, entry in zip(asked, entries, strict=True)}
+    exist = {key: holds_node(entry) for key, entry in zip(asked, entries, strict=True)}
+    unsure = [key for key, entry in zip(asked, entries, strict=True) if may_hold_node(entry)]
+    values = (yield Call("mget", unsure)) if unsure else []
+    exist.update({key: as_document(value) is not None for key, value in zip(unsure, values, strict=True)})
+    return exist
 
 
 def _all_entries(sources: Iterable[Source]) -> Flow[list[Entry]]:

@@ -28,12 +28,16 @@ from llama_index.core.schema import (
 )
 
 from docshelf import ConfigurationError, ContentType, Entry, UnsupportedValueError
+from docshelf.adapters import as_document
 from llama_index_docshelf.ordering import orders_in, put_in_order
 
 T = TypeVar("T")
 
 NODE: Final = "llama-index/node"
 LANGCHAIN: Final = "langchain/document"
+# Written by no framework: a document of docshelf's own, and a plain value that may be a text.
+PLAIN_DOCUMENT: Final = "document"
+PLAIN_VALUE: Final = "json"
 
 _CLASSES: Final[tuple[type[BaseNode], ...]] = (Document, ImageDocument, ImageNode, IndexNode, Node, TextNode)
 _ORDER: Final = "metadata_order"
@@ -105,6 +109,9 @@ def node_of(entry: Entry | None) -> BaseNode | None:
     """
     if entry is None or entry.value is None:
         return None
+    plain = as_document(entry.value)
+    if plain is not None:
+        return _at_home(TextNode(id_=plain.id or "", text=plain.text, metadata=dict(plain.metadata)), entry)
     if not isinstance(entry.value, BaseNode):
         raise ValueError(f"Document {entry.key} is not a Node but a {type(entry.value).__name__}.")
     return _at_home(entry.value, entry) if entry.content_type == LANGCHAIN else entry.value
@@ -117,8 +124,13 @@ def is_at_home(value: Any) -> bool:
 
 
 def holds_node(entry: Entry | None) -> bool:
-    """True when the entry holds a node, by what is known without its value."""
-    return entry is not None and entry.content_type in (NODE, LANGCHAIN)
+    """True when the entry holds a node, by what is known without its value; of a plain value nothing is."""
+    return entry is not None and entry.content_type in (NODE, LANGCHAIN, PLAIN_DOCUMENT)
+
+
+def may_hold_node(entry: Entry | None) -> bool:
+    """True when only the entry's value tells whether it holds a node."""
+    return entry is not None and entry.content_type == PLAIN_VALUE
 
 
 def _at_home(node: BaseNode, entry: Entry) -> BaseNode:

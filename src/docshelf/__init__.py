@@ -27,8 +27,23 @@ from docshelf.errors import (
     ValueTooLargeError,
 )
 from docshelf.store import DocShelf
-from docshelf.types import Change, Collection, Diff, Entry, Health, Item, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.types import (
+    Change,
+    Collection,
+    Diff,
+    Document,
+    Entry,
+    Health,
+    Item,
+    Op,
+    Problem,
+    Report,
+    Source,
+    SourceNote,
+    Stats,
+)
 from docshelf.values.content_types import ContentType, canonical_bytes
+from docshelf.values.documents import UnknownDocument
 from docshelf.values.hashing import file_fingerprint
 
 __all__ = [
@@ -46,6 +61,7 @@ __all__ = [
     "Diff",
     "DocShelf",
     "DocShelfError",
+    "Document",
     "Entry",
     "Health",
     "Item",
@@ -59,6 +75,7 @@ __all__ = [
     "SourceNote",
     "Stats",
     "TransientError",
+    "UnknownDocument",
     "UnreachableError",
     "UnsupportedValueError",
     "ValueTooLargeError",

@@ -16,6 +16,7 @@ from docshelf.errors import ConfigurationError
 from docshelf.steps import Call, Compute, Flow, aperform, async_name, perform
 from docshelf.store import DocShelf
 from docshelf.values.content_types import ContentType
+from docshelf.values.documents import as_document
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,6 +31,7 @@ __all__ = [
     "ShelfStore",
     "Url",
     "aperform",
+    "as_document",
     "as_list",
     "async_name",
     "perform",

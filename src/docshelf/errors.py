@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from docshelf.types import Problem
 
 
+_WRITE_AGAIN = "Delete it and write it again, or read with on_corrupt='skip'."
+
+
 class DocShelfError(Exception):
     """Base of all errors of docshelf."""
 
@@ -53,17 +56,20 @@ class MassDeleteError(DocShelfError, ValueError):
 class CorruptEntryError(DocShelfError):
     """Rows that cannot be decoded or do not match their hash.
 
-    Attributes:
+    Args:
         problems: one `Problem` per row, with key, source and reason.
+        mend: what to do about them; by default what helps where the rows are broken.
+
+    Attributes:
+        problems: as given.
     """
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], mend: str = _WRITE_AGAIN) -> None:
         self.problems = tuple(problems)
         first = self.problems[0]
         more = f" (and {len(self.problems) - 1} more, see .problems)" if len(self.problems) > 1 else ""
         super().__init__(
-            f"the entry with key {first.key!r} and source {first.source!r} cannot be read: {first.reason}{more}. "
-            "Delete it and write it again, or read with on_corrupt='skip'."
+            f"the entry with key {first.key!r} and source {first.source!r} cannot be read: {first.reason}{more}. {mend}"
         )
 
 

@@ -597,7 +597,7 @@ class DocShelf:
         scope: Scope = "source",
         dry_run: bool = False,
         diff: bool = False,
-        max_delete: float = 1.0,
+        max_delete: float | None = None,
         allow_mass_delete: bool = False,
         fingerprint: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -613,8 +613,10 @@ class DocShelf:
                 whole collection.
             dry_run: report what would be done, and write nothing.
             diff: as for `conditional_mset`.
-            max_delete: the share of the existing entries, 0 to 1, that this sync may delete. A sync that would delete
-                them all and hold nothing in their place is refused whatever the share.
+            max_delete: the share of the existing entries, 0 to 1, that this sync may delete. None, the default, refuses
+                a sync that would remove at least 10 sources whole and more than half of the collection's. Either
+                refuses a sync that would delete all entries and put nothing in their place. A dry run refuses nothing:
+                its report says in `refused` what the sync would be told.
             allow_mass_delete: do not refuse.
             fingerprint: the caller's hash of the source's raw file, for `source_changed`.
             metadata: what to keep with the source; None keeps what is there.
@@ -646,7 +648,7 @@ class DocShelf:
         scope: Scope = "source",
         dry_run: bool = False,
         diff: bool = False,
-        max_delete: float = 1.0,
+        max_delete: float | None = None,
         allow_mass_delete: bool = False,
         fingerprint: str | None = None,
         metadata: Mapping[str, Any] | None = None,

@@ -45,6 +45,37 @@ class Change(NamedTuple):
     source: str = ""
 
 
+def _printed(value: Any) -> str:
+    try:
+        return str(value)
+    except ValueError:  # Python does not print an int of thousands of digits
+        return f"a {type(value).__name__} that cannot be printed"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document of no framework, which the adapters of all frameworks read as theirs.
+
+    Prints as a reader reads it: the text, and the metadata below it.
+
+    Attributes:
+        text: the text; `hash_on="text"` looks at nothing else.
+        metadata: what is known of the document, by name; `hash_exclude` leaves names of it out.
+        id: the document's own id, or None; adapters then take the key of its entry.
+    """
+
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
+
+    def __str__(self) -> str:
+        lines = [f"{name}: {_printed(value)}" for name, value in self.metadata.items()]
+        return "\n".join([self.text, "", *lines]) if lines else self.text
+
+    def _repr_html_(self) -> str:
+        return html.document(self)
+
+
 @dataclass(frozen=True)
 class Diff:
     """The text of an updated entry before and after. Prints as a unified diff, shows as one by words in a notebook.
@@ -87,11 +118,13 @@ class Report(Sequence[Change]):
         changes: all of them.
         dry_run: True when nothing was written.
         diffs: where the call asked for them, the texts of the updated entries before and after.
+        refused: in a dry run, why the same call would be refused as a mass deletion; None where it would not.
     """
 
     changes: tuple[Change, ...] = ()
     dry_run: bool = False
     diffs: Diffs = field(default=Diffs(), compare=False)
+    refused: str | None = field(default=None, compare=False)
     _counts: Counter[str] = field(init=False, compare=False, default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -148,6 +181,8 @@ class Report(Sequence[Change]):
         head = "would be" if self.dry_run else "done"
         lines = [f"{'op':<4}  {head:>8}"]
         lines += [f"{op:<4}  {count:>8,}" for op, count in self.counts.items()]
+        if self.refused is not None:
+            lines.append(f"refused: {html.visible(self.refused)}")
         return "\n".join(lines)
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from docshelf import DocShelf
+from docshelf.adapters import async_name
 
 T = TypeVar("T")
 
@@ -24,11 +25,6 @@ class Loop:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
-
-
-def async_name(name: str) -> str:
-    """The asynchronous twin of a method."""
-    return "async_" if name == "sync" else f"a{name}"
 
 
 class Face:

@@ -16,7 +16,15 @@ from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any, Final
 
-from docshelf.display.shapes import CollectionShape, DiffShape, EntryShape, ReportShape, SourceShape, StatsShape
+from docshelf.display.shapes import (
+    CollectionShape,
+    DiffShape,
+    DocumentShape,
+    EntryShape,
+    ReportShape,
+    SourceShape,
+    StatsShape,
+)
 
 # The four words of a report, told apart by lightness as well as by hue.
 TINTS: Final = {"INS": "#2a9d6f", "UPD": "#4a86e8", "SKIP": "rgba(128,128,128,.35)", "DEL": "#d9603b"}
@@ -57,10 +65,11 @@ def report(shown: ReportShape, further: Mapping[str, int]) -> str:
         cells = [(f"{_swatch(TINTS[op])}{op}", _WHOLE), (f"{count:,}", _NUMBER), (keys, _TEXT)]
         rows.append(_row(cells, _CELL if count else f"{_CELL};{_FAINT}"))
     rows += [_row([(_escaped(name), _TEXT), (f"{count:,}", _NUMBER), ("", _TEXT)]) for name, count in further.items()]
+    refused = "" if shown.refused is None else f"<div>refused: {_escaped(shown.refused, 400)}</div>"
     return _titled(
         f"{type(shown).__name__}{' of a dry run' if shown.dry_run else ''}",
         total,
-        bar({TINTS[op]: count for op, count in counts.items()}) + _table(rows),
+        bar({TINTS[op]: count for op, count in counts.items()}) + _table(rows) + refused,
     )
 
 
@@ -140,6 +149,28 @@ def entry(shown: EntryShape) -> str:
     told = f"{_TEXT};white-space:pre-wrap"
     rows = [_row([(name, f"{_WHOLE};{_FAINT}"), (fact, told)]) for name, fact in facts.items() if fact]
     return _titled("Entry", "", _table(rows))
+
+
+def document(shown: DocumentShape) -> str:
+    """A document: the beginning of its text, and its metadata."""
+    text = f'<div style="{_TEXT};white-space:pre-wrap">{_lines(preview(shown.text))}</div>'
+    beside = "" if shown.id is None else _code(shown.id)
+    return _titled("Document", beside, text + _named(shown.metadata))
+
+
+def unknown_document(content_type: str, fields: Mapping[str, Any]) -> str:
+    """The fields of a document of a content type that its reader does not know."""
+    return _titled("UnknownDocument", f"of content type {_code(content_type)}", _named(fields))
+
+
+def _named(values: Mapping[str, Any]) -> str:
+    """Values beside their names."""
+    told = f"{_TEXT};white-space:pre-wrap"
+    rows = [
+        _row([(_escaped(str(name)), f"{_WHOLE};{_FAINT}"), (_lines(preview(value)), told)])
+        for name, value in islice(values.items(), _MAX_ROWS)
+    ]
+    return (_table(rows) if rows else "") + _more(len(values) - _MAX_ROWS)
 
 
 def diffs(found: Sequence[DiffShape]) -> str:
@@ -237,7 +268,9 @@ def preview(value: Any) -> str:
             return value[: _MAX_VALUE + 1]
         if isinstance(value, bytes):
             return f"{size(len(value))}: {value[:_MAX_TEXT]!r}"
-        if value is None or isinstance(value, bool | int | float | dict | list | tuple | set | frozenset):
+        if isinstance(value, dict):
+            return _SHORT.repr_dict(value, _SHORT.maxlevel)
+        if value is None or isinstance(value, bool | int | float | list | tuple | set | frozenset):
             return _SHORT.repr(value)
         return str(value)[: _MAX_VALUE + 1]
     except Exception as exc:  # a document's own __str__ may raise anything, and a view never does

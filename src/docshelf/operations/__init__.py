@@ -1,1 +1,1 @@
-"""Every operation, written once: a generator of steps that serves sync and async. No I/O happens in it."""
+"""Every operation, written once: a generator of steps that serves sync and async calls. It does no I/O itself."""

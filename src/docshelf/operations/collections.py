@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from docshelf.errors import ArgumentValueError
 from docshelf.operations.context import Context
+from docshelf.operations.repeatable import repeatable_write
 from docshelf.sql.collections import CollectionQueries
 from docshelf.steps import Flow, Read, Write
 from docshelf.types import Collection
@@ -35,11 +36,8 @@ def rename(context: Context, new: str) -> Flow[int]:
         ArgumentValueError: there is no such collection, or one has the new name already.
     """
     queries, dialect, old = CollectionQueries(context.dialect), context.dialect, context.collection
-    # The commit of an attempt may be lost on its way: the next attempt then finds the new name.
-    attempted: int | None = None
 
-    def apply(connection: Connection) -> int:
-        nonlocal attempted
+    def apply(connection: Connection) -> int | None:
         names = {name: f"{new}{name.removeprefix(old)}" for name in queries.family(connection, old)}
         # In one order in every process, so that two renames do not wait for each other.
         for name in sorted({*names, *names.values()}):
@@ -47,19 +45,18 @@ def rename(context: Context, new: str) -> Flow[int]:
         if queries.family(connection, old) != list(names):
             raise ArgumentValueError(f"another process changed what belongs to the collection {old!r}; rename it again")
         if not queries.taken(connection, [old]):
-            if attempted is not None:
-                return attempted
-            raise ArgumentValueError(f"there is no collection {old!r} to rename")
+            return None
         taken = queries.taken(connection, list(names.values()))
         if taken:
             raise ArgumentValueError(
                 f"there is a collection {taken[0]!r} already; give another name, or clear and rename that one first"
             )
         counts = [queries.rename(connection, name, renamed) for name, renamed in names.items()]
-        attempted = counts[0]
-        return attempted
+        return counts[0]
 
     if new == old:
         return int((yield Read(lambda connection: context.queries.count(connection, old, prefix=None, source=None))))
-    count: int = yield Write(apply)
+    count: int | None = yield repeatable_write(apply, lambda earlier, last: earlier if last is None else last)
+    if count is None:
+        raise ArgumentValueError(f"there is no collection {old!r} to rename")
     return count

@@ -1,4 +1,4 @@
-"""What every operation of one store works with."""
+"""What the operations of one store share."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """What every operation of one store works with.
+    """What the operations of one store share.
 
     Attributes:
-        on_progress: called with the number of entries that were just done.
+        on_progress: called with n when n more entries are done.
         owner: the collection that this one belongs to, or None.
     """
 
     collection: str
     codec: Codec
     queries: Queries
-    on_progress: Callable[[int], None] = lambda done: None
+    on_progress: Callable[[int], None] = lambda count: None
     owner: str | None = None
 
     @property

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from docshelf.operations.context import Context
+from docshelf.operations.repeatable import repeatable_write
 from docshelf.operations.upsert import delete_entries
 from docshelf.sql.queries import identities_of
 from docshelf.sql.rows import Identity
-from docshelf.steps import Flow, Write
+from docshelf.steps import Flow
 from docshelf.types import DEL, Change, Report
 
 if TYPE_CHECKING:
@@ -19,19 +21,18 @@ if TYPE_CHECKING:
 def delete_keys(
     context: Context, keys: Sequence[str], source: str | None, expected: Mapping[str, str] | None
 ) -> Flow[Report]:
-    """Delete the entries of some keys, in one source or in all.
+    """Delete the entries of some keys.
 
     Args:
+        source: delete in this source only; None deletes in all sources.
         expected: delete only entries that have these versions.
     """
     if not keys:
         return Report()
     queries, dialect, collection = context.queries, context.dialect, context.collection
     unique = list(dict.fromkeys(keys))
-    # As in `set_versions`.
-    attempted: set[Identity] = set()
 
-    def apply(connection: Connection) -> list[Identity]:
+    def apply(connection: Connection) -> set[Identity]:
         sources = None if source is None else {source}
         dialect.begin_write(connection, collection, sources, exclusive=True)
         rows = queries.existing(connection, collection, keys=unique, sources=sources)
@@ -40,25 +41,22 @@ def delete_keys(
         deleted = delete_entries(connection, context, sorted(identities_of(rows)))
         if deleted:
             queries.forget_fingerprints(connection, collection, {of for _, of in deleted})
-        attempted.update(deleted)
-        return list(attempted)
+        return set(deleted)
 
-    deleted = yield Write(apply)
+    deleted: set[Identity] = yield repeatable_write(apply, operator.or_)
     order = {key: position for position, key in enumerate(unique)}
-    deleted.sort(key=lambda identity: (order[identity[0]], identity[1]))
-    return Report(tuple(Change(key, DEL, of) for key, of in deleted))
+    in_order = sorted(deleted, key=lambda identity: (order[identity[0]], identity[1]))
+    return Report(tuple(Change(key, DEL, of) for key, of in in_order))
 
 
 def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]) -> Flow[Report]:
-    """Delete some sources with their entries, and the entries of some keys in any source, in one transaction."""
+    """Delete some sources with their entries, and the entries of some keys in every source, in one transaction."""
     if not sources and not keys:
         return Report()
     queries, collection = context.queries, context.collection
     names, unique = set(sources), list(dict.fromkeys(keys))
-    # As in `set_versions`.
-    attempted: set[Identity] = set()
 
-    def apply(connection: Connection) -> list[Identity]:
+    def apply(connection: Connection) -> set[Identity]:
         context.dialect.begin_write(connection, collection, None if keys else names, exclusive=True)
         obsolete: set[Identity] = set()
         if names:
@@ -67,28 +65,23 @@ def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]
         if unique:
             obsolete.update(identities_of(queries.existing(connection, collection, keys=unique, sources=None)))
         deleted = delete_entries(connection, context, sorted(obsolete))
-        others = {of for _, of in deleted} - names
-        if others:
-            queries.forget_fingerprints(connection, collection, others)
-        attempted.update(deleted)
-        return list(attempted)
+        other_sources = {of for _, of in deleted} - names
+        if other_sources:
+            queries.forget_fingerprints(connection, collection, other_sources)
+        return set(deleted)
 
-    deleted = yield Write(apply)
+    deleted: set[Identity] = yield repeatable_write(apply, operator.or_)
     return Report(tuple(Change(key, DEL, of) for key, of in sorted(deleted)))
 
 
 def clear(context: Context) -> Flow[int]:
-    """Delete the whole collection; returns how many entries it had."""
+    """Delete the whole collection. Returns how many entries it had."""
     queries, collection = context.queries, context.collection
-    # As in `set_versions`.
-    attempted = 0
 
     def apply(connection: Connection) -> int:
-        nonlocal attempted
         context.dialect.begin_write(connection, collection, None, exclusive=True)
         queries.delete_source_rows(connection, collection, None)
-        attempted = max(attempted, queries.delete_all(connection, collection))
-        return attempted
+        return queries.delete_all(connection, collection)
 
-    count: int = yield Write(apply)
+    count: int = yield repeatable_write(apply, max)
     return count

@@ -14,27 +14,27 @@ from docshelf.values.content_types import Codec
 from docshelf.values.json import DecodeError
 from docshelf.values.stored import raw_bytes
 
-# Canonical bytes that a call keeps in memory between its steps; a temporary file takes what is past this.
-_KEPT_BYTES: Final = 32 * 1024 * 1024
-# Items that are taken from an iterator before they are serialized: the first, all others, and bytes that they may have.
+# Canonical bytes that a call keeps in memory between its steps. A temporary file takes the rest.
+_MEMORY_BYTES: Final = 32 * 1024 * 1024
+# How many items are taken from an iterator at a time: at first, later at most, and for how many canonical bytes.
 _FIRST_ITEMS: Final = 128
-_MOST_ITEMS: Final = 1_000
-_ITEM_BYTES: Final = 8 * 1024 * 1024
-# Canonical bytes that are kept at once: to keep each document by itself takes twice as long.
-_PUT_BYTES: Final = 256 * 1024
-# What stands of an item: nothing, an entry that differs, or one that needs no write.
+_MAX_ITEMS: Final = 1_000
+_WINDOW_BYTES: Final = 8 * 1024 * 1024
+# Canonical bytes that go to the spill in one call. One call for each document takes twice as long.
+_SPILL_BYTES: Final = 256 * 1024
+# The state of an item: it has no entry, its entry differs, or its entry needs no write.
 ABSENT: Final = 0
 DIFFERENT: Final = 1
 SAME: Final = 2
 
 
 class Comparison(NamedTuple):
-    """How what stands compares with the items of a call.
+    """How the existing entries compare with the items of a call.
 
     Attributes:
-        states: of each item, by its position: `ABSENT`, `DIFFERENT` or `SAME`.
-        unlisted: entries that no item names, of what was asked for.
-        entries: how many stand, these included; of no meaning but where all that a scope holds was asked for.
+        states: `ABSENT`, `DIFFERENT` or `SAME` for each item, by position.
+        unlisted: the entries read that no item names.
+        entries: how many entries were read. Only meaningful when a whole scope was read.
     """
 
     states: bytearray
@@ -43,12 +43,14 @@ class Comparison(NamedTuple):
 
 
 class EncodedBatch:
-    """The items of a call, hashed: a column for each thing that a row needs, as objects by the row cost more to make.
+    """The items of a call, hashed.
 
-    It holds their canonical bytes and not the items, so that of a generator's only a few are ever there.
+    Each field of a row is a list of its own, because one object per row costs more time. The batch holds canonical
+    bytes and not the items: a generator's items never fill the memory.
     """
 
     __slots__ = (
+        "_added",
         "_checksums",
         "_codec",
         "_content_types",
@@ -57,7 +59,6 @@ class EncodedBatch:
         "_source",
         "_spill",
         "_starts",
-        "_taken",
         "_versions",
         "hashes",
         "identities",
@@ -65,7 +66,7 @@ class EncodedBatch:
     )
 
     def __init__(self, codec: Codec, source: str) -> None:
-        """For items of which those that name no source are of this one."""
+        """Make an empty batch. Items without a source belong to `source`."""
         self.identities: list[Identity] = []
         self.hashes: list[bytes] = []
         self.sizes: list[int] = []
@@ -77,36 +78,38 @@ class EncodedBatch:
         self._versions: dict[Identity, str] = {}
         self._positions: dict[Identity, int] = {}
         self._rows: dict[int, PackedRow] = {}
-        self._spill = Spill(_KEPT_BYTES)
-        self._taken = 0
+        self._spill = Spill(_MEMORY_BYTES)
+        self._added = 0
 
     def __len__(self) -> int:
         return len(self.identities)
 
     def position(self, identity: Identity) -> int:
-        """Where the item of an entry stands in the input."""
+        """The position of an entry's item in the input."""
         return self._positions[identity]
 
     @property
-    def room(self) -> int:
-        """How many items to add next, where they come from somewhere that does not hold them all."""
-        if not self._taken:
+    def next_window(self) -> int:
+        """How many items to take next from an iterator."""
+        if not self._added:
             return _FIRST_ITEMS
-        return max(1, min(_MOST_ITEMS, _ITEM_BYTES * self._taken // max(1, len(self._spill))))
+        return max(1, min(_MAX_ITEMS, _WINDOW_BYTES * self._added // max(1, len(self._spill))))
 
     def add(self, items: Sequence[Any]) -> None:
-        """Check, serialize and hash items; of those with equal key and source the last wins, in the place of the first.
+        """Check, serialize and hash items.
+
+        Of items with equal key and source the last wins. It takes the position of the first.
 
         Raises:
-            ArgumentTypeError, ArgumentValueError, UnsupportedValueError, ValueTooLargeError: for the first that cannot
-                be stored.
+            ArgumentTypeError, ArgumentValueError, UnsupportedValueError, ValueTooLargeError: for the first item that
+                cannot be stored.
         """
         positions, versions, encode = self._positions, self._versions, self._codec.encode
         identities, hashes, sizes, starts = self.identities, self.hashes, self.sizes, self._starts
         content_types, checksums = self._content_types, self._checksums
-        put, start = len(self._spill), len(self._spill)
+        spilled, start = len(self._spill), len(self._spill)
         pending: list[bytes] = []
-        for identity, value, version in check_items(items, self._source, self._taken):
+        for identity, value, version in check_items(items, self._source, self._added):
             content_type, data, value_hash, checksum = encode(value, identity[0])
             size = len(data)
             new = len(identities)
@@ -127,18 +130,18 @@ class EncodedBatch:
                 versions.pop(identity, None)
             pending.append(data)
             start += size
-            if start - put >= _PUT_BYTES:
+            if start - spilled >= _SPILL_BYTES:
                 self._spill.put(b"".join(pending))
                 pending.clear()
-                put = start
+                spilled = start
         self._spill.put(b"".join(pending))
-        self._taken += len(items)
+        self._added += len(items)
 
     def value(self, position: int) -> Any:
-        """What the item's entry will hold, made from its canonical bytes.
+        """The value that the item's entry will hold, decoded from its canonical bytes.
 
         Raises:
-            UnsupportedValueError: its content type cannot load what it dumped.
+            UnsupportedValueError: the content type cannot load what it dumped.
         """
         try:
             return self._codec.value_of(self._content_types[position], self._canonical(position))
@@ -146,11 +149,14 @@ class EncodedBatch:
             raise UnsupportedValueError(f"key {self.identities[position][0]!r}: what it dumps to is {exc}") from exc
 
     def close(self) -> None:
-        """Let go of what is held outside memory."""
+        """Delete the temporary file."""
         self._spill.close()
 
     def compare(self, rows: Iterable[Compared]) -> Comparison:
-        """What stands beside the items. Row by row: to hold ten thousand costs the garbage collector more than this."""
+        """Compare existing rows with the items.
+
+        This takes one row at a time: ten thousand rows in a list cost the garbage collector more than the comparison.
+        """
         position_of, hashes, versions = self._positions.get, self.hashes, self._versions
         unlisted: list[Identity] = []
         states, entries = bytearray(len(hashes)), 0
@@ -167,14 +173,14 @@ class EncodedBatch:
                 states[position] = SAME if same else DIFFERENT
         return Comparison(states, unlisted, entries)
 
-    def changed(self, found: Comparison) -> list[int]:
-        """The positions of the items to write, in the order of their identities, which all writers keep."""
-        changed = [position for position, state in enumerate(found.states) if state != SAME]
+    def changed(self, comparison: Comparison) -> list[int]:
+        """The positions of the items to write, sorted by (key, source). All writers use this order."""
+        changed = [position for position, state in enumerate(comparison.states) if state != SAME]
         changed.sort(key=self.identities.__getitem__)
         return changed
 
     def pack(self, positions: Sequence[int]) -> None:
-        """Make the rows of some items, unless they are there."""
+        """Make the rows of some items that have none yet."""
         missing = [position for position in positions if position not in self._rows]
         packed = self._codec.pack_all([self._canonical(position) for position in missing])
         for position, (encoding, value) in zip(missing, packed, strict=True):
@@ -191,7 +197,7 @@ class EncodedBatch:
             )
 
     def take_rows(self, positions: Sequence[int]) -> list[PackedRow]:
-        """Packed rows, handed over; should the transaction run again, they are packed again."""
+        """Hand over packed rows. If the transaction runs again, they are packed again."""
         return [self._rows.pop(position) for position in positions]
 
     def _canonical(self, position: int) -> bytes:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def setup(context: Context, layout: Layout = DEFAULT_LAYOUT) -> Flow[None]:
-    """Create or upgrade the tables, and spread the entries, where that is needed."""
+    """Create or upgrade the tables and lay out the entries, where needed."""
     dialect = context.dialect
 
     def is_done(connection: Connection) -> bool:
@@ -36,14 +36,14 @@ def setup(context: Context, layout: Layout = DEFAULT_LAYOUT) -> Flow[None]:
         if exc.sqlstate not in ("42501", "3F000"):  # insufficient privilege, no schema to create in
             raise
         raise SchemaError(
-            f"the table {dialect.tables.entries.fullname} is missing or of an older version, and this role may not "
-            f"change that ({exc}); run setup() once as a role that may, and grant this one SELECT, INSERT, UPDATE and "
-            "DELETE on the tables and USAGE on the sequence of the entries table"
+            f"the table {dialect.tables.entries.fullname} is missing or has an older version, and this role may not "
+            f"create or change it ({exc}); run setup() once with a role that may, and grant this role SELECT, INSERT, "
+            "UPDATE and DELETE on the tables and USAGE on the sequence of the entries table"
         ) from exc
 
 
 def problems(context: Context, keys: Sequence[str]) -> Flow[list[Problem]]:
-    """The rows of some keys that cannot be read; ticks for each row."""
+    """The rows of some keys that cannot be read. Reports progress for each row."""
     rows: list[Stored] = yield Read(
         lambda connection: context.queries.fetch(connection, context.collection, keys, None)
     )
@@ -112,5 +112,6 @@ def is_set_up(context: Context) -> Flow[bool]:
 
 
 def stats(context: Context) -> Flow[Stats]:
-    found: Stats = yield Read(lambda connection: context.queries.stats(connection, context.collection))
-    return found
+    """Numbers and sizes of the collection."""
+    result: Stats = yield Read(lambda connection: context.queries.stats(connection, context.collection))
+    return result

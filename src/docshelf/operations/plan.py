@@ -1,4 +1,4 @@
-"""What a write is asked for."""
+"""The checked arguments of a call that writes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Scope = Literal["source", "sources", "collection"]
 
 @dataclass(frozen=True)
 class WritePlan:
-    """One call that writes items.
+    """The checked arguments of one call that writes items.
 
     Attributes:
-        scope: what is deleted when no item names it: nothing (None), what else `sources` hold (both "source" and
-            "sources"), or what else the collection holds.
-        sources: those that the call is about.
-        notes: what to write down about sources.
-        move: a key lives in one source only; writing it deletes its entries in others.
-        max_delete: the share of what stands that may go.
-        diff: give the report the texts of updated entries before and after.
+        scope: which unlisted entries are deleted: none (None), those of `sources` ("source" and "sources"), or those
+            of the whole collection.
+        sources: the sources that the call names.
+        notes: fingerprints and metadata to store, by source.
+        move: a key lives in one source only. Writing it deletes its entries in other sources.
+        max_delete: the share of the existing entries that may be deleted; None for the guard of whole sources.
+        diff: add the texts of updated entries, before and after, to the report.
     """
 
     scope: Scope | None = None
@@ -34,25 +34,26 @@ class WritePlan:
     notes: Mapping[str, SourceNote] = field(default_factory=dict)
     move: bool = False
     dry_run: bool = False
-    max_delete: float = 1.0
+    max_delete: float | None = None
     allow_mass_delete: bool = False
     diff: bool = False
 
 
 PlanOf = Callable[[Collection[Identity]], WritePlan]
-"""Makes the plan of a call, once the entries that its items name are known."""
+"""Makes the plan of a call from the identities of its items."""
 
 
 def mset_plan(*, move: bool, notes: Mapping[str, SourceNote] | None, dry_run: bool, diff: bool) -> PlanOf:
-    told = _check_notes(notes)
+    """The plan of `mset` and `conditional_mset`."""
+    checked_notes = _check_notes(notes)
 
     def plan_of(identities: Collection[Identity]) -> WritePlan:
         if move and len({key for key, _ in identities}) < len(identities):
             raise ArgumentValueError(
-                "with move=True a key lives in one source, and one of the items stands there twice"
+                "with move=True a key lives in one source only, but the items name one key with two sources"
             )
-        sources = frozenset(of for _, of in identities) | told.keys()
-        return WritePlan(sources=sources, move=move, notes=told, dry_run=dry_run, diff=diff)
+        sources = frozenset(of for _, of in identities) | checked_notes.keys()
+        return WritePlan(sources=sources, move=move, notes=checked_notes, dry_run=dry_run, diff=diff)
 
     return plan_of
 
@@ -63,37 +64,38 @@ def sync_plan(
     scope: Scope,
     dry_run: bool,
     diff: bool,
-    max_delete: float,
+    max_delete: float | None,
     allow_mass_delete: bool,
     note: SourceNote,
     notes: Mapping[str, SourceNote] | None,
 ) -> PlanOf:
+    """The plan of `sync`."""
     if scope not in ("source", "sources", "collection"):
         raise ArgumentValueError(f"scope={scope!r}: give 'source', 'sources' or 'collection'")
-    if not isinstance(max_delete, float | int):
-        raise ArgumentTypeError(f"max_delete={max_delete!r}: give a share from 0 to 1")
-    if not 0 <= max_delete <= 1:
+    if max_delete is not None and not isinstance(max_delete, float | int):
+        raise ArgumentTypeError(f"max_delete={max_delete!r}: give a share from 0 to 1, or None")
+    if max_delete is not None and not 0 <= max_delete <= 1:
         raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
-    told = _check_notes(notes)
+    checked_notes = _check_notes(notes)
     if scope == "source":
-        if told:
-            raise ArgumentValueError("notes are for scope='sources'; give fingerprint and metadata themselves")
-        told = _check_notes({source: note})
+        if checked_notes:
+            raise ArgumentValueError("notes= is for other scopes; with scope='source' pass fingerprint= and metadata=")
+        checked_notes = _check_notes({source: note})
     elif note != SourceNote():
         raise ArgumentValueError(f"fingerprint and metadata are for scope='source'; with {scope!r} pass notes=")
 
     def plan_of(identities: Collection[Identity]) -> WritePlan:
-        sources = frozenset(of for _, of in identities) | told.keys()
+        sources = frozenset(of for _, of in identities) | checked_notes.keys()
         if scope == "source" and len(sources) > 1:
             key, other = next(identity for identity in identities if identity[1] != source)
             raise ArgumentValueError(
-                f"the item {key!r} names the source {other!r} in a sync of {source!r}; sync each source by itself, or "
-                "pass scope='sources'"
+                f"the item {key!r} names the source {other!r} in a sync of the source {source!r}; sync each source on "
+                "its own, or pass scope='sources'"
             )
         return WritePlan(
             scope,
             sources,
-            notes=told,
+            notes=checked_notes,
             dry_run=dry_run,
             diff=diff,
             max_delete=max_delete,

@@ -11,17 +11,18 @@ from docshelf.steps import Compute, Flow, Read
 from docshelf.types import Entry, Source, SourceNote
 from docshelf.values.stored import Stored, raw_bytes, utc_time
 
-# To decode takes less: this much, packed, keeps the loop for 2 ms; beside 100 documents of 2 KB a thread costs a tenth.
+# Up to these limits rows are decoded on the event loop: this blocks it for 2 ms at most. For 100 documents of 2 KB a
+# thread would add a tenth.
 _LIGHT_ROWS: Final = 200
 _LIGHT_PACKED: Final = 262_144
-# A page of keys, and the packed bytes and keys of one batch of values, when streaming.
+# When streaming: the keys of a page, and the packed bytes and keys of one batch of values.
 _PAGE_KEYS: Final = 5_000
 _PAGE_BYTES: Final = 16 * 1024 * 1024
 _PAGE_VALUES: Final = 500
 
 
 def get_values(context: Context, keys: Sequence[str], source: str | None) -> Flow[list[Any]]:
-    """The values of the keys, in their order, None where there is none."""
+    """The values of the keys, in their order; None for a key without one."""
     if not keys:
         return []
     unique = list(dict.fromkeys(keys))
@@ -33,13 +34,13 @@ def get_values(context: Context, keys: Sequence[str], source: str | None) -> Flo
 
 
 def get_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry | None]]:
-    """The entries of the keys, in their order, None where there is none."""
+    """The entries of the keys, in their order; None for a key without one."""
     entries = yield from _entries(context, keys, source, values=values)
     return [None if (entry := entries.get(key)) is None else _entry(*entry) for key in keys]
 
 
 def source_entries(context: Context, sources: Sequence[str], *, values: bool) -> Flow[list[list[Entry]]]:
-    """The entries of each source, in the order of their insertion."""
+    """The entries of each source, in insertion order."""
     if not sources:
         return []
     rows: list[Stored] = yield Read(
@@ -65,7 +66,7 @@ def existing_keys(context: Context, keys: Sequence[str], source: str | None) -> 
 
 
 def key_page(context: Context, after: str | None, prefix: str | None, source: str | None) -> Flow[list[str]]:
-    """The next page of keys, without repeats; an empty one is the end."""
+    """The next page of keys, without duplicates. An empty page is the end."""
     keys: list[str] = yield Read(
         lambda connection: context.queries.page(
             connection, context.collection, after=after, prefix=prefix, source=source, limit=_PAGE_KEYS
@@ -75,26 +76,27 @@ def key_page(context: Context, after: str | None, prefix: str | None, source: st
 
 
 def value_batches(context: Context, keys: Sequence[str], source: str | None) -> Flow[list[list[str]]]:
-    """A page of keys in batches whose values can be held in memory together."""
+    """A page of keys, split into batches whose values fit in memory together."""
     sizes = yield Read(lambda connection: context.queries.sizes(connection, context.collection, keys, source))
     batches: list[list[str]] = [[]]
-    held = 0
+    batch_bytes = 0
     for key, size in sizes:
-        if batches[-1] and (held + size > _PAGE_BYTES or len(batches[-1]) >= _PAGE_VALUES):
+        if batches[-1] and (batch_bytes + size > _PAGE_BYTES or len(batches[-1]) >= _PAGE_VALUES):
             batches.append([])
-            held = 0
+            batch_bytes = 0
         batches[-1].append(key)
-        held += size
+        batch_bytes += size
     return batches
 
 
 def present_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry]]:
-    """The entries of those keys that are still there, in their order."""
+    """The entries of the keys that still exist, in the order of the keys."""
     entries = yield from _entries(context, keys, source, values=values)
     return [_entry(*entries[key]) for key in keys if key in entries]
 
 
 def count(context: Context, prefix: str | None, source: str | None) -> Flow[int]:
+    """The number of entries, narrowed by a prefix of the key and by a source."""
     number: int = yield Read(
         lambda connection: context.queries.count(connection, context.collection, prefix=prefix, source=source)
     )
@@ -102,6 +104,7 @@ def count(context: Context, prefix: str | None, source: str | None) -> Flow[int]
 
 
 def sources(context: Context) -> Flow[list[Source]]:
+    """Every source that has entries or was synced."""
     found: list[Source]
     found, problems = yield Read(lambda connection: context.queries.sources(connection, context.collection))
     context.codec.report_problems(problems)
@@ -109,23 +112,23 @@ def sources(context: Context) -> Flow[list[Source]]:
 
 
 def changed_sources(context: Context, fingerprints: Mapping[str, str]) -> Flow[list[str]]:
-    """The sources whose fingerprint is not the one of their last sync, in input order."""
+    """The sources whose fingerprint differs from that of their last sync, in input order."""
     if not fingerprints:
         return []
-    known: dict[str, SourceNote] = yield Read(
+    notes: dict[str, SourceNote] = yield Read(
         lambda connection: context.queries.get_notes(connection, context.collection, list(fingerprints))
     )
     return [
         source
         for source, fingerprint in fingerprints.items()
-        if source not in known or known[source].fingerprint != fingerprint
+        if source not in notes or notes[source].fingerprint != fingerprint
     ]
 
 
 def _entries(
     context: Context, keys: Sequence[str], source: str | None, *, values: bool
 ) -> Flow[dict[str, tuple[Stored, Any]]]:
-    """By key, the row written last and its value."""
+    """For each key the row written last, with its value."""
     if not keys:
         return {}
     unique = list(dict.fromkeys(keys))

@@ -1,4 +1,4 @@
-"""Where a call keeps byte strings between its steps: in memory, and past a budget in a temporary file."""
+"""Holds the bytes of a call between its steps: in memory up to a budget, the rest in a temporary file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from docshelf.errors import DocShelfError
 
 
 class Spill:
-    """Byte strings one after the other, of which memory holds so many bytes; a file that nobody else sees has the rest.
+    """Byte strings, stored one after the other.
 
-    Where no temporary file can be made, as in a container that may not write anywhere, memory holds them all. One
-    thread at a time may use it.
+    Memory holds the first `budget` bytes, an anonymous temporary file the rest. Where no temporary file can be made, as
+    in a read-only container, memory holds everything. Not thread-safe: one thread at a time may use it.
     """
 
     def __init__(self, budget: int) -> None:
-        # One array, not an object for each: memory that the process touches for the first time costs 1 µs for 2 KB.
+        # One array for all: memory that the process touches for the first time costs 1 µs for 2 KB.
         self._memory = bytearray()
         self._budget = budget
         self._file: BinaryIO | None = None
@@ -26,18 +26,18 @@ class Spill:
         self._closed = False
 
     def __len__(self) -> int:
-        """Bytes that were put."""
+        """The number of bytes that were put."""
         return self._end
 
     def put(self, data: bytes) -> int:
-        """Keep a byte string; what it returns is where `get` finds it, and parts of it.
+        """Store a byte string. Returns its start, for `get`.
 
         Raises:
-            DocShelfError: the temporary file cannot be written, because the disk is full for example.
+            DocShelfError: the temporary file cannot be written, for example because the disk is full.
         """
         start = self._end
         self._end = end = start + len(data)
-        if self._file is None and (end <= self._budget or not self._opened()):
+        if self._file is None and (end <= self._budget or not self._open_file()):
             self._memory += data
             return start
         try:
@@ -47,17 +47,17 @@ class Spill:
         return start
 
     def get(self, start: int, size: int) -> bytes:
-        """So many bytes that begin there, of one byte string that was put.
+        """`size` bytes from `start`, all within one byte string that was put.
 
         Raises:
-            DocShelfError: the temporary file cannot be read, or was never wholly written.
+            DocShelfError: the temporary file cannot be read, or was not completely written.
         """
-        kept = len(self._memory)
-        if start < kept or not size:
+        in_memory = len(self._memory)
+        if start < in_memory or not size:
             return bytes(memoryview(self._memory)[start : start + size])
         file = cast("BinaryIO", self._file)
         try:
-            file.seek(start - kept)
+            file.seek(start - in_memory)
             data = file.read(size)
         except (OSError, ValueError) as exc:
             raise _failed(exc) from exc
@@ -66,13 +66,14 @@ class Spill:
         return data
 
     def close(self) -> None:
-        """Let go of the file. The thread of a call that was cancelled may still come to write: it gets an error."""
+        """Delete the file. The thread of a cancelled call may still try to write: it gets an error."""
         self._closed = True
         if self._file is not None:
-            with suppress(OSError):  # of what could not be written, it was told
+            with suppress(OSError):  # `put` has already reported what could not be written
                 self._file.close()
 
-    def _opened(self) -> bool:
+    def _open_file(self) -> bool:
+        """False where this system lets us make no temporary file."""
         if self._file is None:
             if self._closed:
                 raise _failed("the call has ended")
@@ -85,6 +86,6 @@ class Spill:
 
 def _failed(reason: object) -> DocShelfError:
     return DocShelfError(
-        f"the temporary file for what one call writes: {reason}; make room in the folder of temporary files, name "
-        "another in TMPDIR, or write in several calls"
+        f"the temporary file for the items of this call: {reason}; free space in the folder of temporary files, set "
+        "TMPDIR to another folder, or write in several calls"
     )

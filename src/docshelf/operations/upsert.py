@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from docshelf.errors import MassDeleteError
 from docshelf.operations.context import Context
 from docshelf.operations.encoded_batch import ABSENT, Comparison, EncodedBatch
+from docshelf.operations.guard import entries_refusal, sources_refusal
 from docshelf.operations.plan import WritePlan
 from docshelf.sql.queries import Compared, chunked
 from docshelf.sql.rows import Identity, UpsertBatch, WriteStamp
@@ -21,36 +22,44 @@ if TYPE_CHECKING:
 
 
 class Outcome(NamedTuple):
-    """What a write did: to the items that it wrote, by position, and the entries that it deleted."""
+    """What a write did.
+
+    Attributes:
+        ops: INS or UPD for the items that were written, by position.
+        deleted: the entries that were deleted.
+    """
 
     ops: Mapping[int, Op]
     deleted: Collection[Identity]
 
 
+def merged_outcome(earlier: Outcome, last: Outcome) -> Outcome:
+    """The outcome of attempts of one call: see `repeatable_write`."""
+    return Outcome({**earlier.ops, **last.ops}, {*earlier.deleted, *last.deleted})
+
+
 @dataclass
 class ConditionalUpsert:
-    """The items of a call with what they need in the database."""
+    """Writes the items of one call that differ from the database."""
 
     context: Context
     plan: WritePlan
     encoded: EncodedBatch
-    # What an attempt did whose commit was not answered: where the next finds it done, it was this call's doing.
-    attempted: Outcome = field(init=False, default_factory=lambda: Outcome({}, ()))
-    # Rows of which `on_progress` was told.
-    reported: int = field(init=False, default=0)
+    # How many rows `on_progress` has heard of, over all attempts.
+    _reported: int = field(init=False, default=0)
 
-    def read_existing(self, connection: Connection, before: bytearray | None = None) -> Comparison:
-        """What stands of all that the call might delete, or else of the entries that its items name.
+    def read_existing(self, connection: Connection, known_states: bytearray | None = None) -> Comparison:
+        """Compare the items with every entry that the call may delete, or else with their own entries.
 
         Args:
-            before: the states that were found without locks. Where nothing is deleted, and an upsert finds out by
-                itself what came in since, that which was absent is not asked for again.
+            known_states: the states that were read without locks. Rows that were absent are not queried again where
+                nothing is deleted and the upsert itself detects rows that were inserted since.
         """
         context, plan, identities = self.context, self.plan, self.encoded.identities
         rows: Iterable[Compared]
         if plan.scope is None and not plan.move:
-            if before is not None and context.dialect.upsert_compares:
-                identities = [one for one, state in zip(identities, before, strict=True) if state != ABSENT]
+            if known_states is not None and context.dialect.upsert_compares:
+                identities = [one for one, state in zip(identities, known_states, strict=True) if state != ABSENT]
             rows = context.queries.existing_pairs(connection, context.collection, identities)
         else:
             keys = list(dict.fromkeys(key for key, _ in identities)) if plan.move else None
@@ -58,129 +67,146 @@ class ConditionalUpsert:
             rows = context.queries.existing(connection, context.collection, keys=keys, sources=sources)
         return self.encoded.compare(rows)
 
-    def stale(self, found: Comparison) -> list[Identity]:
-        """The entries to delete."""
-        return [] if self.plan.scope is None and not self.plan.move else sorted(found.unlisted)
+    def stale(self, comparison: Comparison) -> list[Identity]:
+        """The entries to delete, sorted."""
+        return [] if self.plan.scope is None and not self.plan.move else sorted(comparison.unlisted)
 
-    def check_mass_delete(self, found: Comparison) -> None:
-        plan, stale, entries = self.plan, len(found.unlisted), found.entries
-        if plan.scope is None or plan.allow_mass_delete or plan.dry_run or not stale:
-            return
-        if stale > plan.max_delete * entries or (stale == entries and not self.encoded):
-            names = sorted(plan.sources)
-            where = f"source {names[0]!r}" if len(names) == 1 else f"collection {self.context.collection!r}"
-            raise MassDeleteError(
-                f"this sync of {where} would delete {stale:,} of {entries:,} entries and hold "
-                f"{len(self.encoded):,}; if that is meant, pass allow_mass_delete=True"
-            )
+    def refusal(self, connection: Connection, comparison: Comparison) -> str | None:
+        """Why a sync may not delete what it would, or None where it may."""
+        plan, collection, encoded = self.plan, self.context.collection, self.encoded
+        if plan.scope is None or plan.allow_mass_delete or not comparison.unlisted:
+            return None
+        names = sorted(plan.sources)
+        where = f"source {names[0]!r}" if len(names) == 1 else f"collection {collection!r}"
+        counts = len(comparison.unlisted), comparison.entries, len(encoded)
+        refused = entries_refusal(where, *counts, plan.max_delete)
+        if refused is not None or plan.max_delete is not None or plan.scope == "source":
+            return refused
+        shrunk = {source for _, source in comparison.unlisted}
+        vanished = shrunk.difference(source for _, source in encoded.identities)
 
-    def apply(self, connection: Connection, before: bytearray) -> Outcome:
-        """Write and delete, in a transaction that is open; decided by what stands once the locks are held.
+        def count_sources() -> int:
+            if plan.scope == "sources":  # only the named ones were read
+                return self.context.queries.count_sources(connection, collection)
+            pairs = zip(encoded.identities, comparison.states, strict=True)
+            return len(shrunk.union(source for (_, source), state in pairs if state != ABSENT))
+
+        return sources_refusal(collection, vanished, count_sources)
+
+    def check_mass_delete(self, connection: Connection, comparison: Comparison) -> None:
+        """Raise a MassDeleteError if a sync would delete more than its caller allows."""
+        refused = self.refusal(connection, comparison)
+        if refused is not None:
+            raise MassDeleteError(refused)
+
+    def apply(self, connection: Connection, known_states: bytearray) -> Outcome:
+        """Take the locks, compare again, write and delete. Runs in an open transaction.
 
         Args:
-            before: the states that were found without locks.
+            known_states: the states that were read without locks.
         """
         context, plan = self.context, self.plan
         dialect, collection = context.dialect, context.collection
-        # Where a key may leave sources that nobody named, the whole collection is locked.
+        # With `move`, a key may also leave sources that the call does not name: lock the whole collection.
         locked = None if plan.scope == "collection" or plan.move else plan.sources
         stamp = dialect.begin_write(connection, collection, locked, exclusive=plan.move or plan.scope is not None)
-        found = self.read_existing(connection, before)
-        self.check_mass_delete(found)
-        changed, stale = self.encoded.changed(found), self.stale(found)
+        comparison = self.read_existing(connection, known_states)
+        self.check_mass_delete(connection, comparison)
+        changed, stale = self.encoded.changed(comparison), self.stale(comparison)
         ops: dict[int, Op] = {}
         done = 0
-        for bundle in self._bundles(changed, stamp, found.states):
-            ops.update(dialect.upsert(connection, bundle))
-            done += len(bundle)
-            if done > self.reported:  # an attempt before this one may have come farther
-                context.on_progress(done - self.reported)
-                self.reported = done
+        for batch in self._packed_batches(changed, stamp, comparison.states):
+            ops.update(dialect.upsert(connection, batch))
+            done += len(batch)
+            if done > self._reported:  # an earlier attempt may have reported more
+                context.on_progress(done - self._reported)
+                self._reported = done
         deleted = delete_entries(connection, context, stale)
         notes = self.notes_to_write(connection, changed, stale)
         if notes:
             context.queries.put_notes(connection, collection, notes, stamp.now)
-        vanished = {source for _, source in deleted} - notes.keys()
-        if vanished:
-            context.queries.forget_fingerprints(connection, collection, vanished)
-        gone = set(self.attempted.deleted).difference(found.unlisted)
-        self.attempted = Outcome({**self.attempted.ops, **ops}, gone.union(deleted))
-        return self.attempted
+        without_note = {source for _, source in deleted} - notes.keys()
+        if without_note:
+            context.queries.forget_fingerprints(connection, collection, without_note)
+        return Outcome(ops, deleted)
 
     def notes_to_write(
         self, connection: Connection, changed: Sequence[int], stale: Sequence[Identity]
     ) -> dict[str, SourceNote]:
-        """The notes that differ from what is written down; under a scope, also those of the sources that changed."""
+        """The notes that differ from the stored ones; with a scope, also those of all changed sources."""
         plan = self.plan
-        told = {source for source, note in plan.notes.items() if note != SourceNote()}
+        given = {source for source, note in plan.notes.items() if note != SourceNote()}
         touched = set()
         if plan.scope is not None:
-            lost = {source for _, source in stale}
+            shrunk = {source for _, source in stale}
             touched = {self.encoded.identities[position][1] for position in changed}
-            # A source that only lost entries to a sync of the collection was not synced; its fingerprint is forgotten.
-            touched |= lost & told if plan.scope == "collection" else lost
-        if not (touched or told):
+            # A sync of the collection may only delete from a source. Such a source was not synced: it gets no note,
+            # and `apply` removes its fingerprint.
+            touched |= shrunk & given if plan.scope == "collection" else shrunk
+        if not (touched or given):
             return {}
-        known = self.context.queries.get_notes(connection, self.context.collection, touched | told)
+        stored = self.context.queries.get_notes(connection, self.context.collection, touched | given)
         notes = {}
-        for source in touched | told:
-            old, new = known.get(source), plan.notes.get(source, SourceNote())
+        for source in touched | given:
+            old, new = stored.get(source), plan.notes.get(source, SourceNote())
             metadata = new.metadata if new.metadata is not None or old is None else old.metadata
             fingerprint = new.fingerprint
             if fingerprint is None and old is not None and source not in touched:
-                fingerprint = old.fingerprint  # the entries are still those of that file
+                fingerprint = old.fingerprint  # the entries still come from that file
             note = SourceNote(fingerprint, metadata)
             if source in touched or note != old:
                 notes[source] = note
         return notes
 
-    def report(self, outcome: Outcome, diffs: Sequence[Diff] = ()) -> Report:
+    def report(self, outcome: Outcome, diffs: Sequence[Diff] = (), refused: str | None = None) -> Report:
+        """The report of the call. Diffs of entries that were not updated in the end are left out."""
         position = self.encoded.position
-        told = Diffs(diff for diff in diffs if outcome.ops.get(position((diff.key, diff.source))) == UPD)
+        updated = Diffs(diff for diff in diffs if outcome.ops.get(position((diff.key, diff.source))) == UPD)
         ops: list[Op] = [SKIP] * len(self.encoded)
         for written, op in outcome.ops.items():
             ops[written] = op
-        new = tuple.__new__  # two thirds of what it takes to call Change itself
+        new = tuple.__new__  # takes two thirds of the time of Change()
         changes = [
             new(Change, (key, op, source)) for (key, source), op in zip(self.encoded.identities, ops, strict=True)
         ]
         changes += [Change(key, DEL, source) for key, source in sorted(outcome.deleted)]
-        return Report(tuple(changes), dry_run=self.plan.dry_run, diffs=told)
+        return Report(tuple(changes), dry_run=self.plan.dry_run, diffs=updated, refused=refused)
 
     def pack_first(self, changed: Sequence[int]) -> None:
-        """Pack what the first statement will write, before a connection waits for it."""
+        """Pack the rows of the first statement before a connection is taken."""
         for chunk in self._chunks(changed):
             self.encoded.pack(chunk)
             return
 
-    def _bundles(self, changed: Sequence[int], stamp: WriteStamp, states: bytearray) -> Iterator[UpsertBatch]:
-        """What to write, a statement's worth at a time; a thread makes the next while one is written."""
+    def _packed_batches(self, changed: Sequence[int], stamp: WriteStamp, states: bytearray) -> Iterator[UpsertBatch]:
+        """The batches to write, one for each statement. A thread packs the next while one is written."""
         encoded, context = self.encoded, self.context
 
-        def bundle(chunk: Sequence[int]) -> UpsertBatch:
+        def pack(chunk: Sequence[int]) -> UpsertBatch:
             encoded.pack(chunk)
             return context.dialect.upsert_batch(context.collection, encoded.take_rows(chunk), stamp, states)
 
         chunks = list(self._chunks(changed))
         if len(chunks) < 2:
-            yield from map(bundle, chunks)
+            yield from map(pack, chunks)
             return
-        with ThreadPoolExecutor(1, "docshelf-pack") as ahead:
+        with ThreadPoolExecutor(1, "docshelf-pack") as thread:
 
-            def begun(chunk: Sequence[int]) -> Callable[[], UpsertBatch]:
+            def start_packing(chunk: Sequence[int]) -> Callable[[], UpsertBatch]:
                 try:
-                    return ahead.submit(bundle, chunk).result
-                except RuntimeError:  # the interpreter is about to end, and starts no threads any more
-                    return partial(bundle, chunk)
+                    return thread.submit(pack, chunk).result
+                except RuntimeError:  # the interpreter is shutting down and starts no more threads
+                    return partial(pack, chunk)
 
-            coming = begun(chunks[0])
-            for following in chunks[1:]:
-                ready = coming()
-                coming = begun(following)
-                yield ready
-            yield coming()
+            next_batch = start_packing(chunks[0])
+            for chunk in chunks[1:]:
+                batch = next_batch()
+                next_batch = start_packing(chunk)
+                yield batch
+            yield next_batch()
 
     def _chunks(self, changed: Sequence[int]) -> Iterator[Sequence[int]]:
+        """The positions of `changed`, split by the limits of one statement."""
         start = size = 0
         dialect, sizes = self.context.dialect, self.encoded.sizes
         for place, position in enumerate(changed):
@@ -193,7 +219,7 @@ class ConditionalUpsert:
 
 
 def delete_entries(connection: Connection, context: Context, identities: Sequence[Identity]) -> list[Identity]:
-    """Delete entries; returns those that were there."""
+    """Delete entries. Returns those that existed."""
     deleted: list[Identity] = []
     for chunk in chunked(identities, context.dialect.chunk_rows):
         deleted += context.dialect.delete(connection, context.collection, chunk)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from docshelf.errors import CorruptEntryError, DocShelfError
+from docshelf.errors import CorruptEntryError, DocShelfError, MassDeleteError
 from docshelf.operations.context import Context
 from docshelf.operations.encoded_batch import ABSENT, DIFFERENT, Comparison, EncodedBatch
 from docshelf.operations.plan import WritePlan
-from docshelf.operations.upsert import ConditionalUpsert, Outcome
+from docshelf.operations.repeatable import repeatable_write
+from docshelf.operations.upsert import ConditionalUpsert, Outcome, merged_outcome
 from docshelf.sql.queries import chunked
 from docshelf.sql.rows import Identity, PackedRow
-from docshelf.steps import Compute, Flow, Maintenance, Read, Write
+from docshelf.steps import Compute, Flow, Maintenance, Read
 from docshelf.types import INS, SKIP, UPD, Change, Diff, Op, Report
 from docshelf.validation import check_iterable
 from docshelf.values.stored import Stored, raw_bytes
@@ -23,26 +25,26 @@ from docshelf.values.stored import Stored, raw_bytes
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-# Values this small are encoded and decoded on the event loop: a thread costs more (some 60 µs).
+# Up to these limits values are encoded on the event loop. A thread costs about 60 µs.
 _LIGHT_ITEMS: Final = 8
 _LIGHT_BYTES: Final = 65_536
 
 
 def encode_items(context: Context, items: Any, source: str) -> Flow[EncodedBatch]:
-    """Check, serialize and hash what a call writes, without a database. Whoever gets it closes it.
+    """Check, serialize and hash the items of a call, without a database. The caller must close the result.
 
     Args:
-        items: a mapping of keys to values, or an iterable of what `check_items` takes. What its caller holds as a whole
-            is looked at once, before the first step; of an iterator a few are held at a time.
-        source: of the items that name none.
+        items: a mapping of keys to values, or an iterable of what `check_items` takes. A collection is encoded in one
+            step. An iterator is read in windows, so that few items are in memory at a time.
+        source: the source of items that name none.
     """
     whole = isinstance(items, Collection)
     pairs = iter(items.items() if isinstance(items, Mapping) else check_iterable(items, "items", "(key, value) pairs"))
     encoded = EncodedBatch(context.codec, source)
     try:
-        while window := list(islice(pairs, None if whole else encoded.room)):
+        while window := list(islice(pairs, None if whole else encoded.next_window)):
             yield Compute(partial(encoded.add, window), heavy=_is_heavy(window))
-            window.clear()  # or the items would live until the next ones are there
+            window.clear()  # else these items would stay in memory while the next are read
     except BaseException:
         encoded.close()
         raise
@@ -50,41 +52,42 @@ def encode_items(context: Context, items: Any, source: str) -> Flow[EncodedBatch
 
 
 def write(context: Context, encoded: EncodedBatch, plan: WritePlan) -> Flow[Report]:
-    """Make the database hold the items, and under a scope nothing else; the report says what that took."""
+    """Write the items that changed; with a scope, delete the entries that no item names."""
     dialect, batch = context.dialect, ConditionalUpsert(context, plan, encoded)
     if not encoded and plan.scope is None and not plan.notes:
         return Report(dry_run=plan.dry_run)
 
-    def probe(connection: Connection) -> tuple[Comparison, list[int], list[Identity], bool]:
-        found = batch.read_existing(connection)
-        changed, stale = encoded.changed(found), batch.stale(found)
+    def probe(connection: Connection) -> tuple[Comparison, list[int], list[Identity], bool, str | None]:
+        comparison = batch.read_existing(connection)
+        changed, stale = encoded.changed(comparison), batch.stale(comparison)
         differs = bool(changed or stale or batch.notes_to_write(connection, changed, stale))
-        return found, changed, stale, differs
+        return comparison, changed, stale, differs, batch.refusal(connection, comparison)
 
-    found, changed, stale, differs = yield Read(probe)
-    batch.check_mass_delete(found)
+    comparison, changed, stale, differs, refused = yield Read(probe)
+    states = comparison.states
+    if refused is not None and not plan.dry_run:
+        raise MassDeleteError(refused)
     diffs: list[Diff] = []
     if plan.diff:
-        diffs = yield from _diffs(context, encoded, [p for p in changed if found.states[p] == DIFFERENT])
+        diffs = yield from _diffs(context, encoded, [p for p in changed if states[p] == DIFFERENT])
     if plan.dry_run or not differs:
         context.on_progress(len(encoded))
-        ops: dict[int, Op] = {position: INS if found.states[position] == ABSENT else UPD for position in changed}
-        return batch.report(Outcome(ops, stale), diffs)
+        ops: dict[int, Op] = {position: INS if states[position] == ABSENT else UPD for position in changed}
+        return batch.report(Outcome(ops, stale), diffs, refused)
     context.on_progress(len(encoded) - len(changed))
     light = len(changed) <= _LIGHT_ITEMS and sum(encoded.sizes[position] for position in changed) <= _LIGHT_BYTES
     yield Compute(partial(batch.pack_first, changed), heavy=not light)
-    states = found.states
-    del found  # what a sync would delete may be much
-    outcome: Outcome = yield Write(lambda connection: batch.apply(connection, states))
+    del comparison  # the list of unlisted entries may be large
+    outcome: Outcome = yield repeatable_write(lambda connection: batch.apply(connection, states), merged_outcome)
     added = sum(op == INS for op in outcome.ops.values())
     if added:
-        with suppress(DocShelfError):  # what was asked for is done
+        with suppress(DocShelfError):  # the write is committed; a failure here must not look like its failure
             yield Maintenance(added, dialect.refresh_statistics)
     return batch.report(outcome, diffs)
 
 
 def _diffs(context: Context, encoded: EncodedBatch, updated: Sequence[int]) -> Flow[list[Diff]]:
-    """The texts of entries before and after they are updated, in input order."""
+    """The texts of entries before and after their update, in input order."""
     if not updated:
         return []
     wanted = {encoded.identities[position]: position for position in sorted(updated)}
@@ -94,87 +97,87 @@ def _diffs(context: Context, encoded: EncodedBatch, updated: Sequence[int]) -> F
     )
 
     def compare() -> list[Diff]:
-        before = {(row.key, row.source): row for row in rows if (row.key, row.source) in wanted}
-        found = []
+        old_rows = {(row.key, row.source): row for row in rows if (row.key, row.source) in wanted}
+        diffs = []
         for identity, position in wanted.items():
-            if identity not in before:
+            if identity not in old_rows:
                 continue
             new = encoded.value(position)
             try:
-                texts = context.codec.readable(context.codec.decode(before[identity]), new)
-            except CorruptEntryError as exc:  # the write will mend it
+                texts = context.codec.readable(context.codec.decode(old_rows[identity]), new)
+            except CorruptEntryError as exc:  # the write will repair the row
                 texts = (f"({exc.problems[0].reason})", context.codec.readable(None, new)[1])
             if texts[0] != texts[1]:
-                found.append(Diff(*identity, *texts))
-        return found
+                diffs.append(Diff(*identity, *texts))
+        return diffs
 
-    found: list[Diff] = yield Compute(compare, heavy=True)
-    return found
+    diffs: list[Diff] = yield Compute(compare, heavy=True)
+    return diffs
 
 
 def set_versions(
     context: Context, versions: Mapping[str, str], source: str | None, expected: Mapping[str, str] | None
 ) -> Flow[Report]:
-    """Label the entries of some keys, in one source or in all; a key without an entry gets one without a value.
+    """Set the versions of the entries of some keys. A key without an entry gets one without a value.
 
     Args:
-        expected: label only entries that have these versions, and make none.
+        source: change entries of this source only; None changes them in all sources.
+        expected: change only entries that have these versions, and create none.
     """
     if not versions:
         return Report()
     queries, dialect, collection = context.queries, context.dialect, context.collection
     keys = list(versions)
     sources = None if source is None else {source}
-    # What an attempt did whose commit was not answered: the next finds it done.
-    attempted: dict[Identity, Op] = {}
 
-    def judge(existing: Mapping[Identity, str | None]) -> dict[Identity, bool]:
-        """The entries that are or will be there, in the order of `versions`, and whether each is to be written.
+    def must_write(existing: Mapping[Identity, str | None]) -> dict[Identity, bool]:
+        """Whether each entry needs a write, in the order of `versions`. Includes entries that are to be created.
 
         Args:
-            existing: the versions of those that are.
+            existing: the versions of the existing entries.
         """
-        found: dict[str, list[Identity]] = {}
+        by_key: dict[str, list[Identity]] = {}
         for identity in sorted(existing):
-            found.setdefault(identity[0], []).append(identity)
+            by_key.setdefault(identity[0], []).append(identity)
         if expected is not None:
-            there = [identity for key in keys for identity in found.get(key, ()) if existing[identity] == expected[key]]
-            return {identity: existing[identity] != versions[identity[0]] for identity in there}
-        identities = [identity for key in keys for identity in found.get(key) or [(key, source or "")]]
+            matching = [pair for key in keys for pair in by_key.get(key, ()) if existing[pair] == expected[key]]
+            return {identity: existing[identity] != versions[identity[0]] for identity in matching}
+        identities = [identity for key in keys for identity in by_key.get(key) or [(key, source or "")]]
         return {(key, of): (key, of) not in existing or existing[key, of] != versions[key] for key, of in identities}
 
-    def read_existing(connection: Connection) -> dict[Identity, bool]:
+    def probe(connection: Connection) -> dict[Identity, bool]:
         rows = queries.existing(connection, collection, keys=keys, sources=sources)
-        return judge({(key, of): version for key, of, _, version in rows})
+        return must_write({(key, of): version for key, of, _, version in rows})
 
     def apply(connection: Connection) -> dict[Identity, Op]:
         stamp = dialect.begin_write(connection, collection, sources, exclusive=True)
-        there = {(row.key, row.source): row for row in queries.fetch(connection, collection, keys, source)}
-        existing = judge({identity: row.version for identity, row in there.items()})
-        differing = [identity for identity, differs in existing.items() if differs]
+        old_rows = {(row.key, row.source): row for row in queries.fetch(connection, collection, keys, source)}
+        entries = must_write({identity: row.version for identity, row in old_rows.items()})
+        changed = [identity for identity, differs in entries.items() if differs]
         rows = [
-            _labelled(there.get(identity), identity, versions[identity[0]], position)
-            for position, identity in enumerate(differing)
+            _with_version(old_rows.get(identity), identity, versions[identity[0]], position)
+            for position, identity in enumerate(changed)
         ]
         rows.sort(key=lambda row: (row.key, row.source))
-        stood = [identity in there for identity in differing]
+        existing = [identity in old_rows for identity in changed]
+        ops: dict[Identity, Op] = {}
         for chunk in chunked(rows, dialect.chunk_rows):
-            written = dialect.upsert(connection, dialect.upsert_batch(collection, chunk, stamp, stood))
-            attempted.update((differing[position], op) for position, op in written.items())
-        return attempted
+            written = dialect.upsert(connection, dialect.upsert_batch(collection, chunk, stamp, existing))
+            ops.update((changed[position], op) for position, op in written.items())
+        return ops
 
-    identities: dict[Identity, bool] = yield Read(read_existing)
+    entries: dict[Identity, bool] = yield Read(probe)
     ops: dict[Identity, Op] = {}
-    if any(identities.values()):
-        ops = yield Write(apply)
-        if expected is not None:  # what has another version by now was passed over
-            identities = {identity: differs for identity, differs in identities.items() if not differs}
-        identities |= dict.fromkeys(ops, True)
-    return Report(tuple(Change(key, ops.get((key, of), SKIP), of) for key, of in identities))
+    if any(entries.values()):
+        ops = yield repeatable_write(apply, operator.or_)
+        if expected is not None:  # entries whose version has changed since the probe were not written
+            entries = {identity: differs for identity, differs in entries.items() if not differs}
+        entries |= dict.fromkeys(ops, True)
+    return Report(tuple(Change(key, ops.get((key, of), SKIP), of) for key, of in entries))
 
 
-def _labelled(row: Stored | None, identity: Identity, version: str, position: int) -> PackedRow:
-    """A row with another version and the value that it has."""
+def _with_version(row: Stored | None, identity: Identity, version: str, position: int) -> PackedRow:
+    """A row with a new version and its old value, if it has one."""
     if row is None:
         return PackedRow(*identity, None, None, None, None, None, version, position)
     value, value_hash, checksum = map(raw_bytes, (row.value, row.value_hash, row.checksum))
@@ -182,8 +185,9 @@ def _labelled(row: Stored | None, identity: Identity, version: str, position: in
 
 
 def _is_heavy(items: Sequence[Any]) -> bool:
+    """True when items take long enough to encode that a thread pays."""
     if len(items) > _LIGHT_ITEMS:
         return True
-    # Text and bytes tell their size; what a document or a dict holds is not worth the look for so few.
+    # The size of text and bytes is known. For so few documents or dicts it is not worth finding out.
     parts = chain.from_iterable(item for item in items if isinstance(item, tuple | list))
     return any(isinstance(part, str | bytes) and len(part) > _LIGHT_BYTES for part in parts)

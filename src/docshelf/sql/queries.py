@@ -314,6 +314,11 @@ class Queries:
         """Delete the collection's entries; returns how many there were."""
         return connection.execute(delete(self._entries).where(self._of_collection), {"collection": collection}).rowcount
 
+    def count_sources(self, connection: Connection, collection: str) -> int:
+        """How many sources have entries."""
+        statement = select(func.count(self._entries.c.source.distinct())).where(self._of_collection)
+        return int(connection.scalar(statement, {"collection": collection}) or 0)
+
     def stats(self, connection: Connection, collection: str) -> Stats:
         e = self._entries.c
         statement = select(

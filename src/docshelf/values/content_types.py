@@ -17,16 +17,25 @@ from docshelf.errors import (
     UnsupportedValueError,
     ValueTooLargeError,
 )
-from docshelf.types import Problem
+from docshelf.types import Document, Problem
 from docshelf.values.compression import UnpackError, pack_all, unpack
+from docshelf.values.documents import (
+    BYTES,
+    DOCUMENT,
+    JSON,
+    MAX_CONTENT_TYPE,
+    UnknownDocument,
+    dump_document,
+    is_content_type,
+    load_document,
+    read_unknown,
+)
 from docshelf.values.hashing import checksum_of, hash_prefix
 from docshelf.values.json import DecodeError, EncodeError, dumps, loads
 from docshelf.values.stored import Stored, check_times, raw_bytes
 
 HashOn = Literal["value", "text"] | Callable[[Any], Any]
 OnCorrupt = Literal["raise", "skip"]
-JSON: Final = "json"
-BYTES: Final = "bytes"
 # A value has to fit a field of PostgreSQL (1 GB) in the form that psycopg2 sends, four bytes for one at worst.
 DEFAULT_MAX_VALUE_BYTES: Final = 255 * 1024 * 1024
 
@@ -52,6 +61,9 @@ class ContentType:
     metadata_field: str | None = None
 
 
+_DOCUMENTS: Final = ContentType(
+    DOCUMENT, (Document,), dump_document, load_document, text_field="text", metadata_field="metadata"
+)
 Encoded = tuple[str, bytes, bytes, "bytes | None"]
 """A value as it will be stored, before packing: content type, canonical bytes, value_hash, checksum.
 
@@ -103,10 +115,16 @@ class Codec:
         self.compression = compression
         self.max_value_bytes = max_value_bytes
         self._kinds: dict[type, _Kind] = {bytes: _Kind(BYTES, hash_prefix(BYTES), None)}
-        self._loaders: dict[str, Callable[[bytes], Any]] = {JSON: loads, BYTES: lambda data: data}
+        self._loaders: dict[str, Callable[[bytes], Any]] = {
+            JSON: loads,
+            BYTES: lambda data: data,
+            DOCUMENT: partial(_load, _DOCUMENTS),
+        }
         for one in self.content_types:
-            if one.name in (JSON, BYTES):
+            if one.name in (JSON, BYTES, DOCUMENT):
                 raise ConfigurationError(f"the content type name {one.name!r} belongs to docshelf itself")
+            if not is_content_type(one.name):
+                raise ConfigurationError(f"content type {one.name!r:.60}: give text of 1 to {MAX_CONTENT_TYPE}")
             self._loaders[one.name] = partial(_load, one)
         self._hashes_all = hash_on == "value" and not self.hash_exclude
 
@@ -135,7 +153,7 @@ class Codec:
             UnsupportedValueError: with the key and the path to what cannot be stored.
             ValueTooLargeError: more than `max_value_bytes` of canonical bytes.
         """
-        content_type, prefix, handler = self._kinds.get(type(value)) or self._kind_of(type(value))
+        content_type, prefix, handler = self._kinds.get(type(value)) or self._kind_of(value)
         content: Any
         data: bytes
         try:
@@ -155,6 +173,11 @@ class Codec:
             raise ValueTooLargeError(
                 f"key {key!r}: the value has {len(data):,} bytes; the limit is {self.max_value_bytes:,}; split it"
             )
+        if type(value) is UnknownDocument:
+            hashes = value.stored_hashes
+            self._check_known(content_type, data, key)
+            if hashes is not None and _is_intact(*hashes, content_type, data):
+                return content_type, data, *hashes
         if counted is None:
             return content_type, data, sha256(prefix + data).digest(), None
         value_hash = sha256(prefix + counted).digest()
@@ -184,13 +207,16 @@ class Codec:
             data = unpack(encoding, value, limit=self.max_value_bytes)
             if not isinstance(content_type, str):
                 content_type = ""  # SQLite lets any column hold any type
-            if checksum is None:
-                intact = value_hash == sha256(hash_prefix(content_type) + data).digest()
-            else:
-                intact = raw_bytes(checksum) == checksum_of(value_hash or b"", content_type, data)
-            if not intact:
+            if len(content_type) > MAX_CONTENT_TYPE:
+                raise DecodeError(f"a content type of {len(content_type):,} characters")
+            value_hash, checksum = value_hash or b"", raw_bytes(checksum)
+            if not _is_intact(value_hash, checksum, content_type, data):
                 raise DecodeError("its bytes do not match its hash")
-            return self.value_of(content_type, data)
+            if not content_type:
+                raise DecodeError("a content type of 0 characters")
+            if content_type in self._loaders:
+                return self.value_of(content_type, data)
+            return read_unknown(content_type, _fields(content_type, data), value_hash, checksum)
         except (UnpackError, DecodeError) as exc:
             raise CorruptEntryError([Problem(row.key, row.source, str(exc))]) from exc
 
@@ -201,9 +227,15 @@ class Codec:
             DecodeError: they stand for none.
         """
         load = self._loaders.get(content_type)
-        if load is None:
-            raise DecodeError(f"unknown content type {content_type!r:.60}")
-        return load(data)
+        return UnknownDocument(content_type, _fields(content_type, data)) if load is None else load(data)
+
+    def _check_known(self, content_type: str, data: bytes, key: str) -> None:
+        """Refuse an `UnknownDocument` of a content type that this store knows, and could not read again."""
+        if content_type in self._loaders:
+            try:
+                self.value_of(content_type, data)
+            except DecodeError as exc:
+                raise UnsupportedValueError(f"key {key!r}: the UnknownDocument is {exc}") from exc
 
     def decode_all(self, rows: Iterable[Stored], *, values: bool = True) -> list[tuple[Stored, Any]]:
         """Rows with their values, under this store's `on_corrupt`.
@@ -245,22 +277,28 @@ class Codec:
         return _printed(self._content(old)), _printed(self._content(new))
 
     def _content(self, value: Any) -> Any:
-        handler = self._kind_of(type(value)).handler
+        handler = self._kind_of(value).handler
         return handler.dump(value) if handler else value
 
     def _text_of(self, value: Any, parts: int) -> str:
         """The text of a document; of two parts, with its metadata."""
-        handler, content = self._kind_of(type(value)).handler, self._content(value)
+        handler, content = self._kind_of(value).handler, self._content(value)
         if handler is None or handler.text_field is None:
             return _printed(content)
         text = _printed(content.get(handler.text_field))
         metadata = content.get(handler.metadata_field) if handler.metadata_field else None
         return f"{text}\n\n{_printed(metadata)}" if parts == 2 and metadata else text
 
-    def _kind_of(self, python_type: type) -> _Kind:
+    def _kind_of(self, value: Any) -> _Kind:
+        python_type = type(value)
         kind = self._kinds.get(python_type)
+        if kind is None and python_type is UnknownDocument:
+            # Each says itself what it is.
+            name = value.content_type
+            return _Kind(name, hash_prefix(name), ContentType(name, (), dict, dict))
         if kind is None:
-            able = (one for one in self.content_types if one.python_types and issubclass(python_type, one.python_types))
+            known = (*self.content_types, _DOCUMENTS)
+            able = (one for one in known if one.python_types and issubclass(python_type, one.python_types))
             handler = next(able, None)
             name = handler.name if handler else JSON
             kind = self._kinds.setdefault(python_type, _Kind(name, hash_prefix(name), handler))
@@ -309,10 +347,23 @@ def canonical_bytes(value: Any) -> bytes:
         raise UnsupportedValueError(str(exc)) from exc
 
 
-def _load(handler: ContentType, data: bytes) -> Any:
+def _is_intact(value_hash: bytes, checksum: bytes | None, content_type: str, data: bytes) -> bool:
+    """True when the hashes of a row are those of its bytes."""
+    if checksum is None:
+        return value_hash == sha256(hash_prefix(content_type) + data).digest()
+    return checksum == checksum_of(value_hash, content_type, data)
+
+
+def _fields(content_type: str, data: bytes) -> dict[str, Any]:
+    """What canonical bytes of a document hold."""
     content = loads(data)
     if not isinstance(content, dict):
-        raise DecodeError(f"a {handler.name} that is not an object")
+        raise DecodeError(f"a {content_type:.60} that is not an object")
+    return content
+
+
+def _load(handler: ContentType, data: bytes) -> Any:
+    content = _fields(handler.name, data)
     try:
         return handler.load(content)
     except DecodeError:

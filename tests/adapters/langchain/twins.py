@@ -8,7 +8,8 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from tests.support.face import Loop, async_name
+from docshelf.adapters import async_name
+from tests.support.face import Loop
 
 _TWINS = {"sync_parent_documents": "async_parent_documents"}
 

@@ -9,7 +9,8 @@ import pytest
 from langchain_core.documents import Document as LangChainDocument
 from llama_index.core.schema import Document, TextNode
 
-from docshelf import ContentType, DocShelf, Item
+import docshelf
+from docshelf import ContentType, CorruptEntryError, DocShelf, Item, UnknownDocument
 from langchain_docshelf import DocShelfStore
 from llama_index_docshelf import DocShelfDocumentStore
 from tests.adapters.llama_index.twins import Twin, ids, piece
@@ -93,3 +94,82 @@ async def test_async_reads_them_too(place: Location) -> None:
     written(place, Item("k", content("a"), "f.txt"))
     async with DocShelfDocumentStore(place.url, "kb") as store:
         assert (await store.aget_node("k")).ref_doc_id == "f.txt"
+
+
+# What a plain shelf wrote
+
+
+PLAIN: dict[str, Any] = {
+    "text": "a plain text",
+    "fields": {"text": "a text", "metadata": METADATA},
+    "document": docshelf.Document("the text", METADATA),
+    "with id": docshelf.Document("the text", {"source": "g.txt"}, "own id"),
+}
+
+
+@pytest.fixture
+def plain(place: Location) -> dict[str, Any]:
+    with DocShelf(place.url, "kb") as shelf:
+        shelf.mset(PLAIN, source="f.txt")
+    return PLAIN
+
+
+def test_langchain_reads_what_a_plain_shelf_wrote(plain: dict[str, Any], place: Location, langchain: Any) -> None:
+    found = dict(zip(plain, langchain.mget(list(plain)), strict=True))
+    filed = {**METADATA, "source": "f.txt"}
+    assert found == {
+        "text": LangChainDocument(id="text", page_content="a plain text", metadata={"source": "f.txt"}),
+        "fields": LangChainDocument(id="fields", page_content="a text", metadata=filed),
+        "document": LangChainDocument(id="document", page_content="the text", metadata=filed),
+        "with id": LangChainDocument(id="own id", page_content="the text", metadata={"source": "g.txt"}),
+    }
+    assert langchain.shelf.verify() == []
+
+
+def test_what_langchain_read_and_wrote_again_stays_in_its_source(plain: dict[str, Any], langchain: Any) -> None:
+    keys = ["text", "fields", "document"]
+    before = langchain.mget(keys)
+    langchain.mset(list(zip(keys, before, strict=True)))
+    assert langchain.mget(keys) == before
+    assert [(source.source, source.entries) for source in langchain.sources()] == [("f.txt", 4)]
+
+
+async def test_langchain_reads_them_in_async_too(plain: dict[str, Any], place: Location) -> None:
+    async with DocShelfStore(place.url, "kb") as store:
+        [document] = await store.amget(["text"])
+    assert document is not None
+    assert (document.page_content, document.metadata) == ("a plain text", {"source": "f.txt"})
+
+
+def test_llama_index_reads_what_a_plain_shelf_wrote(plain: dict[str, Any], llama: Twin) -> None:
+    nodes = llama.get_nodes(list(plain))
+    assert [(type(node), node.node_id, node.get_content(), node.metadata, node.ref_doc_id) for node in nodes] == [
+        (TextNode, "text", "a plain text", {}, "f.txt"),
+        (TextNode, "fields", "a text", METADATA, "f.txt"),
+        (TextNode, "document", "the text", METADATA, "f.txt"),
+        (TextNode, "own id", "the text", {"source": "g.txt"}, "f.txt"),
+    ]
+    assert llama.get_ref_doc_info("f.txt").node_ids == list(plain)
+    assert set(llama.docs) == set(plain)
+    assert all(llama.document_exists(key) for key in plain)
+    llama.add_documents(nodes[:3])
+    assert llama.get_nodes(list(plain)[:3]) == nodes[:3]
+    with pytest.raises(ValueError, match="node_id text already exists"):
+        llama.add_documents([piece("text")], allow_update=False)
+    llama.delete_ref_doc("f.txt")
+    assert llama.docs == {}
+
+
+def test_what_is_no_text_is_no_document_of_either(place: Location, langchain: Any, llama: Twin) -> None:
+    values = {"number": 1, "fields": {"a": 1}, "none": None, "unknown": UnknownDocument("other/page", {"text": "t"})}
+    with DocShelf(place.url, "kb") as shelf:
+        shelf.mset(values)
+    for key in ("number", "fields", "unknown"):
+        assert not llama.document_exists(key)
+        with pytest.raises(ValueError, match=f"{key} is not a Node"):
+            llama.get_node(key)
+        with pytest.raises(CorruptEntryError, match="where a DocShelfStore reads a Document") as caught:
+            langchain.mget([key])
+        assert "Delete it" not in str(caught.value), "the row is healthy"
+    assert not llama.document_exists("none")
+    assert langchain.mget(["none"]) == [None]

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from docshelf import DocShelf
+from docshelf.adapters import async_name
 from tests.conftest import Location
-from tests.support.face import Face, Loop, async_name
+from tests.support.face import Face, Loop
 from tests.support.tables import connected
 
 KEYS = 100_000

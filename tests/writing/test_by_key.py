@@ -241,21 +241,6 @@ def test_a_callable_says_what_counts(new_face: Callable[..., Face]) -> None:
     assert face.verify() == []
 
 
-def test_a_dry_run_of_conditional_mset_equals_what_follows_and_writes_nothing(face: Face, location: Location) -> None:
-    calls: dict[str, dict[str, Any]] = {"plain": {}, "move": {"move": True}, "notes": {"notes": {"": SourceNote("f1")}}}
-    items = [Item("new", 1), Item("b", 4), Item("a", 1)]
-    for name, options in calls.items():
-        view = face.of(face.shelf.view(name))
-        view.mset([Item("a", 1), Item("b", 2), Item("b", 3, "f.txt")])
-        before = contents(location)
-        dry = view.conditional_mset(items, dry_run=True, **options)
-        assert contents(location) == before
-        real = view.conditional_mset(items, **options)
-        assert (dry.dry_run, real.dry_run) == (True, False)
-        assert list(dry) == list(real)
-        assert [change.op for change in real] == ["INS", "UPD", "SKIP", *(["DEL"] if name == "move" else [])]
-
-
 def test_a_move_leaves_a_key_in_one_source(face: Face) -> None:
     face.sync({"k": 1, "stays": 1}, source="1.txt", fingerprint="f1")
     face.sync({"k": 2, "stays": 2}, source="2.txt", fingerprint="f2")

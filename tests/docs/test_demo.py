@@ -21,7 +21,7 @@ import pytest
 from docshelf import DocShelf
 from tests.conftest import Location
 
-DEMO = Path(__file__).parent.parent / "examples" / "demo.py"
+DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 COLLECTION = "docshelf-demo"
 PARAGRAPH = "This paragraph is long enough to be a chunk of its own. " * 16
 

@@ -22,47 +22,10 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from docshelf import ClosedError, ConfigurationError, DatabaseError, DocShelf, MissingEngineError
 from tests.conftest import Location
-from tests.support.face import Face, Loop, async_name
+from tests.support.face import Face, Loop
+from tests.support.operations import BY_NAME, OPERATIONS
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-
-# Every public operation with arguments that it takes; those that are no operation.
-CALLS: dict[str, tuple[Any, ...]] = {
-    "changed_sources": ({"s": "f"},),
-    "clear": (),
-    "conditional_mset": ({"k": "v"},),
-    "conditional_set": ("k", "v"),
-    "count": (),
-    "delete_source": ("s",),
-    "delete_sources": (["s"],),
-    "exists": ("k",),
-    "get": ("k",),
-    "get_entry": ("k",),
-    "mdelete": (["k"],),
-    "mexists": (["k"],),
-    "mget": (["k"],),
-    "mget_entries": (["k"],),
-    "mset": ({"k": "v"},),
-    "set": ("k", "v"),
-    "set_versions": ({"k": "1"},),
-    "setup": (),
-    "source_changed": ("s", "f"),
-    "source_entries": (["s"],),
-    "sources": (),
-    "stats": (),
-    "sync": ({"k": "v"},),
-    "verify": (),
-    "yield_entries": (),
-    "yield_items": (),
-    "yield_keys": (),
-}
-NO_OPERATIONS = {"aclose", "bind", "close", "collection", "view"}
-
-
-def call(face: Face, name: str) -> Any:
-    """Call an operation; an iterator is read to its end."""
-    result = getattr(face, name)(*CALLS[name])
-    return list(result) if isinstance(result, Iterator) else result
 
 
 @pytest.fixture
@@ -85,11 +48,6 @@ def new_async_engine(loop: Loop) -> Iterator[Callable[..., AsyncEngine]]:
         loop.run(engine.dispose())
 
 
-def test_every_public_name_of_a_store_is_known_here() -> None:
-    public = {name for name in dir(DocShelf) if not name.startswith("_")}
-    assert public == CALLS.keys() | {async_name(name) for name in CALLS} | NO_OPERATIONS
-
-
 # Which half
 
 
@@ -102,25 +60,25 @@ def test_one_url_gives_both_halves(location: Location, loop: Loop) -> None:
         loop.run(shelf.aclose())
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", BY_NAME)
 def test_an_engine_alone_is_enough_for_the_sync_half_only(
     new_location: Callable[[str], Location], new_engine: Callable[..., Engine], loop: Loop, name: str
 ) -> None:
     shelf = DocShelf(engine=new_engine(new_location("sqlite")))
-    call(Face(shelf, "sync", loop), name)
+    BY_NAME[name].call(Face(shelf, "sync", loop))
     with pytest.raises(MissingEngineError, match="async_engine=") as refusal:
-        call(Face(shelf, "async", loop), name)
+        BY_NAME[name].call(Face(shelf, "async", loop))
     assert isinstance(refusal.value, TypeError)
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", BY_NAME)
 def test_an_async_engine_alone_is_enough_for_the_async_half_only(
     new_location: Callable[[str], Location], new_async_engine: Callable[..., AsyncEngine], loop: Loop, name: str
 ) -> None:
     shelf = DocShelf(async_engine=new_async_engine(new_location("sqlite")))
-    call(Face(shelf, "async", loop), name)
+    BY_NAME[name].call(Face(shelf, "async", loop))
     with pytest.raises(MissingEngineError, match=" engine=") as refusal:
-        call(Face(shelf, "sync", loop), name)
+        BY_NAME[name].call(Face(shelf, "sync", loop))
     assert isinstance(refusal.value, TypeError)
 
 
@@ -225,7 +183,7 @@ def test_no_file_is_made_before_it_is_needed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", BY_NAME)
 def test_a_closed_store_refuses_every_operation(tmp_path: Path, mode: str, loop: Loop, name: str) -> None:
     face = Face(DocShelf(tmp_path / "shelf.db"), mode, loop)
     view = face.of(face.view("other"))
@@ -234,7 +192,7 @@ def test_a_closed_store_refuses_every_operation(tmp_path: Path, mode: str, loop:
     face.close()
     for closed in (face, view):
         with pytest.raises(ClosedError, match="make a new DocShelf"):
-            call(closed, name)
+            BY_NAME[name].call(closed)
     assert DocShelf(tmp_path / "shelf.db").get("k") == "v"
 
 
@@ -285,8 +243,8 @@ def test_one_connection_serves_calls_that_follow_each_other(
     face = Face(DocShelf(url), mode, loop)
     face.sync({"a": 1})
     [pid] = pids()
-    for name in sorted(CALLS):
-        call(face, name)
+    for operation in OPERATIONS:
+        operation.call(face)
     assert pids() == {pid}
     face.close()
 
@@ -431,8 +389,8 @@ def test_each_memory_is_a_database_of_its_own() -> None:
 def test_behind_a_pooler_no_statement_is_prepared_by_name(proxy: Proxy, mode: str, loop: Loop, drivername: str) -> None:
     face = Face(DocShelf(proxy.url(drivername), pooler=True), mode, loop)
     for _ in range(8):  # psycopg 3 would prepare by name from the sixth time on
-        for name in sorted(CALLS):
-            call(face, name)
+        for operation in OPERATIONS:
+            operation.call(face)
     face.close()
     assert set(proxy.statement_names) <= {""}
 
@@ -494,8 +452,8 @@ def pgbouncer(proxy: Proxy) -> Iterator[str]:
 def test_a_store_works_through_pgbouncer(proxy: Proxy, pgbouncer: str, mode: str, loop: Loop, drivername: str) -> None:
     face = Face(DocShelf(drivername + pgbouncer, schema=proxy.schema, pooler=True), mode, loop)
     for round_number in range(3):
-        for name in sorted(CALLS):
-            call(face, name)
+        for operation in OPERATIONS:
+            operation.call(face)
         items = {f"k{number:04}": f"{round_number} {number}" for number in range(2_500)}
         report = face.sync(items, source="f")
         assert report.counts["SKIP"] == 0
@@ -527,3 +485,33 @@ def test_many_clients_work_through_pgbouncer_at_once(proxy: Proxy, pgbouncer: st
             assert loop.run(main()) == [[None, 3]] * 12
             assert list(pending) == [[None, 3]] * 12
         loop.run(shelf.aclose())
+
+
+def test_what_sync_wrote_async_reads_and_the_reverse(location: Location, loop: Loop) -> None:
+    with DocShelf(location.url) as shelf:
+        shelf.set("sync", 1)
+        loop.run(shelf.aset("async", 2))
+        assert loop.run(shelf.amget(["sync", "async"])) == shelf.mget(["sync", "async"]) == [1, 2]
+
+
+def test_a_store_is_a_context_manager(location: Location, loop: Loop) -> None:
+    with DocShelf(location.url) as shelf:
+        shelf.set("k", 1)
+    with pytest.raises(ClosedError):
+        shelf.get("k")
+
+    async def use() -> object:
+        async with DocShelf(location.url) as shelf:
+            value = await shelf.aget("k")
+        with pytest.raises(ClosedError):
+            await shelf.aget("k")
+        return value
+
+    assert loop.run(use()) == 1
+
+
+def test_a_memory_store_forgets_when_it_is_closed(loop: Loop) -> None:
+    for _ in range(2):
+        with DocShelf(":memory:") as shelf:
+            assert shelf.conditional_set("k", 1) == ("k", "INS")
+            assert loop.run(shelf.aget("k")) == 1

@@ -413,10 +413,13 @@ def forged(content_type: str, data: bytes) -> Stored:
 @pytest.mark.parametrize(
     ("content_type", "data", "reason"),
     [
-        ("builtins.eval", b'"1 + 1"', "unknown content type 'builtins.eval'"),
-        ("langchain/document", b"{}", "unknown content type 'langchain/document'"),
-        ("", b"1", "unknown content type ''"),
-        ("x" * 5000, b"1", "unknown content type"),
+        ("builtins.eval", b'"1 + 1"', "a builtins.eval that is not an object"),
+        ("builtins.eval", b"\x80\x04\x95", "not canonical JSON"),
+        ("x" * 100, b"1", f"a {'x' * 60} that is not an object"),
+        ("", b"{}", "a content type of 0 characters"),
+        ("x" * 256, b"{}", "a content type of 256 characters"),
+        ("document", b'{"text":"t"}', "a document with other fields than id, metadata and text"),
+        ("document", b'{"id":null,"metadata":[],"text":"t"}', "a document with a field of another type"),
         ("json", b'{"$object": ["os.system", "true"]}', "unknown tag '$object'"),
         ("json", b"\x80\x04\x95", "not canonical JSON"),
         ("json", b"[" * 100_000, "not canonical JSON"),

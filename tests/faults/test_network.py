@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
 
 from docshelf import DatabaseError, DocShelf, Item, Report, TransientError, UnreachableError
 from docshelf.engines.base import EngineBackend
+from docshelf.operations.repeatable import repeatable_write
 from docshelf.steps import Write
 from tests.conftest import Location
 from tests.support.face import Face, Loop
@@ -166,7 +168,16 @@ def test_a_sync_whose_commit_was_not_answered_reports_what_it_did(far: Face, pro
     assert wrong == {}
 
 
-LOST: dict[str, tuple[Callable[[Face], Any], Any]] = {
+UNANSWERED: dict[str, tuple[Callable[[Face], Any], Any]] = {
+    "sync": (lambda face: ops(face.sync(NEW)), [("b", "UPD"), ("c", "SKIP"), ("d", "INS"), ("a", "DEL")]),
+    "conditional_mset": (
+        lambda face: ops(face.conditional_mset(NEW)),
+        [("b", "UPD"), ("c", "SKIP"), ("d", "INS")],
+    ),
+    "move": (
+        lambda face: [tuple(change) for change in face.conditional_mset([("a", "one", "new")], move=True)],
+        [("a", "INS", "new"), ("a", "DEL", "")],
+    ),
     "mdelete": (lambda face: ops(face.mdelete(["a", "b", "x"])), [("a", "DEL"), ("b", "DEL")]),
     "delete_source": (lambda face: ops(face.delete_source("")), [("a", "DEL"), ("b", "DEL"), ("c", "DEL")]),
     "clear": (lambda face: face.clear(), 3),
@@ -178,24 +189,41 @@ LOST: dict[str, tuple[Callable[[Face], Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize(("call", "said"), LOST.values(), ids=LOST)
+@pytest.mark.parametrize(("call", "result"), UNANSWERED.values(), ids=UNANSWERED)
 def test_a_call_whose_commit_was_not_answered_says_what_it_did(
-    far: Face, monkeypatch: pytest.MonkeyPatch, call: Callable[[Face], Any], said: Any
+    far: Face, monkeypatch: pytest.MonkeyPatch, call: Callable[[Face], Any], result: Any
 ) -> None:
     far.sync([Item(key, value, version="1") for key, value in OLD.items()])
-    perform = EngineBackend._once
+    run_step = EngineBackend._once
     lost: list[Any] = []
 
-    def once(self: EngineBackend, engine: Any, step: Any) -> Any:
-        result = perform(self, engine, step)
+    def lose_the_first_answer(self: EngineBackend, engine: Any, step: Any) -> Any:
+        done = run_step(self, engine, step)
         if isinstance(step, Write) and not lost:
             lost.append(step)
-            raise UnreachableError("the commit was done, and its answer lost")
-        return result
+            raise UnreachableError("the server committed, but the answer was lost")
+        return done
 
-    monkeypatch.setattr(EngineBackend, "_once", once)
-    assert call(far) == said
+    monkeypatch.setattr(EngineBackend, "_once", lose_the_first_answer)
+    assert call(far) == result
     assert lost
+
+
+def test_a_repeatable_write_merges_the_attempts_that_reached_their_commit() -> None:
+    results: list[Any] = [{1}, OSError("the connection broke within the transaction"), {2}, set()]
+
+    def run(_connection: Any) -> set[int]:
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return set(result)
+
+    step, connection = repeatable_write(run, operator.or_), cast("Any", None)
+    assert step.run(connection) == {1}
+    with pytest.raises(OSError, match="broke"):
+        step.run(connection)
+    assert step.run(connection) == {1, 2}
+    assert step.run(connection) == {1, 2}
 
 
 def test_wherever_a_read_is_cut_it_is_read_again(far: Face, proxy: Proxy) -> None:

@@ -1,4 +1,4 @@
-"""What a call holds of its items: each once, in order, in memory up to a budget, and of a generator only a few."""
+"""The batch of a call: each item once, in input order, in memory up to a budget, read from a generator in windows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PAGE = ContentType("tests/page", (Page,), dump=lambda page: {"text": str(page)},
 
 @pytest.fixture
 def small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_module, "_KEPT_BYTES", 10_000)
+    monkeypatch.setattr(batch_module, "_MEMORY_BYTES", 10_000)
 
 
 def texts(word: str, count: int = 400) -> dict[str, str]:
@@ -76,7 +76,7 @@ def test_of_items_with_the_same_key_and_source_the_last_wins(items: list[Any], s
     assert encoded.identities == list(model)
     assert [encoded.value(position) for position in range(len(encoded))] == [value for value, _ in model.values()]
     assert encoded.hashes == [codec.encode(value, "k")[2] for value, _ in model.values()]
-    # What an entry with this hash and another version would be changed to, and what one without would not.
+    # Compare with entries that have the same hashes and another version: only items that state a version differ.
     for version in ("v", "w"):
         existing = [(*one, value_hash, version) for one, value_hash in zip(model, encoded.hashes, strict=True)]
         changed = {encoded.identities[position] for position in encoded.changed(encoded.compare(existing))}
@@ -84,7 +84,7 @@ def test_of_items_with_the_same_key_and_source_the_last_wins(items: list[Any], s
 
 
 @given(st.lists(st.binary(max_size=40)), st.integers(0, 200), st.randoms())
-def test_what_was_put_is_got_in_any_order(values: list[bytes], budget: int, random: Any) -> None:
+def test_a_spill_returns_what_was_put_in_any_order(values: list[bytes], budget: int, random: Any) -> None:
     with closing(Spill(budget)) as spill:
         held = [spill.put(value) for value in values]
         assert len(spill._memory) <= budget
@@ -94,7 +94,7 @@ def test_what_was_put_is_got_in_any_order(values: list[bytes], budget: int, rand
             assert spill.get(held[position], len(values[position])) == values[position]
 
 
-def test_after_it_is_closed_it_says_so() -> None:
+def test_a_closed_spill_raises() -> None:
     never_opened, opened = Spill(0), Spill(0)
     held = opened.put(b"abc")
     never_opened.close()
@@ -105,12 +105,12 @@ def test_after_it_is_closed_it_says_so() -> None:
         lambda: opened.get(held, 3),
     ]
     for call in late:
-        with pytest.raises(DocShelfError, match=r"^the temporary file for what one call writes: .* TMPDIR"):
+        with pytest.raises(DocShelfError, match=r"^the temporary file for the items of this call: .* TMPDIR"):
             call()
 
 
 @pytest.mark.usefixtures("small_budget")
-def test_a_call_that_holds_more_than_its_budget_does_what_any_does(face: Face) -> None:
+def test_a_call_that_exceeds_its_memory_budget_works_as_any(face: Face) -> None:
     old, new = texts("old"), texts("new")
     assert face.sync(old, source="f").counts == {"INS": 400, "UPD": 0, "SKIP": 0, "DEL": 0}
     assert face.sync(iter(old.items()), source="f").counts["SKIP"] == 400
@@ -126,11 +126,11 @@ def test_a_call_that_holds_more_than_its_budget_does_what_any_does(face: Face) -
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the transactions of calls did, of which the first is run again."""
+    """The outcomes of transactions. The first transaction fails after its work and runs again."""
     apply, runs = ConditionalUpsert.apply, []
 
-    def failing_once(batch: ConditionalUpsert, connection: Any, before: bytearray) -> Any:
-        runs.append(apply(batch, connection, before))
+    def failing_once(batch: ConditionalUpsert, connection: Any, known_states: bytearray) -> Any:
+        runs.append(apply(batch, connection, known_states))
         if len(runs) == 1:
             raise TransientError("the first always fails")
         return runs[-1]
@@ -140,7 +140,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.mark.usefixtures("small_budget")
-def test_a_transaction_that_runs_again_has_all_that_it_needs(face: Face, runs: list[Any]) -> None:
+def test_a_repeated_transaction_packs_its_rows_again(face: Face, runs: list[Any]) -> None:
     face.setup()
     items = texts("word", 5_000)
     assert face.sync(items, source="f").counts["INS"] == len(items)
@@ -150,14 +150,14 @@ def test_a_transaction_that_runs_again_has_all_that_it_needs(face: Face, runs: l
 
 @pytest.mark.usefixtures("small_budget")
 @pytest.mark.parametrize("full", ["at once", "when it is written"])
-def test_a_full_disk_is_told_and_nothing_is_written(face: Face, monkeypatch: pytest.MonkeyPatch, full: str) -> None:
+def test_a_full_disk_is_an_error_and_nothing_is_written(face: Face, monkeypatch: pytest.MonkeyPatch, full: str) -> None:
     device = Path("/dev/full")
     if not device.exists():
         pytest.skip("this system has no device that is always full")
     face.mset({"k0000": "stands"})
     buffering = 0 if full == "at once" else 10_000_000
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda prefix: device.open("r+b", buffering=buffering))
-    with pytest.raises(DocShelfError, match=r"No space left on device.*; make room in the folder of temporary files"):
+    with pytest.raises(DocShelfError, match=r"No space left on device.*; free space in the folder of temporary files"):
         face.sync(texts("word"))
     assert (face.get("k0000"), face.count()) == ("stands", 1)
 
@@ -173,7 +173,7 @@ def test_where_no_file_can_be_made_memory_holds_everything(face: Face, monkeypat
     assert face.mget(list(items)) == list(items.values())
 
 
-def test_of_what_a_generator_gives_only_some_is_alive_at_once(face: Face) -> None:
+def test_only_a_window_of_a_generators_items_is_alive_at_once(face: Face) -> None:
     alive: weakref.WeakSet[Page] = weakref.WeakSet()
     most = 0
 
@@ -192,17 +192,17 @@ def test_of_what_a_generator_gives_only_some_is_alive_at_once(face: Face) -> Non
     assert view.get(f"k{MANY - 1}") == f"text of page {MANY - 1}"
 
 
-def test_of_large_items_fewer_are_taken() -> None:
+def test_a_window_has_fewer_items_when_they_are_large() -> None:
     encoded = EncodedBatch(Codec(), "")
-    assert encoded.room == 128
+    assert encoded.next_window == 128
     encoded.add([("small", "")])
-    assert encoded.room == 1_000
+    assert encoded.next_window == 1_000
     encoded.add([("large", b"x" * 20_000_000)])
-    assert encoded.room == 1
+    assert encoded.next_window == 1
 
 
 @pytest.mark.parametrize("taken", [0, 127, 128, 1_500])
-def test_what_is_wrong_in_a_generator_is_named_wherever_it_comes(face: Face, taken: int) -> None:
+def test_a_bad_item_of_a_generator_is_named_at_any_position(face: Face, taken: int) -> None:
     def items(last: Any) -> Iterator[Any]:
         for number in range(taken):
             yield f"k{number}", number

@@ -15,10 +15,11 @@ import pytest
 from sqlalchemy import Engine, text
 
 from docshelf import DocShelf, Report
+from docshelf.adapters import async_name
 from docshelf.operations.plan import Scope
 from docshelf.operations.upsert import ConditionalUpsert
 from tests.conftest import Location
-from tests.support.face import Face, async_name
+from tests.support.face import Face
 from tests.support.waiting import wait_until
 from tests.support.writers import KEYS, SOURCES, async_in_turns, process, set_of, sync_in_turns
 
@@ -73,25 +74,24 @@ def test_tasks_that_sync_overlapping_sources_end_in_some_serial_order(shared: Lo
 
 
 @pytest.mark.parametrize("size", [3, 400], ids=["few", "many"])
-def test_what_comes_in_after_the_first_look_is_told_from_what_was_there(
+def test_rows_inserted_after_the_probe_are_not_reported_as_ours(
     face: Face, location: Location, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     keys = [f"k{number:03}" for number in range(size)]
     face.mset([("old", 1), ("gone", 1), ("changed", 1)])
-    apply, others = ConditionalUpsert.apply, [("k000", "ours"), ("k001", "theirs"), ("changed", "theirs")]
+    apply, writes = ConditionalUpsert.apply, [("k000", "ours"), ("k001", "theirs"), ("changed", "theirs")]
 
-    def apply_late(batch: ConditionalUpsert, connection: Any, before: bytearray) -> Any:
-        if others:
-            came, others[:] = list(others), []
+    def apply_late(batch: ConditionalUpsert, connection: Any, known_states: bytearray) -> Any:
+        if writes:
+            coming, writes[:] = list(writes), []
             with DocShelf(location.url) as other:
-                other.mset(came)
+                other.mset(coming)
                 other.mdelete(["gone"])
-        return apply(batch, connection, before)
+        return apply(batch, connection, known_states)
 
     monkeypatch.setattr(ConditionalUpsert, "apply", apply_late)
     report = face.conditional_mset([*((key, "ours") for key in keys), ("old", 1), ("gone", 1), ("changed", 1)])
-    told = {change.key: change.op for change in report}
-    assert told == {
+    assert {change.key: change.op for change in report} == {
         **dict.fromkeys(keys, "INS"),
         "k000": "SKIP",
         "k001": "UPD",

@@ -114,29 +114,6 @@ def test_scope_collection_deletes_every_other_key_of_the_collection(face: Face, 
     assert other.get("k") == 1
 
 
-DRY_RUNS: dict[str, tuple[list[Any], dict[str, Any]]] = {
-    "source": ([("z", 1), ("b", 2), ("a", 1)], {"source": "x", "fingerprint": "x2"}),
-    "collection": ([("a", 1), Item("n", 1, "new")], {"scope": "collection"}),
-    "sources": ([Item("a", 2, "x"), Item("n", 1, "y")], {"scope": "sources"}),
-    "nothing left": ([], {"source": "x", "allow_mass_delete": True}),
-    "unchanged": ([("a", 1), ("b", 1), ("c", 1)], {"source": "x"}),
-}
-
-
-def test_a_dry_run_equals_the_sync_that_follows_and_writes_nothing(face: Face, location: Location) -> None:
-    for name, (items, options) in DRY_RUNS.items():
-        view = face.of(face.shelf.view(name))
-        view.sync({"a": 1, "b": 1, "c": 1}, source="x", fingerprint="x1")
-        view.sync({"a": 1}, source="y")
-        before = contents(location)
-        dry = view.sync(items, dry_run=True, **options)
-        assert contents(location) == before
-        real = view.sync(items, **options)
-        assert (dry.dry_run, real.dry_run) == (True, False)
-        assert (name, summary(dry)) == (name, summary(real))
-        assert real.changed == (contents(location) != before) == (name != "unchanged")
-
-
 def test_a_sync_that_empties_a_source_is_refused_unless_allowed(face: Face, location: Location) -> None:
     face.sync({"a": 1, "b": 1}, source="x", fingerprint="x1")
     face.sync({"c": 1}, source="y")
@@ -164,7 +141,7 @@ def test_max_delete_bounds_the_share_that_may_go(face: Face, location: Location)
     before = contents(location)
     keep = {str(number): 1 for number in range(8)}
     for share in (0, 0.1, 0.19):
-        with pytest.raises(MassDeleteError, match=r"would delete 2 of 10 entries and hold 8"):
+        with pytest.raises(MassDeleteError, match=r"would delete 2 of 10 entries and leave 8"):
             face.sync(keep, source="x", max_delete=share)
     assert contents(location) == before
     assert face.sync({**keep, "new": 1}, source="x", max_delete=0.2).counts["DEL"] == 2
@@ -219,3 +196,13 @@ def test_a_deletion_that_fails_leaves_everything_as_it_was(face: Face, location:
         with pytest.raises(DatabaseError, match="refused by a trigger"):
             call()
         assert contents(location) == before
+
+
+def test_sync_says_what_each_key_went_through(face: Face) -> None:
+    first = face.sync({"a": "one", "b": "two", "c": "three"}, source="f.txt")
+    assert [tuple(change) for change in first] == [("a", "INS", "f.txt"), ("b", "INS", "f.txt"), ("c", "INS", "f.txt")]
+    again = face.sync({"a": "one", "b": "two", "c": "three"}, source="f.txt")
+    assert again.counts == {"INS": 0, "UPD": 0, "SKIP": 3, "DEL": 0}
+    third = face.sync({"d": "new", "b": "changed", "a": "one"}, source="f.txt")
+    assert [(change.key, change.op) for change in third] == [("d", "INS"), ("b", "UPD"), ("a", "SKIP"), ("c", "DEL")]
+    assert face.mget(["a", "b", "c", "d"]) == ["one", "changed", None, "new"]

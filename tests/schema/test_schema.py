@@ -23,6 +23,7 @@ from tests.conftest import Location
 from tests.support.catalog import catalog
 from tests.support.face import Face, Loop
 from tests.support.statements import recorded_statements
+from tests.support.tables import contents
 from tests.support.version1 import make_version_1
 
 TABLES = {"docshelf_entries", "docshelf_sources", "docshelf_collections", "docshelf_schema"}
@@ -494,3 +495,20 @@ def test_tables_of_version_1_become_those_of_today_and_keep_their_rows(
         shelf.setup()
     upgraded = shape_of(engine, location.schema)
     assert upgraded == shape_of(new_engine(fresh), fresh.schema)
+
+
+def test_the_tables_are_made_on_first_use_or_by_hand(new_face: Callable[..., Face]) -> None:
+    face = new_face()
+    face.setup()
+    face.setup()
+    assert face.get("k") is None
+    assert new_face().count() == 0
+
+
+def test_a_table_prefix_keeps_stores_apart(face: Face, new_face: Callable[..., Face], location: Location) -> None:
+    face.set("k", 1)
+    before = contents(location)
+    prefixed = new_face(table_prefix="other")
+    prefixed.sync({"k": 2, "l": 3}, scope="collection")
+    assert contents(location) == before
+    assert prefixed.mget(["k", "l"]) == [2, 3]

@@ -21,7 +21,7 @@ from benchmarks.peers.raw import RawSQLite
 from benchmarks.workloads import WORKLOADS
 from tests.conftest import Location
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TINY = ("--documents", "120", "--size", "700")
 PEERS = {"docshelf", "raw", "by hand"}
 # Peers of other projects are not installed for the tests.
