@@ -21,6 +21,8 @@ from docshelf.values.documents import as_document
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
     from typing_extensions import Self
 
 __all__ = [
@@ -45,8 +47,8 @@ Url = str | os.PathLike[str] | URL
 class ShelfOptions(TypedDict, total=False):
     """Options of `docshelf.DocShelf`, which documents them. Every store of an adapter takes them."""
 
-    engine: Any
-    async_engine: Any
+    engine: Engine | None
+    async_engine: AsyncEngine | None
     schema: str | None
     table_prefix: str
     hash_on: Literal["value", "text"] | Callable[[Any], Any]

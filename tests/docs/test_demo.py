@@ -20,8 +20,9 @@ import pytest
 
 from docshelf import DocShelf
 from tests.conftest import Location
+from tests.support.public import ROOT
 
-DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
+DEMO = ROOT / "examples" / "demo.py"
 COLLECTION = "docshelf-demo"
 PARAGRAPH = "This paragraph is long enough to be a chunk of its own. " * 16
 

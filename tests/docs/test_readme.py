@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-_ROOT = Path(__file__).parents[2]
+from tests.support.public import ROOT
 
 
 def _blocks(page: Path) -> str:
@@ -22,7 +22,7 @@ def _said(script: str) -> list[str]:
 
 def test_the_blocks_of_the_readme_run_and_print_what_they_say(tmp_path: Path) -> None:
     # The engine is the application's own, which would close it some day.
-    script = _blocks(_ROOT / "README.md") + "engine.dispose()\n"
+    script = _blocks(ROOT / "README.md") + "engine.dispose()\n"
     run = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-"],
         input=script,

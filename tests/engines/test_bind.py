@@ -250,7 +250,7 @@ def test_a_connection_to_another_database_is_refused(new_location: Callable[[str
     with (
         DocShelf(location.url) as shelf,
         engine.connect() as connection,
-        pytest.raises(ConfigurationError, match="for postgresql, the connection to sqlite"),
+        pytest.raises(ConfigurationError, match="for postgresql, but the connection is for sqlite"),
     ):
         shelf.bind(connection)
     engine.dispose()

@@ -13,8 +13,9 @@ from docshelf.operations import reading
 from docshelf.sql.dialects import dialect_for
 from tests.conftest import Location
 from tests.support.face import Face
+from tests.support.operations import OPERATIONS, fill, missing
 from tests.support.statements import of_operations, recorded_statements
-from tests.support.tables import TABLES
+from tests.support.tables import TABLES, contents
 
 # Both more than what is copied, on PostgreSQL, between a savepoint and its release.
 FEW, MANY = 60, 1_000
@@ -71,13 +72,36 @@ WRITES: dict[str, Callable[[Face, list[str]], object]] = {
     "mdelete": lambda face, keys: face.mdelete(keys),
     "mdelete of a source": lambda face, keys: face.mdelete(keys, source="f"),
     "mdelete of the absent": lambda face, keys: face.mdelete([f"no {key}" for key in keys]),
+    "conditional_mset of changed": lambda face, keys: face.conditional_mset(dict.fromkeys(keys, "changed"), source="f"),
+    "conditional_set of a changed": lambda face, keys: face.conditional_set(keys[0], "changed", source="f"),
     "delete_source": lambda face, keys: face.delete_source("f"),
     "delete_sources with keys": lambda face, keys: face.delete_sources(["f"], keys=keys),
     "clear": lambda face, keys: face.clear(),
+    "rename_collection": lambda face, keys: face.rename_collection(f"renamed of {len(keys)}"),
     "sources": lambda face, keys: face.sources(),
     "stats": lambda face, keys: face.stats(),
     "yield_keys": lambda face, keys: list(face.yield_keys()),
+    "yield_entries": lambda face, keys: list(face.yield_entries(values=False)),
 }
+# `verify` and `yield_items` read values in batches of a size in bytes; `setup` is about tables.
+UNCOUNTED = {"setup", "verify", "yield_items"}
+
+
+def test_the_statements_of_every_operation_are_counted() -> None:
+    counted = {word for name in READS | WRITES for word in name.split()}
+    assert not missing(counted, without=UNCOUNTED), "add a call to READS or WRITES, which says how statements grow"
+
+
+def test_an_operation_that_reads_changes_nothing_and_one_that_writes_does(face: Face, location: Location) -> None:
+    changing = {}
+    for operation in OPERATIONS:
+        sized = face.of(face.shelf.view(operation.name))
+        fill(sized)
+        before = contents(location)
+        operation.call(sized)
+        changing[operation.name] = contents(location) != before
+    # Here the tables are there already.
+    assert changing == {operation.name: operation.writes and operation.name != "setup" for operation in OPERATIONS}
 
 
 def test_reads_and_unchanged_writes_are_one_statement_whatever_their_size(face: Face) -> None:

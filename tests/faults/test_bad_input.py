@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 import traceback
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from docshelf import (
 )
 from tests.conftest import Location
 from tests.support.face import Face, Loop
+from tests.support.operations import BY_NAME, OPERATIONS
 from tests.support.tables import contents
 
 # A password that no line of this file shows, since tracebacks show lines.
@@ -90,6 +92,7 @@ def key_calls(face: Face, key: Any) -> dict[str, Callable[[], object]]:
         "mget_entries": lambda: face.mget_entries(["a", key]),
         "exists": lambda: face.exists(key),
         "mexists": lambda: face.mexists(["a", key]),
+        "delete_sources": lambda: face.delete_sources(["f.txt"], keys=["a", key]),
     }
 
 
@@ -99,22 +102,47 @@ def source_calls(face: Face, source: Any) -> dict[str, Callable[[], object]]:
         "set": lambda: face.set("new", 1, source=source),
         "mset": lambda: face.mset({"new": 1}, source=source),
         "mset of an item": lambda: face.mset([("new", 1), Item("a", 2, source)]),
-        "notes": lambda: face.conditional_mset({"new": 1}, notes={source: SourceNote("f1")}),
+        "conditional_mset": lambda: face.conditional_mset({"new": 1}, source=source),
+        "conditional_mset of notes": lambda: face.conditional_mset({"new": 1}, notes={source: SourceNote("f1")}),
         "conditional_set": lambda: face.conditional_set("new", 1, source=source),
         "sync": lambda: face.sync({"new": 1}, source=source),
         "sync of sources": lambda: face.sync([("new", 1), Item("a", 2, source)], scope="sources"),
         "set_versions": lambda: face.set_versions({"a": "v"}, source=source),
         "mdelete": lambda: face.mdelete(["a"], source=source),
         "delete_source": lambda: face.delete_source(source),
+        "delete_sources": lambda: face.delete_sources(["f.txt", source]),
         "get": lambda: face.get("a", source=source),
+        "mget": lambda: face.mget(["a"], source=source),
+        "get_entry": lambda: face.get_entry("a", source=source),
         "mget_entries": lambda: face.mget_entries(["a"], source=source),
         "exists": lambda: face.exists("a", source=source),
+        "mexists": lambda: face.mexists(["a"], source=source),
         "count": lambda: face.count(source=source),
         "yield_keys": lambda: list(face.yield_keys(source=source)),
+        "yield_items": lambda: list(face.yield_items(source=source)),
+        "yield_entries": lambda: list(face.yield_entries(source=source)),
         "source_entries": lambda: face.source_entries(["f.txt", source]),
         "source_changed": lambda: face.source_changed(source, "f1"),
         "changed_sources": lambda: face.changed_sources({"f.txt": "f1", source: "f1"}),
     }
+
+
+# What an argument is called that is a key, holds keys, or is a source or holds sources.
+KEY_ARGUMENTS = {"key", "keys", "items", "versions"}
+SOURCE_ARGUMENTS = {"source", "sources", "fingerprints"}
+
+
+def operations_with(arguments: set[str]) -> set[str]:
+    return {name for name in BY_NAME if arguments & inspect.signature(getattr(DocShelf, name)).parameters.keys()}
+
+
+def test_every_operation_that_takes_keys_or_sources_is_tried_with_bad_ones(face: Face) -> None:
+    for of, calls, arguments in (
+        ("key_calls", key_calls(face, "k"), KEY_ARGUMENTS),
+        ("source_calls", source_calls(face, "s"), SOURCE_ARGUMENTS),
+    ):
+        tried = {name.split()[0] for name in calls}
+        assert operations_with(arguments) == tried, f"{of} has to try exactly the operations that take {arguments}"
 
 
 def test_a_key_that_cannot_be_is_refused_by_every_call(face: Face, refused: Callable[..., DocShelfError]) -> None:
@@ -280,10 +308,8 @@ def test_a_closed_store_refuses_every_call(face: Face, refused: Callable[..., Do
     for store in (face, view):
         calls = key_calls(store, "k") | source_calls(store, "s")
         calls["an empty batch"] = lambda store=store: store.mset([])  # type: ignore[misc]
-        for name in ("setup", "count", "sources", "stats", "verify", "clear"):
-            calls[name] = getattr(store, name)
-        for name in ("yield_keys", "yield_items", "yield_entries"):
-            calls[name] = lambda store=store, name=name: list(getattr(store, name)())  # type: ignore[misc]
+        for operation in OPERATIONS:
+            calls[operation.name] = lambda operation=operation, store=store: operation.call(store)  # type: ignore[misc]
         for call in calls.values():
             refused(call, ClosedError, "closed", "make a new DocShelf")
 
@@ -332,7 +358,7 @@ def test_a_url_that_cannot_be_is_refused_and_its_password_shown_nowhere(template
 @pytest.mark.parametrize("scheme", ["mysql", "oracle+oracledb", "mongodb"])
 def test_an_unknown_dialect_is_named_beside_those_that_are_known(scheme: str) -> None:
     dialect = scheme.partition("+")[0]
-    with pytest.raises(ConfigurationError, match=f"PostgreSQL or SQLite, not in '{dialect}'"):
+    with pytest.raises(ConfigurationError, match=f"PostgreSQL and SQLite, not '{dialect}'"):
         DocShelf(f"{scheme}://127.0.0.1/db")
 
 

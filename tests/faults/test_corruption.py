@@ -405,7 +405,7 @@ def test_an_entry_with_a_time_that_is_none_is_a_corrupt_row(sqlite_face: tuple[F
 
 
 @pytest.mark.parametrize("column", ["key", "source"])
-def test_in_sqlite_a_name_that_is_no_text_is_reported(
+def test_in_sqlite_a_name_that_is_not_text_is_reported(
     new_location: Callable[[str], Location], mode: str, loop: Loop, new_engine: Callable[..., Engine], column: str
 ) -> None:
     location = new_location("sqlite")
@@ -414,7 +414,7 @@ def test_in_sqlite_a_name_that_is_no_text_is_reported(
     with new_engine(location).begin() as connection:
         connection.execute(text(f"UPDATE docshelf_entries SET {column} = x'fffe' WHERE key = 'k0'"))
     [problem] = face.verify()
-    assert problem.reason.endswith("no text")
+    assert problem.reason.endswith("not text")
     assert face.mget(["k1", "k2"]) == [1, 2]
     calls: list[Callable[[], object]] = [
         lambda: face.sync([("x", 1)], scope="collection"),
@@ -427,7 +427,7 @@ def test_in_sqlite_a_name_that_is_no_text_is_reported(
     )
     calls += [lambda: face.mdelete(["k0"]), lambda: face.get("k0")] if column == "source" else []
     for call in calls:
-        with pytest.raises(CorruptEntryError, match="no text"):
+        with pytest.raises(CorruptEntryError, match="not text"):
             call()
     assert face.clear() == 4
     face.close()

@@ -18,6 +18,7 @@ from docshelf.operations.repeatable import repeatable_write
 from docshelf.steps import Write
 from tests.conftest import Location
 from tests.support.face import Face, Loop
+from tests.support.operations import BY_NAME, OPERATIONS, READS, WRITES, Operation, fill
 from tests.support.proxy import Proxy
 from tests.support.statements import recorded_statements
 from tests.support.waiting import wait_until
@@ -46,28 +47,36 @@ def ops(report: Report) -> list[tuple[str, str]]:
 
 # Round trips
 
+# These count in one statement and list or measure in another; every other short read is one statement.
+TWO_STATEMENTS = {"sources", "stats"}
 
-@pytest.mark.parametrize(
-    "read",
-    [
-        lambda face: face.get("a"),
-        lambda face: face.mget(["a", "b", "x"]),
-        lambda face: face.get_entry("a", source=""),
-        lambda face: face.exists("a"),
-        lambda face: face.mexists(["a", "x"]),
-        lambda face: face.count(),
-        lambda face: face.source_changed("s", "f"),
-        lambda face: face.source_entries(["", "s"]),
-    ],
-    ids=["get", "mget", "get_entry", "exists", "mexists", "count", "source_changed", "source_entries"],
-)
-def test_a_read_on_a_warm_connection_is_one_round_trip(far: Face, proxy: Proxy, read: Callable[[Face], Any]) -> None:
-    far.mset(OLD)
-    read(far)
-    read(far)  # asyncpg prepares the first time
+
+@pytest.mark.parametrize("operation", [one for one in READS if not one.long], ids=lambda operation: operation.name)
+def test_a_read_on_a_warm_connection_is_one_round_trip_a_statement(
+    far: Face, proxy: Proxy, operation: Operation
+) -> None:
+    fill(far)
+    operation.call(far)
+    operation.call(far)  # asyncpg prepares the first time
     before = proxy.round_trips
-    read(far)
-    assert proxy.round_trips - before == 1
+    operation.call(far)
+    assert proxy.round_trips - before == (2 if operation.name in TWO_STATEMENTS else 1)
+
+
+def test_a_read_of_several_keys_and_sources_is_one_round_trip(far: Face, proxy: Proxy) -> None:
+    far.mset(OLD)
+    reads: list[Callable[[], Any]] = [
+        lambda: far.mget(["a", "b", "x"]),
+        lambda: far.get_entry("a", source=""),
+        lambda: far.mexists(["a", "x"]),
+        lambda: far.source_entries(["", "s"]),
+    ]
+    for read in reads:
+        read()
+        read()
+        before = proxy.round_trips
+        read()
+        assert proxy.round_trips - before == 1
 
 
 def test_an_unchanged_sync_is_one_round_trip(far: Face, proxy: Proxy) -> None:
@@ -108,6 +117,14 @@ def test_a_dropped_idle_connection_is_healed_by_the_next_call(
     proxy.cut()
     assert proxy.cuts >= 1
     assert call(far) == expected
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=BY_NAME)
+def test_every_operation_heals_a_dropped_idle_connection(far: Face, proxy: Proxy, operation: Operation) -> None:
+    fill(far)
+    proxy.cut()
+    operation.call(far)
+    assert proxy.cuts >= 1
 
 
 def test_many_dropped_idle_connections_cost_the_next_call_one_retry(proxy: Proxy, drivername: str) -> None:
@@ -168,6 +185,22 @@ def test_a_sync_whose_commit_was_not_answered_reports_what_it_did(far: Face, pro
     assert wrong == {}
 
 
+def lose_first_answer(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The next write is committed, and its answer lost. The list holds that step from then on."""
+    run_step = EngineBackend._run_on_connection
+    lost: list[Any] = []
+
+    def once(self: EngineBackend, engine: Any, step: Any) -> Any:
+        done = run_step(self, engine, step)
+        if isinstance(step, Write) and not lost:
+            lost.append(step)
+            raise UnreachableError("the server committed, but the answer was lost")
+        return done
+
+    monkeypatch.setattr(EngineBackend, "_run_on_connection", once)
+    return lost
+
+
 UNANSWERED: dict[str, tuple[Callable[[Face], Any], Any]] = {
     "sync": (lambda face: ops(face.sync(NEW)), [("b", "UPD"), ("c", "SKIP"), ("d", "INS"), ("a", "DEL")]),
     "conditional_mset": (
@@ -194,19 +227,30 @@ def test_a_call_whose_commit_was_not_answered_says_what_it_did(
     far: Face, monkeypatch: pytest.MonkeyPatch, call: Callable[[Face], Any], result: Any
 ) -> None:
     far.sync([Item(key, value, version="1") for key, value in OLD.items()])
-    run_step = EngineBackend._once
-    lost: list[Any] = []
-
-    def lose_the_first_answer(self: EngineBackend, engine: Any, step: Any) -> Any:
-        done = run_step(self, engine, step)
-        if isinstance(step, Write) and not lost:
-            lost.append(step)
-            raise UnreachableError("the server committed, but the answer was lost")
-        return done
-
-    monkeypatch.setattr(EngineBackend, "_once", lose_the_first_answer)
+    lost = lose_first_answer(monkeypatch)
     assert call(far) == result
     assert lost
+
+
+# Where the tables exist, `setup` writes nothing; `test_wherever_the_first_use_is_cut_...` is about the first time.
+@pytest.mark.parametrize(
+    "operation", [one for one in WRITES if one.name != "setup"], ids=lambda operation: operation.name
+)
+def test_every_write_whose_commit_was_not_answered_returns_what_it_returns_otherwise(
+    proxy: Proxy, drivername: str, mode: str, loop: Loop, monkeypatch: pytest.MonkeyPatch, operation: Operation
+) -> None:
+    calm, shaken = (
+        Face(DocShelf(proxy.url(drivername), table_prefix=prefix), mode, loop) for prefix in ("calm", "shaken")
+    )
+    for face in (calm, shaken):
+        fill(face)
+    result = operation.call(calm)
+    lost = lose_first_answer(monkeypatch)
+    assert operation.call(shaken) == result
+    assert lost
+    assert list(shaken.yield_items()) == list(calm.yield_items())
+    for face in (calm, shaken):
+        face.close()
 
 
 def test_a_repeatable_write_merges_the_attempts_that_reached_their_commit() -> None:

@@ -20,8 +20,8 @@ from benchmarks.groups import GROUPS, opened
 from benchmarks.peers.raw import RawSQLite
 from benchmarks.workloads import WORKLOADS
 from tests.conftest import Location
+from tests.support.public import ROOT
 
-ROOT = Path(__file__).parents[2]
 TINY = ("--documents", "120", "--size", "700")
 PEERS = {"docshelf", "raw", "by hand"}
 # Peers of other projects are not installed for the tests.

@@ -46,14 +46,14 @@ def pg_face(pg_location: Location, mode: str, loop: Loop) -> Iterator[Face]:
 def fetches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The statements that went to a driver and came back with rows."""
     seen: list[str] = []
-    original = reads.fetched
+    original = reads.fetch_by_driver
 
     def noting(connection: Any, plan: reads.Plan, parameters: Any) -> Any:
         rows = original(connection, plan, parameters)
         seen.extend([plan.sql] if rows is not None else [])
         return rows
 
-    monkeypatch.setattr(queries_module, "fetched", noting)
+    monkeypatch.setattr(queries_module, "fetch_by_driver", noting)
     yield seen
 
 
@@ -137,7 +137,7 @@ def test_what_goes_wrong_is_told_as_sqlalchemy_tells_it(
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """SQLSTATEs that reads within a transaction are going to fail with, one each."""
     states: list[str] = []
-    original = reads.fetched
+    original = reads.fetch_by_driver
 
     def failed(connection: Any, plan: reads.Plan, parameters: Any) -> Any:
         if states and connection.in_transaction():
@@ -149,7 +149,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         error.sqlstate = states.pop()  # type: ignore[attr-defined] # what the other drivers' errors have
         raise error
 
-    monkeypatch.setattr(queries_module, "fetched", failed)
+    monkeypatch.setattr(queries_module, "fetch_by_driver", failed)
     yield states
     assert not states
 

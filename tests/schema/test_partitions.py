@@ -1,4 +1,4 @@
-"""The entries in hash partitions by key: the same store; the layout is settled when the table is made."""
+"""The entries in hash partitions by key: the same store; the layout is set when the table is created."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_same_layout_may_be_asked_for_again_and_no_other(face: Face, place: 
     face.set("k", "v")
     face.setup(partitions=PARTITIONS)
     face.setup()
-    with pytest.raises(SchemaError, match=r"is there with 3 partitions, not 4, .*; use another table_prefix"):
+    with pytest.raises(SchemaError, match=r"exists with 3 partitions, not 4; .*; use another table_prefix"):
         face.setup(partitions=4)
     with DocShelf(place.url) as other:
         assert other.get("k") == "v"
@@ -81,7 +81,7 @@ def test_the_same_layout_may_be_asked_for_again_and_no_other(face: Face, place: 
 
 def test_a_table_without_partitions_gets_none(face: Face) -> None:
     face.set("k", "v")
-    with pytest.raises(SchemaError, match="is there with 0 partitions, not 3"):
+    with pytest.raises(SchemaError, match="exists with 0 partitions, not 3"):
         face.setup(partitions=PARTITIONS)
     assert face.get("k") == "v"
 
@@ -133,7 +133,7 @@ def test_sqlite_says_that_it_has_neither(options: dict[str, Any], mode: str, loo
 def test_a_server_without_citus_says_so_and_has_no_tables_afterwards(
     face: Face, place: Location, new_engine: Callable[..., Engine]
 ) -> None:
-    with pytest.raises(SchemaError, match="no extension citus; CREATE EXTENSION citus first"):
+    with pytest.raises(SchemaError, match="does not have the extension citus; run CREATE EXTENSION citus"):
         face.setup(distribute="citus")
     with new_engine(place).connect() as connection:
         assert connection.scalar(text("SELECT to_regclass('docshelf_entries')")) is None

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 from docshelf import DatabaseError, DocShelf, SchemaError, UnreachableError
 from tests.conftest import POSTGRESQL, Location
 from tests.support.face import Face, Loop
+from tests.support.operations import OPERATIONS, fill
 
 READING = ("SELECT ON docshelf_entries, docshelf_sources, docshelf_collections, docshelf_schema",)
 WRITING = (
@@ -108,6 +109,19 @@ def test_a_role_that_may_only_read_can_read(place: Place, face: Face) -> None:
     assert (face.exists("a"), face.count(), face.stats().entries) == (True, 2, 2)
     assert face.source_changed("f", "one") is False
     assert face.verify() == []
+
+
+@pytest.mark.usefixtures("tables")
+def test_every_operation_that_reads_needs_the_right_to_read_alone(place: Place, face: Face, loop: Loop) -> None:
+    with DocShelf(place.location.url) as owner:
+        fill(Face(owner, "sync", loop))
+    place.grant(*READING)
+    for operation in OPERATIONS:
+        if operation.writes and operation.name != "setup":
+            with pytest.raises(DatabaseError, match="permission denied"):
+                operation.call(face)
+        else:
+            operation.call(face)
 
 
 @pytest.mark.usefixtures("tables")

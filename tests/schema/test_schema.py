@@ -303,7 +303,7 @@ def test_a_foreign_table_of_that_name_is_refused_and_untouched(face: Face, engin
         connection.execute(text(f"CREATE TABLE {name} (id integer PRIMARY KEY, note text)"))
         connection.execute(text(f"INSERT INTO {name} VALUES (1, 'theirs')"))
     for use in (face.setup, lambda: face.get("k"), lambda: face.set("k", "v"), face.clear):
-        with pytest.raises(SchemaError, match=f"{name} that is not docshelf's.*another table_prefix"):
+        with pytest.raises(SchemaError, match=f"{name} exists but was not made by docshelf.*another table_prefix"):
             use()
     assert tables_at(engine) == {name}
     with engine.connect() as connection:
@@ -313,7 +313,7 @@ def test_a_foreign_table_of_that_name_is_refused_and_untouched(face: Face, engin
 def test_a_foreign_view_of_that_name_is_refused(face: Face, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE VIEW docshelf_entries AS SELECT 1 AS id"))
-    with pytest.raises(SchemaError, match="not docshelf's"):
+    with pytest.raises(SchemaError, match="not made by docshelf"):
         face.set("k", "v")
     assert tables_at(engine) == set()
 

@@ -1,9 +1,10 @@
-"""The public classes of the core and the adapters, and their public methods."""
+"""The checkout, and what its packages offer: public classes and their public methods."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import Self
 
+ROOT = Path(__file__).parents[2]
 # Names that modules import for type checkers only.
 TYPES = {
     "AsyncConnection": AsyncConnection,

@@ -21,7 +21,7 @@ from tests.support.face import Face
 from tests.support.statements import recorded_statements
 from tests.support.waiting import wait_until
 
-MANY = postgresql._COPIED_FROM
+MANY = postgresql._COPY_FROM_ROWS
 ODD = ["", "a\tb\\n\n", "é\u202e😀", "\x7f\u0085", "%s {} $1 :x", "NULL", "\\N", "x" * 20_000]
 EVERYTHING = """SELECT collection, key, source, value, value_hash, checksum, content_type, encoding, version,
     created_at = updated_at AS at_once FROM docshelf_entries ORDER BY key, source"""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
 
-from docshelf import Item, SourceNote
+from docshelf import DocShelf, Item, SourceNote
 from tests.conftest import Location
 from tests.support.face import Face
+from tests.support.operations import OPERATIONS, fill
+from tests.support.statements import recorded_statements
 from tests.support.tables import contents
 
 DRY_RUNS: dict[str, tuple[list[Any], dict[str, Any]]] = {
@@ -53,3 +56,17 @@ def test_progress_of_a_dry_run_counts_every_item(face: Face, capsys: pytest.Capt
     face.mset({"a": 1, "b": 1})
     face.sync({"a": 1, "b": 2, "c": 3}, dry_run=True, show_progress=True)
     assert " 3/3 " in capsys.readouterr().err.strip().rpartition("\r")[2]
+
+
+def test_every_operation_that_takes_dry_run_then_writes_nothing(face: Face, location: Location) -> None:
+    taking = [one for one in OPERATIONS if "dry_run" in inspect.signature(getattr(DocShelf, one.name)).parameters]
+    assert {"conditional_mset", "sync"} <= {operation.name for operation in taking}
+    fill(face)
+    before = contents(location)
+    for operation in taking:
+        with recorded_statements() as statements:
+            dry = getattr(face, operation.name)(*operation.arguments, dry_run=True)
+        assert contents(location) == before
+        assert dry.changed
+        # Not even rows that it locks, or writes and takes back.
+        assert not [one for one in statements if not one.lstrip().upper().startswith(("SELECT", "WITH"))]

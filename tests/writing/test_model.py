@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from docshelf import DocShelf, Item, MassDeleteError, Report, SourceNote
 from tests.conftest import Location
 from tests.support.face import Face, Loop
+from tests.support.operations import missing
 
 # Few of each, so that they collide. In the order of their bytes; "B" stands before "a", "é" after "z".
 KEYS = ["B", "a", "a%", "z", "é"]
@@ -145,6 +148,12 @@ class Store(RuleBasedStateMachine):
         assert self.face.conditional_set(key, VALUES[value], source=source, version=version) == expected[:2]
         self.model.write(items, [expected])
 
+    @rule(key=keys, value=values, source=sources, version=versions)
+    def set(self, key: str, value: int, source: str, version: str | None) -> None:
+        items = {(key, source): (value, version)}
+        self.model.write(items, self.model.ops(items))
+        assert self.face.set(key, VALUES[value], source=source, version=version) is None
+
     @rule(drawn=items_of_any_source, dry_run=st.booleans())
     def conditional_mset(self, drawn: list[Any], dry_run: bool) -> None:
         items = by_identity(drawn, "f")
@@ -268,11 +277,45 @@ class Store(RuleBasedStateMachine):
         assert plain(self.face.delete_source(source)) == self.model.delete(doomed)
         self.model.fingerprints.pop(source, None)
 
+    @rule(several=st.lists(sources, max_size=2), wanted=some_keys)
+    def delete_sources(self, several: list[str], wanted: list[str]) -> None:
+        doomed = {identity for identity in self.model.rows if identity[1] in several or identity[0] in wanted}
+        assert sorted(plain(self.face.delete_sources(several, keys=wanted))) == self.model.delete(sorted(doomed))
+        for source in several:
+            self.model.fingerprints.pop(source, None)
+
+    @rule(key=keys, source=maybe_source, fingerprint=st.sampled_from(["f1", "f2"]))
+    def read_one(self, key: str, source: str | None, fingerprint: str) -> None:
+        model, face = self.model, self.face
+        row = model.latest(key) if source is None else model.rows.get((key, source))
+        assert typed(face.get(key, source=source)) == typed(model.value(row))
+        assert face.exists(key, source=source) == (row is not None)
+        entry = face.get_entry(key, source=source)
+        assert (None if entry is None else (entry.version, typed(entry.value))) == (
+            None if row is None else (row.version, typed(model.value(row)))
+        )
+        assert face.mget_entries([key, key], source=source) == [entry, entry]
+        assert face.source_changed(source or "", fingerprint) == (model.fingerprints.get(source or "") != fingerprint)
+
+    @rule(prefix=st.sampled_from(["", "a", "é", "no"]), source=maybe_source)
+    def read_all(self, prefix: str, source: str | None) -> None:
+        listed = [entry.key for entry in self.face.yield_entries(prefix, source=source)]
+        having = {key for key, of in self.model.rows if key.startswith(prefix) and source in (None, of)}
+        assert listed == sorted(having, key=str.encode)
+        stats = self.face.stats()
+        assert (stats.entries, stats.sources) == (len(self.model.rows), len({of for _, of in self.model.rows}))
+        assert self.face.verify() == []
+
     @precondition(lambda self: len(self.model.rows) > 6)
     @rule()
     def clear(self) -> None:
         assert self.face.clear() == len(self.model.rows)
         self.model = Model(clock=self.model.clock)
+
+    @precondition(lambda self: self.model.rows)
+    @rule()
+    def rename_collection(self) -> None:
+        assert self.face.rename_collection(f"{self.face.collection}'") == len(self.model.rows)
 
     @invariant()
     def reads_by_key_agree(self) -> None:
@@ -322,6 +365,13 @@ def typed(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value), [typed(item) for item in value]
     return type(value), value
+
+
+def test_the_model_knows_every_operation() -> None:
+    called = set(re.findall(r"\bface\.(\w+)\(", inspect.getsource(Store)))
+    # It makes the tables, and has no part in what the model knows.
+    unknown = missing(called, without={"setup"})
+    assert not unknown, f"{unknown}: add a rule to Store in tests/writing/test_model.py that calls it"
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "pg18", "pg18 in partitions"])

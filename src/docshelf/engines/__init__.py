@@ -1,1 +1,1 @@
-"""How the steps of operations reach a database: URLs, connections, event loops, retries, errors."""
+"""Engines perform the steps of operations: URLs, connections, event loops, retries, drivers' errors."""

@@ -1,4 +1,4 @@
-"""What performs the steps of operations: one interface, and what all engines have in common."""
+"""The base classes of everything that performs the steps of operations."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Rows that are added before upkeep is thought of: fewer are read fast however the server goes about it.
-_MAINTENANCE_FROM: Final = 1_000
+# No maintenance before this many rows were added: so few rows are read fast with any query plan.
+_MAINTENANCE_FROM_ROWS: Final = 1_000
 
 
 class Backend(ABC):
-    """Performs the steps of operations against one database.
+    """Performs the steps of operations on one database.
 
     Attributes:
-        dialect: what kind of database it is.
-        ready: the schema is known to be current.
-        registered: the collections that are known to be written down as belonging to others.
+        dialect: the statements of this kind of database.
+        ready: True once the schema is known to be current.
+        registered: the collections that are known to be stored as belonging to others.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -39,7 +39,7 @@ class Backend(ABC):
         self.ready = False
         self.registered: set[str] = set()
         self._added_rows = 0
-        self._maintenance_from = _MAINTENANCE_FROM
+        self._maintenance_from = _MAINTENANCE_FROM_ROWS
 
     def run(self, flow: Flow[T]) -> T:
         """Perform a flow to its end and return its result."""
@@ -52,35 +52,37 @@ class Backend(ABC):
     def _perform(self, step: Step) -> Any:
         if isinstance(step, Maintenance):
             if self._is_due(step):
-                self._maintained(self._connected(Write(lambda connection: step.run(connection, self._added_rows))))
+                self._set_maintenance(
+                    self._with_connection(Write(lambda connection: step.run(connection, self._added_rows)))
+                )
             return None
-        return step.run() if isinstance(step, Compute) else self._connected(step)
+        return step.run() if isinstance(step, Compute) else self._with_connection(step)
 
     async def _aperform(self, step: Step) -> Any:
         if isinstance(step, Maintenance):
             if self._is_due(step):
-                self._maintained(
-                    await self._aconnected(Write(lambda connection: step.run(connection, self._added_rows)))
+                self._set_maintenance(
+                    await self._awith_connection(Write(lambda connection: step.run(connection, self._added_rows)))
                 )
             return None
-        return await step.arun() if isinstance(step, Compute) else await self._aconnected(step)
+        return await step.arun() if isinstance(step, Compute) else await self._awith_connection(step)
 
     def _is_due(self, step: Maintenance) -> bool:
-        # Of two threads that count at once, one may lose its rows: no harm is done.
+        # Without a lock: if two threads count at once, one may be lost. That only delays maintenance.
         self._added_rows += step.rows
         return self._added_rows >= self._maintenance_from
 
-    def _maintained(self, again_from: int | None) -> None:
-        if again_from is None:
-            self._added_rows, self._maintenance_from = 0, _MAINTENANCE_FROM
+    def _set_maintenance(self, due_from: int | None) -> None:
+        if due_from is None:
+            self._added_rows, self._maintenance_from = 0, _MAINTENANCE_FROM_ROWS
         else:
-            self._maintenance_from = again_from
+            self._maintenance_from = due_from
 
     @abstractmethod
-    def _connected(self, step: Read | Write) -> Any: ...
+    def _with_connection(self, step: Read | Write) -> Any: ...
 
     @abstractmethod
-    async def _aconnected(self, step: Read | Write) -> Any: ...
+    async def _awith_connection(self, step: Read | Write) -> Any: ...
 
     def may_register(self, collection: str) -> bool:
         """True when it is not known that it is written down to which collection this one belongs."""
@@ -90,22 +92,22 @@ class Backend(ABC):
         """Raise a ClosedError if this backend was closed."""
 
     def close(self) -> None:
-        """Close what this backend opened, if anything."""
+        """Close the connections that this backend opened."""
 
     async def aclose(self) -> None:
         """As `close`."""
 
 
 class EngineBackend(Backend):
-    """Runs on engines: the caller's, or its own, made on first use."""
+    """Performs steps on SQLAlchemy engines, the caller's or its own."""
 
-    # Reads are one round trip, without a transaction. The levels are set on each connection that does not have them.
+    # The isolation levels to set; None keeps that of the engine. A read is one round trip, without a transaction.
     _reading_isolation: IsolationLevel | None = "AUTOCOMMIT"
     _writing_isolation: IsolationLevel | None = None
 
     def __init__(self, dialect: Dialect, *, pooler: bool = False) -> None:
         super().__init__(dialect)
-        # Whatever a given engine has: under the locks each statement has to see what was committed before it.
+        # Whatever the level of the engine: once the locks are held, a statement must see all commits before it.
         self._writing_isolation = "READ COMMITTED" if dialect.name == "postgresql" else None
         self._pooler = pooler
         self._closed = False
@@ -116,11 +118,11 @@ class EngineBackend(Backend):
     @abstractmethod
     def _async_engine(self) -> AsyncEngine: ...
 
-    def _connected(self, step: Read | Write) -> Any:
+    def _with_connection(self, step: Read | Write) -> Any:
         engine = self._engine()
         try:
             with translated_errors():
-                return self._once(engine, step)
+                return self._run_on_connection(engine, step)
         except TransientError as exc:
             note_retry(exc, step)
         from tenacity import Retrying
@@ -128,15 +130,15 @@ class EngineBackend(Backend):
         with count_attempts():
             for attempt in Retrying(**retry_options()):
                 with attempt, translated_errors():
-                    return self._once(engine, step)
+                    return self._run_on_connection(engine, step)
         raise AssertionError("unreachable")
 
-    async def _aconnected(self, step: Read | Write) -> Any:
+    async def _awith_connection(self, step: Read | Write) -> Any:
         engine = self._async_engine()
-        # The whole step in one greenlet: AsyncConnection makes one for each of its calls, some 40 µs each.
+        # The whole step runs in one greenlet. AsyncConnection makes one for each of its calls, 40 µs each.
         try:
             with translated_errors():
-                return await greenlet_spawn(self._once, engine.sync_engine, step)
+                return await greenlet_spawn(self._run_on_connection, engine.sync_engine, step)
         except TransientError as exc:
             note_retry(exc, step)
         from tenacity import AsyncRetrying
@@ -144,21 +146,21 @@ class EngineBackend(Backend):
         with count_attempts():
             async for attempt in AsyncRetrying(**retry_options()):
                 with attempt, translated_errors():
-                    return await greenlet_spawn(self._once, engine.sync_engine, step)
+                    return await greenlet_spawn(self._run_on_connection, engine.sync_engine, step)
         raise AssertionError("unreachable")
 
-    def _once(self, engine: Engine, step: Read | Write) -> Any:
+    def _run_on_connection(self, engine: Engine, step: Read | Write) -> Any:
         isolation = self._isolation(step, engine.driver)
         with engine.connect() as opened:
             connection = opened.execution_options(isolation_level=isolation) if isolation else opened
             if isinstance(step, Read):
-                return step.run(connection)  # if anything was begun, it ends with the connection
+                return step.run(connection)  # closing the connection ends a transaction, if one has begun
             with connection.begin():
                 return step.run(connection)
 
     def _isolation(self, step: Read | Write, driver: str) -> IsolationLevel | None:
-        """What to set for this step; None leaves the engine's own."""
-        # asyncpg prepares and executes in two messages, which a pooler may give to two servers.
+        """The isolation level to set for a step; None keeps that of the engine."""
+        # asyncpg prepares and executes in two messages. Without a transaction a pooler may send them to two servers.
         if isinstance(step, Write) or (self._pooler and driver == "asyncpg"):
             return self._writing_isolation
         return self._reading_isolation

@@ -1,4 +1,4 @@
-"""Steps inside the caller's own connection and transaction."""
+"""Performs steps in the caller's own connection and transaction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class BoundBackend(Backend):
-    """Runs in the caller's own connection and transaction. Nothing is retried or closed: both are the caller's."""
+    """Performs steps in the caller's connection and transaction. Nothing is retried, committed or closed here."""
 
     def __init__(self, connection: Connection | AsyncConnection, dialect: Dialect) -> None:
         if not (isinstance(connection, Connection) or _is_async(connection)):
@@ -26,11 +26,13 @@ class BoundBackend(Backend):
                 f"the connection is a {type(connection).__name__}; give a SQLAlchemy Connection or AsyncConnection"
             )
         if connection.dialect.name != dialect.name:
-            raise ConfigurationError(f"this store is for {dialect.name}, the connection to {connection.dialect.name}")
+            raise ConfigurationError(
+                f"this store is for {dialect.name}, but the connection is for {connection.dialect.name}"
+            )
         super().__init__(dialect)
         self._connection = connection
 
-    def _connected(self, step: Read | Write) -> Any:
+    def _with_connection(self, step: Read | Write) -> Any:
         if not isinstance(self._connection, Connection):
             raise MissingEngineError(
                 "this store is bound to an AsyncConnection; use its async methods (aget, async_, ...)"
@@ -38,7 +40,7 @@ class BoundBackend(Backend):
         with translated_errors():
             return step.run(self._connection)
 
-    async def _aconnected(self, step: Read | Write) -> Any:
+    async def _awith_connection(self, step: Read | Write) -> Any:
         if isinstance(self._connection, Connection):
             raise MissingEngineError("this store is bound to a sync Connection; use its sync methods")
         with translated_errors():
@@ -48,7 +50,7 @@ class BoundBackend(Backend):
         return False  # where the role may not, the caller's transaction would be aborted
 
     def _is_due(self, step: Maintenance) -> bool:
-        return False  # a transaction of the caller's is no place for it
+        return False  # the caller's transaction should not wait for it
 
     def __repr__(self) -> str:
         return "bound to a connection"

@@ -1,4 +1,4 @@
-"""From what a driver or SQLAlchemy raises to docshelf's own errors."""
+"""Translates errors of drivers and of SQLAlchemy into docshelf's own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from docshelf.sql.drivers.reads import sql_state
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Failures that may pass: serialization, deadlock, lock not available, the server going down or coming up.
+# Failures that may pass: serialization, deadlock, lock not available, the server stops or starts.
 _TRANSIENT_STATES: Final = frozenset(("40001", "40P01", "55P03", "57P01", "57P02", "57P03"))
 _AUTHENTICATION: Final = re.compile(
     r"password authentication failed|no password supplied|authentication failed|role .* does not exist", re.IGNORECASE
@@ -27,13 +27,24 @@ _NO_CONNECTION: Final = re.compile(
     r"the connection is lost|failed to resolve host",
     re.IGNORECASE,
 )
-# libpq gives no state for what a server answers to a login; these answers may pass, the others will not.
-_REFUSED: Final = re.compile(r"FATAL:(?!.*(starting up|shutting down|recovery|too many|connection slots|terminating))")
+# libpq gives no SQLSTATE for a refused login. A refusal with one of these texts may pass; this matches all others.
+_LOGIN_REFUSED: Final = re.compile(
+    r"FATAL:(?!.*(starting up|shutting down|recovery|too many|connection slots|terminating))"
+)
+
+
+# What to do about some short messages, by SQLSTATE or by SQLite's text.
+_HINTS: Final = {
+    "3D000": "; create it, or name another database in the url",
+    "42501": "; grant this role SELECT, INSERT, UPDATE and DELETE on the tables and USAGE on their sequence",
+    "unable to open database file": "; name a file in a folder that this process may write to",
+    "file is not a database": "; name another file, or a new one",
+}
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn what SQLAlchemy or a driver raises into docshelf's own errors."""
+    """Turn errors of SQLAlchemy and of drivers into docshelf's own."""
     try:
         yield
     except DocShelfError:
@@ -41,13 +52,13 @@ def translated_errors() -> Iterator[None]:
     except (SQLAlchemyError, OSError, asyncio.TimeoutError) as exc:
         raise _translated(exc) from exc
     except Exception as exc:
-        if not _is_of_driver(exc):
+        if not _is_driver_error(exc):
             raise
         raise _translated(exc) from exc
 
 
-def _is_of_driver(exc: Exception) -> bool:
-    """Drivers' errors while connecting, or while a connection is switched, do not pass through SQLAlchemy."""
+def _is_driver_error(exc: Exception) -> bool:
+    """True for an error that SQLAlchemy did not wrap: drivers raise such while they connect or set a connection up."""
     return type(exc).__module__.partition(".")[0] in ("asyncpg", "psycopg", "psycopg2", "sqlite3")
 
 
@@ -61,18 +72,9 @@ def _translated(exc: Exception) -> DocShelfError:
         return AuthenticationError(f"the server refused the login: {message}; check user and password", state)
     if state in _TRANSIENT_STATES or "database is locked" in message or "database table is locked" in message:
         return TransientError(message, state)
-    lost = lost and not _REFUSED.search(message)
+    lost = lost and not _LOGIN_REFUSED.search(message)
     if lost or isinstance(exc, OSError | asyncio.TimeoutError) or (state or "").startswith("08"):
         return UnreachableError(f"no connection to the database: {message}; check host, port and network", state)
-    if state is None and _NO_CONNECTION.search(message) and not _REFUSED.search(message):
+    if state is None and _NO_CONNECTION.search(message) and not _LOGIN_REFUSED.search(message):
         return UnreachableError(f"no connection to the database: {message}; check host, port and network", state)
     return DatabaseError(f"{message}{_HINTS.get(state or message, '')}", state)
-
-
-# What to do about what a server or SQLite says in so few words.
-_HINTS: Final = {
-    "3D000": "; create it, or name another in the url",
-    "42501": "; grant this role SELECT, INSERT, UPDATE and DELETE on the tables and USAGE on their sequence",
-    "unable to open database file": "; name a file in a folder that this process may write to",
-    "file is not a database": "; name another file, or a new one",
-}

@@ -1,4 +1,4 @@
-"""Steps on the caller's own engines."""
+"""Performs steps on the caller's own engines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class GivenEngines(EngineBackend):
-    """The caller's Engine, AsyncEngine, or both. They are never closed here."""
+    """Performs steps on the caller's Engine, AsyncEngine, or both. They are never closed here."""
 
     def __init__(
         self, engine: Engine | None, async_engine: AsyncEngine | None, dialect: Dialect, *, pooler: bool
@@ -29,14 +29,14 @@ class GivenEngines(EngineBackend):
     def _engine(self) -> Engine:
         if self._given is None:
             raise MissingEngineError(
-                "this store was given only an AsyncEngine; use its async methods, or give it engine= as well"
+                "this store has only an AsyncEngine; use its async methods, or pass engine= as well"
             )
         return self._given
 
     def _async_engine(self) -> AsyncEngine:
         if self._given_async is None:
             raise MissingEngineError(
-                "this store was given only a sync Engine; use its sync methods, or give it async_engine= as well"
+                "this store has only a sync Engine; use its sync methods, or pass async_engine= as well"
             )
         return self._given_async
 
@@ -53,9 +53,9 @@ class GivenEngines(EngineBackend):
 
 
 def check_engines(engine: object, async_engine: object) -> None:
-    """Raise a ConfigurationError for what is no Engine, or no AsyncEngine."""
+    """Raise a ConfigurationError if an argument is not an Engine, or not an AsyncEngine."""
     if engine is not None and not isinstance(engine, Engine):
         raise ConfigurationError(f"engine is a {type(engine).__name__}; give a SQLAlchemy Engine")
-    # AsyncEngine is not imported for an isinstance check: that takes 0.1 s.
+    # Not by isinstance: importing AsyncEngine takes 0.1 s.
     if async_engine is not None and not hasattr(async_engine, "sync_engine"):
         raise ConfigurationError(f"async_engine is a {type(async_engine).__name__}; give a SQLAlchemy AsyncEngine")

@@ -1,4 +1,4 @@
-"""Engines that docshelf makes from a URL: one for sync calls, and one for each event loop."""
+"""Performs steps on engines that docshelf created: one for sync calls, and one for each event loop."""
 
 from __future__ import annotations
 
@@ -24,80 +24,80 @@ if TYPE_CHECKING:
 
 
 class OwnEngines(EngineBackend):
-    """Engines made from a URL on first use: one for sync, and one for each event loop that comes along."""
+    """Creates its engines from a URL on first use: one for sync calls, and one for each event loop."""
 
     def __init__(self, target: Target, dialect: Dialect, *, pooler: bool) -> None:
         super().__init__(dialect, pooler=pooler)
-        # Our own connections autocommit, as most calls read, and to switch costs. SQLite's do even when they write:
-        # there a transaction is what BEGIN IMMEDIATE begins.
+        # Our own connections already autocommit, because most calls read and setting the level costs time. On SQLite
+        # writes use them as they are: BEGIN IMMEDIATE starts their transaction.
         self._reading_isolation = None
         self._target = target
-        self._forget()
-        _own_engines.add(self)
+        self._reset()
+        _all_own_engines.add(self)
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._made: Engine | None = None
-        self._made_async: dict[asyncio.AbstractEventLoop, _LoopEngine] = {}
+        self._sync: Engine | None = None
+        self._by_loop: dict[asyncio.AbstractEventLoop, _LoopEngine] = {}
 
     def after_fork(self) -> None:
-        """Begin anew in the child; the parent's connections are left alone, without a word to the server."""
+        """Reset in the child process. The connections still belong to the parent: nothing is sent on them."""
         if self._target.memory:
-            self._lock = threading.Lock()  # a database in memory is copied with the process
+            self._lock = threading.Lock()  # a fork copies a database in memory
             return
-        engines = [self._made, *(made.engine.sync_engine for made in self._made_async.values())]
+        engines = [self._sync, *(loop_engine.engine.sync_engine for loop_engine in self._by_loop.values())]
         for engine in engines:
             if engine is not None:
-                _of_parent.append(engine.pool)
+                _kept_after_fork.append(engine.pool)
                 engine.dispose(close=False)
-        _of_parent.extend(self._made_async.values())
-        self._forget()
+        _kept_after_fork.extend(self._by_loop.values())
+        self._reset()
 
     def _engine(self) -> Engine:
         with self._lock:
-            if self._made is None:
+            if self._sync is None:
                 with driver_errors():
-                    self._made = make_engine(self._target, pooler=self._pooler)
-                # A store that nobody closes leaves no connection open behind it.
-                weakref.finalize(self, self._made.dispose)
-            return self._made
+                    self._sync = make_engine(self._target, pooler=self._pooler)
+                # A store that is never closed leaves no connection open.
+                weakref.finalize(self, self._sync.dispose)
+            return self._sync
 
     def _async_engine(self) -> AsyncEngine:
         loop = asyncio.get_running_loop()
         with self._lock:
-            made = self._made_async.get(loop)
-        if made is None:
+            loop_engine = self._by_loop.get(loop)
+        if loop_engine is None:
             with driver_errors():
                 engine = make_async_engine(self._target, pooler=self._pooler)
-            made = _LoopEngine(engine, at_end=lambda: self._made_async.pop(loop, None))
+            loop_engine = _LoopEngine(engine, on_close=lambda: self._by_loop.pop(loop, None))
             with self._lock:
-                for other in [other for other in self._made_async if other.is_closed()]:
-                    del self._made_async[other]
-                self._made_async[loop] = made
-        return made.engine
+                for other in [other for other in self._by_loop if other.is_closed()]:
+                    del self._by_loop[other]
+                self._by_loop[loop] = loop_engine
+        return loop_engine.engine
 
-    async def _aconnected(self, step: Read | Write) -> Any:
+    async def _awith_connection(self, step: Read | Write) -> Any:
         if self._target.async_url is None:
-            # SQLite's own calls are short: a thread of the loop's executor costs 0.43 ms, aiosqlite 1.09.
-            return await asyncio.to_thread(self._connected, step)
-        return await super()._aconnected(step)
+            # SQLite's calls are short: a thread of the loop's executor takes 0.43 ms, aiosqlite 1.09 ms.
+            return await asyncio.to_thread(self._with_connection, step)
+        return await super()._awith_connection(step)
 
     def close(self) -> None:
         self._closed = True
         with self._lock:
-            engine, self._made = self._made, None
-            engines = dict(self._made_async)
-            self._made_async.clear()
+            engine, self._sync = self._sync, None
+            engines = dict(self._by_loop)
+            self._by_loop.clear()
         if engine is not None:
             engine.dispose()
-        for loop, made in engines.items():
-            made.close_from_outside(loop)
+        for loop, loop_engine in engines.items():
+            loop_engine.close_from_outside(loop)
 
     async def aclose(self) -> None:
         with self._lock:
-            made = self._made_async.pop(asyncio.get_running_loop(), None)
-        if made is not None:
-            await made.aclose()
+            loop_engine = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if loop_engine is not None:
+            await loop_engine.aclose()
         await asyncio.to_thread(self.close)
 
     def __repr__(self) -> str:
@@ -105,17 +105,17 @@ class OwnEngines(EngineBackend):
 
 
 class _LoopEngine:
-    """An AsyncEngine that belongs to one event loop and is disposed when that loop ends.
+    """An AsyncEngine of one event loop. It is disposed when the loop ends.
 
-    `asyncio.run` and its like end by closing the asynchronous generators that are still open; one of them, waiting
-    here, disposes the engine while the loop can still talk to the server.
+    `asyncio.run` and similar functions close all open asynchronous generators before the loop ends. One such generator
+    waits here, and disposes the engine while the loop can still talk to the server.
     """
 
-    def __init__(self, engine: AsyncEngine, at_end: Callable[[], object]) -> None:
+    def __init__(self, engine: AsyncEngine, on_close: Callable[[], object]) -> None:
         self.engine = engine
-        self._at_end = at_end
+        self._on_close = on_close
         self._guard: AsyncGenerator[None, None] = self._wait_for_end()
-        # This runs to the `yield` without suspending, and by it the loop learns of the generator.
+        # Run the generator to its `yield`. From then on the loop knows it and will close it.
         with suppress(StopIteration):
             self._guard.__anext__().send(None)
 
@@ -123,18 +123,18 @@ class _LoopEngine:
         try:
             yield
         finally:
-            self._at_end()
+            self._on_close()
             await self.engine.dispose()
 
     async def aclose(self) -> None:
         await self._guard.aclose()
 
     def close_from_outside(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close from sync code, whatever the loop is doing."""
+        """Close from sync code, whether the loop is running, stopped or closed."""
         if loop.is_closed():
             return
         if not loop.is_running():
-            # In a thread of its own, because this one may be running another loop.
+            # In another thread, because this one may be running another loop.
             with ThreadPoolExecutor(1) as closer:
                 closer.submit(lambda: loop.run_until_complete(self.aclose())).result()
             return
@@ -147,13 +147,13 @@ class _LoopEngine:
             closing.result(timeout=10)
 
 
-_own_engines: weakref.WeakSet[OwnEngines] = weakref.WeakSet()
-# In the child of a fork: what holds the parent's connections. Nothing may collect them, as drivers would close them.
-_of_parent: list[object] = []
+_all_own_engines: weakref.WeakSet[OwnEngines] = weakref.WeakSet()
+# In a forked child: objects with connections of the parent. If they were garbage-collected, drivers would close them.
+_kept_after_fork: list[object] = []
 
 
 def _after_fork() -> None:
-    for engines in list(_own_engines):
+    for engines in list(_all_own_engines):
         engines.after_fork()
 
 

@@ -1,4 +1,4 @@
-"""How often and how long a failed step is tried again."""
+"""How often a failed step is retried, and how long to wait before it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ATTEMPTS: Final = 5
 
 
 def retry_options() -> dict[str, Any]:
-    """From the second attempt on: the first needs neither the counting nor tenacity, which is imported when needed."""
+    """Options for tenacity, from the second attempt on. The first attempt runs without tenacity, to save its import."""
     from tenacity import retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
     return {
@@ -41,6 +41,7 @@ def note_retry(error: TransientError, step: Read | Write) -> None:
 
 @contextmanager
 def count_attempts() -> Iterator[None]:
+    """Add the number of attempts to the text of the last error."""
     try:
         yield
     except TransientError as exc:

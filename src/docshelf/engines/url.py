@@ -1,4 +1,4 @@
-"""From what a user gives as URL to what each driver takes. Nothing here may show a password."""
+"""Translates the URL that a user gives into the arguments of each driver. Nothing here may show a password."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from docshelf.errors import ConfigurationError
 DEFAULT_SQLITE_FILE: Final = "docshelf.db"
 _POSTGRESQL: Final = ("postgresql", "postgres")
 _MEMORY: Final = (None, "", ":memory:")
-# A scheme of one letter is a Windows drive.
+# A scheme of one letter would be a Windows drive.
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+._-]+:(?!memory:)")
-# What nobody calls a file, and may hold a password; who does gives a Path.
+# Text that is hardly the name of a file and may hold a password. For a file of such a name, users can pass a Path.
 _LIKE_URL: Final = re.compile(r"://|[^/\\:@]+:[^/\\@]*@|\bpassword\s*=")
-# Options of libpq that asyncpg's own reader of a DSN knows; it takes any other for a server setting.
+# Options of libpq that asyncpg reads from a DSN. It sends all others to the server as settings.
 _ASYNCPG_DSN: Final = frozenset(
     (
         "gsslib",
@@ -42,11 +42,11 @@ _ASYNCPG_DSN: Final = frozenset(
         "target_session_attrs",
     )
 )
-# What libpq also takes as options, and the part of the URL that it is.
+# Parts of a URL that libpq also accepts as options.
 _URL_PARTS: Final = {"user": "username", "password": "password", "dbname": "database"}
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _HOST: Final = re.compile(r"(?P<host>.*?)(:(?P<port>\d+))?")
-# Options whose values may be shown: any other may be a password under a mistyped name.
+# Options whose values may be shown. Any other may be a password with a mistyped name.
 _SHOWN_OPTIONS: Final = frozenset(
     (
         "application_name",
@@ -60,7 +60,7 @@ _SHOWN_OPTIONS: Final = frozenset(
     )
 )
 _ASYNCPG_SETTINGS: Final = frozenset(("application_name", "options"))
-# Options of the SQLAlchemy dialect or of asyncpg.connect, which libpq would refuse, and what they are.
+# Options of asyncpg or of its SQLAlchemy dialect, with their types. libpq would reject them.
 _ASYNCPG_ONLY: Final[dict[str, type[int] | type[float]]] = {
     "command_timeout": float,
     "max_cacheable_statement_size": int,
@@ -72,9 +72,9 @@ _ASYNCPG_ONLY: Final[dict[str, type[int] | type[float]]] = {
 
 @dataclass(frozen=True, repr=False)
 class Target:
-    """Where a store lives: a dialect, and how its sync and async drivers connect.
+    """The database of a store: its dialect, and how the sync and async drivers connect.
 
-    `sync_url`, `async_url` and `async_options` hold passwords; `str(target)` and `repr(target)` do not.
+    `sync_url`, `async_url` and `async_options` contain passwords; `str(target)` and `repr(target)` do not.
     """
 
     dialect: str
@@ -91,7 +91,7 @@ class Target:
 
 
 def without_secrets(url: URL) -> str:
-    """The URL to show: a password is `***`, and so is what stands in an option that is not known to hold none."""
+    """The URL for display. The password is `***`, and so is the value of every option that may hold one."""
     if url.get_backend_name() == "sqlite":
         return f"{url.drivername}:///{url.database or ''}"  # SQLAlchemy would quote the path
     hidden = {name: "***" for name in url.query if name not in _SHOWN_OPTIONS}
@@ -99,14 +99,14 @@ def without_secrets(url: URL) -> str:
 
 
 def parse_url(url: str | os.PathLike[str] | URL | None) -> Target:
-    """What a user gave, understood.
+    """Parse the URL that a user gave.
 
     Args:
         url: `postgresql://user:password@host/database?option=value` with any driver suffix or none; `sqlite:///file`;
             the path of an SQLite file; `":memory:"`; or None for `docshelf.db` in the current folder.
 
     Raises:
-        ConfigurationError: it is none of these. The text never shows the URL: a password may be in it.
+        ConfigurationError: it is none of these. The text never shows the URL, which may hold a password.
     """
     if url is None:
         url = DEFAULT_SQLITE_FILE
@@ -123,11 +123,11 @@ def parse_url(url: str | os.PathLike[str] | URL | None) -> Target:
         return _postgresql(url, driver)
     if backend == "sqlite":
         return _sqlite(url)
-    raise ConfigurationError(f"docshelf keeps its table in PostgreSQL or SQLite, not in {backend!r}")
+    raise ConfigurationError(f"docshelf supports PostgreSQL and SQLite, not {backend!r}")
 
 
 def _parsed(text: str) -> URL:
-    # SQLAlchemy's texts show the URL, so its exception must not stand behind ours.
+    # SQLAlchemy's error shows the URL, so it must not be chained to ours.
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
@@ -142,30 +142,30 @@ def _parsed(text: str) -> URL:
 
 
 def _check_characters(url: URL) -> None:
-    # Drivers raise errors of Python's own for these, which hold the password.
+    # Drivers raise plain Python errors for these characters, and their texts show the password.
     parts = {"user": url.username, "password": url.password, "host": url.host, "database": url.database}
     for name, part in (*parts.items(), *((f"option {name}", value) for name, value in url.query.items())):
         text = str(part)
         if "\0" in text or _SURROGATE.search(text):
-            raise ConfigurationError(f"the url's {name} holds a NUL or a lone surrogate; take it out")
+            raise ConfigurationError(f"the url's {name} contains a NUL or a lone surrogate; remove it")
 
 
 def _check_path(path: str) -> str:
     if not path or "\0" in path:
-        raise ConfigurationError("the url is empty or holds a NUL; give a URL or the path of an SQLite file")
+        raise ConfigurationError("the url is empty or contains a NUL; give a URL or the path of an SQLite file")
     return path
 
 
 def _sqlite(url: URL) -> Target:
     if url.host or url.username or url.password or url.port:
         raise ConfigurationError(
-            "the url names a host or a user, which SQLite has none of; write sqlite:///file, with three slashes"
+            "the url names a host or a user, but SQLite has neither; write sqlite:///file, with three slashes"
         )
     memory = url.database in _MEMORY or url.query.get("mode") == "memory"
     if not memory and url.database is not None and not url.database.startswith("file:"):
         folder = Path(url.database).expanduser().parent
         if not folder.is_dir():
-            raise ConfigurationError(f"the folder {str(folder)!r} for the SQLite file does not exist; make it first")
+            raise ConfigurationError(f"the folder {str(folder)!r} for the SQLite file does not exist; create it first")
         url = url.set(database=str(Path(url.database).expanduser()))
     return Target("sqlite", url.set(drivername="sqlite+pysqlite"), memory=memory)
 
@@ -180,15 +180,15 @@ def _postgresql(url: URL, driver: str) -> Target:
 
 
 def _normalized(url: URL) -> URL:
-    """The URL with one place for each thing; of an option given twice the last counts, as libpq has it."""
+    """The URL with each setting in one place. If an option is given twice, the last wins, as in libpq."""
     query = {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
     parts: dict[str, Any] = {part: query.pop(name) for name, part in _URL_PARTS.items() if name in query}
-    if "ssl" in query:  # SQLAlchemy's name for it with asyncpg
+    if "ssl" in query:  # SQLAlchemy's name for sslmode with asyncpg
         query.setdefault("sslmode", query.pop("ssl"))
     hosts = url.query.get("host", ())
     pairs = [_HOST.fullmatch(host) for host in ((hosts,) if isinstance(hosts, str) else hosts)]
     if any(pair and pair["port"] for pair in pairs) or len(pairs) > 1:
-        # SQLAlchemy's form, host=a:1&host=b:2, in libpq's, which all drivers know: host=a,b&port=1,2
+        # From SQLAlchemy's form, host=a:1&host=b:2, to libpq's, which all drivers know: host=a,b&port=1,2
         query["host"] = ",".join(pair["host"] if pair else "" for pair in pairs)
         query["port"] = ",".join((pair and pair["port"]) or str(url.port or 5432) for pair in pairs)
     if url.host is not None:
@@ -205,10 +205,10 @@ def _libpq_query(url: URL) -> dict[str, str]:
 
 
 def _asyncpg_options(url: URL) -> dict[str, Any]:
-    """Arguments of `asyncpg.connect` besides those of the URL proper.
+    """Arguments of `asyncpg.connect` that are not part of the URL itself.
 
-    libpq's options that neither asyncpg nor the server knows (keepalives, channel_binding, gssencmode, ...) concern
-    the connection only and are left out.
+    Options of libpq that neither asyncpg nor the server knows are left out (keepalives, channel_binding, gssencmode,
+    ...). They only concern libpq's own connection.
     """
     query = _query(url)
     options: dict[str, Any] = {}
@@ -219,7 +219,7 @@ def _asyncpg_options(url: URL) -> dict[str, Any]:
     if settings:
         options["server_settings"] = settings
     if "connect_timeout" in query:
-        # libpq waits without a limit where it is 0 or less.
+        # In libpq, 0 or less means no limit.
         seconds = _number("connect_timeout", query["connect_timeout"], float)
         options["timeout"] = seconds if seconds > 0 else None
     for name in _ASYNCPG_ONLY.keys() & query.keys():
@@ -231,4 +231,4 @@ def _number(name: str, value: str, kind: type[float] | type[int]) -> float | int
     try:
         return kind(value)
     except ValueError:
-        raise ConfigurationError(f"the url's option {name}={value!r} has to be a number") from None
+        raise ConfigurationError(f"the url's option {name}={value!r} must be a number") from None

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from docshelf.errors import UnsupportedValueError
 from docshelf.operations.spill import Spill
-from docshelf.sql.queries import Compared, checked_identity
+from docshelf.sql.queries import ExistingRow, checked_identity
 from docshelf.sql.rows import Identity, PackedRow
 from docshelf.validation import check_items
 from docshelf.values.content_types import Codec
@@ -152,7 +152,7 @@ class EncodedBatch:
         """Delete the temporary file."""
         self._spill.close()
 
-    def compare(self, rows: Iterable[Compared]) -> Comparison:
+    def compare(self, rows: Iterable[ExistingRow]) -> Comparison:
         """Compare existing rows with the items.
 
         This takes one row at a time: ten thousand rows in a list cost the garbage collector more than the comparison.

@@ -79,7 +79,9 @@ def sync_plan(
     checked_notes = _check_notes(notes)
     if scope == "source":
         if checked_notes:
-            raise ArgumentValueError("notes= is for other scopes; with scope='source' pass fingerprint= and metadata=")
+            raise ArgumentValueError(
+                "notes= is for other scopes, as scope='sources'; here pass fingerprint= and metadata="
+            )
         checked_notes = _check_notes({source: note})
     elif note != SourceNote():
         raise ArgumentValueError(f"fingerprint and metadata are for scope='source'; with {scope!r} pass notes=")

@@ -13,7 +13,7 @@ from docshelf.operations.context import Context
 from docshelf.operations.encoded_batch import ABSENT, Comparison, EncodedBatch
 from docshelf.operations.guard import entries_refusal, sources_refusal
 from docshelf.operations.plan import WritePlan
-from docshelf.sql.queries import Compared, chunked
+from docshelf.sql.queries import ExistingRow, chunked
 from docshelf.sql.rows import Identity, UpsertBatch, WriteStamp
 from docshelf.types import DEL, SKIP, UPD, Change, Diff, Diffs, Op, Report, SourceNote
 
@@ -56,7 +56,7 @@ class ConditionalUpsert:
                 nothing is deleted and the upsert itself detects rows that were inserted since.
         """
         context, plan, identities = self.context, self.plan, self.encoded.identities
-        rows: Iterable[Compared]
+        rows: Iterable[ExistingRow]
         if plan.scope is None and not plan.move:
             if known_states is not None and context.dialect.upsert_compares:
                 identities = [one for one, state in zip(identities, known_states, strict=True) if state != ABSENT]

@@ -1,1 +1,1 @@
-"""Statements: the tables' layout and upgrades, queries, what differs between databases and drivers."""
+"""SQL statements: queries, schema upgrades, and what differs between databases and between drivers."""

@@ -1,4 +1,4 @@
-"""The schema's version: what stands, whether it is ours, and the steps that bring it up to date."""
+"""The version of the schema, and the steps that create or upgrade it."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ def _add_collections_and_search(connection: Connection, dialect: Dialect, layout
 
 # The column that step 2 adds: a table without it may be of step 1.
 _SEARCH_FIELDS: Final = "search_fields"
-# Each step turns the schema of the version before it into its own. A database made by all of them in turn equals one
-# made by the last. Step 1 makes the tables, or completes those that Alembic made.
+# Step N upgrades the schema from version N - 1 to N. Step 1 creates the tables, or completes those that Alembic made.
+# A new database equals an upgraded one.
 STEPS: Final[Mapping[int, Step]] = {1: _create_tables, 2: _add_collections_and_search}
 
 
 def is_current(connection: Connection, dialect: Dialect, steps: Mapping[int, Step] = STEPS) -> bool:
-    """True when the schema has the version that this docshelf works on; False when `upgrade` has something to do.
+    """True when the schema has the version of this docshelf; False when `upgrade` has work to do. Changes nothing.
 
     Raises:
-        SchemaError: the schema is newer, or a table of that name is not docshelf's. Nothing was touched.
+        SchemaError: the schema is newer, or a table of that name was not made by docshelf.
     """
     versions = dialect.tables.versions
-    if not _is_there(connection, versions):
-        _is_there(connection, dialect.tables.entries)
-        _is_there(connection, dialect.tables.sources)
-        _is_there(connection, dialect.tables.collections)
+    if not _table_exists(connection, versions):
+        _table_exists(connection, dialect.tables.entries)
+        _table_exists(connection, dialect.tables.sources)
+        _table_exists(connection, dialect.tables.collections)
         return False
     version = _version(connection, dialect)
     if version > max(steps):
         raise SchemaError(
             f"the table {dialect.tables.entries.fullname} was written by a newer docshelf (schema version {version}, "
-            f"this one knows {max(steps)}); upgrade docshelf, or use another table_prefix"
+            f"this one supports {max(steps)}); upgrade docshelf, or use another table_prefix"
         )
     return version == max(steps)
 
@@ -65,15 +65,15 @@ def is_current(connection: Connection, dialect: Dialect, steps: Mapping[int, Ste
 def upgrade(
     connection: Connection, dialect: Dialect, steps: Mapping[int, Step] = STEPS, *, layout: Layout = DEFAULT_LAYOUT
 ) -> None:
-    """Bring the schema up to date, in one transaction, under a lock that other processes wait for.
+    """Create or upgrade the schema in one transaction. A lock makes other processes wait.
 
     Raises:
-        SchemaError: as `is_current` does, or the table that is there cannot have this layout.
+        SchemaError: as `is_current`; or the existing table cannot have this layout.
     """
     dialect.lock_schema(connection)
     if not is_current(connection, dialect, steps):
         versions = dialect.tables.versions
-        done = _version(connection, dialect) if _is_there(connection, versions) else 0
+        done = _version(connection, dialect) if _table_exists(connection, versions) else 0
         for version in sorted(steps):
             if version > done:
                 steps[version](connection, dialect, layout)
@@ -91,15 +91,15 @@ def _version(connection: Connection, dialect: Dialect) -> int:
     return connection.scalar(select(func.max(dialect.tables.versions.c.version))) or 0
 
 
-def _is_there(connection: Connection, table: Table) -> bool:
-    """True when the table exists and is ours; raises for a foreign one."""
-    there = _columns(connection, table)
-    if not there:
-        return False
-    missing = sorted({column.name for column in table.columns} - there - {_SEARCH_FIELDS})
+def _table_exists(connection: Connection, table: Table) -> bool:
+    """True when the table exists. Raises a SchemaError if it lacks a column of docshelf's table."""
+    existing = _columns(connection, table)
+    if not existing:
+        return False  # or another process is creating it right now; `upgrade` checks again under the lock
+    missing = sorted({column.name for column in table.columns} - existing - {_SEARCH_FIELDS})
     if missing:
         raise SchemaError(
-            f"there is a table {table.fullname} that is not docshelf's (it has no column {missing[0]!r}); "
+            f"the table {table.fullname} exists but was not made by docshelf (it has no column {missing[0]!r}); "
             "use another table_prefix or schema"
         )
     return True

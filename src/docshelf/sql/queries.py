@@ -1,4 +1,4 @@
-"""Every statement that reads, and those that write alike on all databases, over a sync SQLAlchemy `Connection`."""
+"""Every statement that reads, and the statements that write in the same way on all databases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, func, null, select, type_coerce, updat
 from sqlalchemy.types import NullType
 
 from docshelf.errors import CorruptEntryError
-from docshelf.sql.drivers.reads import Rows, can_use_driver, fetched, plan_for
+from docshelf.sql.drivers.reads import Rows, can_use_driver, fetch_by_driver, plan_for
 from docshelf.types import Problem, Source, SourceNote, Stats
 from docshelf.validation import prefix_end
 from docshelf.values.json import DecodeError, dumps, loads
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Keys in one array parameter.
+# How many keys one array parameter holds at most.
 KEYS_PER_STATEMENT: Final = 20_000
-# What `latest_values` does not ask for.
-_UNREAD: Final = tuple(Stored._field_defaults.values())
-Compared = Sequence[Any]
-"""What a write has to know of an entry that stands: key, source, hash as the driver gives it, and version."""
+# The fields of `Stored` that `latest_values` does not read.
+_DEFAULTS: Final = tuple(Stored._field_defaults.values())
+ExistingRow = Sequence[Any]
+"""What a write needs to know of an existing entry: key, source, hash as the driver returns it, version."""
 
 
 class Sized(NamedTuple):
-    """A key of a page and the bytes of its packed values, over all its sources."""
+    """A key and the size of its packed values in bytes, over all its sources."""
 
     key: str
     size: int
 
 
 def chunked(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Slices of at most `size`."""
+    """Slices of at most `size` values."""
     for start in range(0, len(values), size):
         yield values[start : start + size]
 
@@ -56,39 +56,20 @@ class Queries:
         self._entries = tables.entries
         self._sources = tables.sources
         e = tables.entries.c
-        # As the driver gives them: what a stranger wrote into SQLite may be of any type, and is judged when it is read.
+        # Without SQLAlchemy's type conversion: in SQLite, external rows may have any type. Decoding validates them.
         self._stored = [type_coerce(e[name], NullType()).label(name) for name in Stored._fields]
         self._without_value = [
             null().label(name) if name == "value" else column
             for name, column in zip(Stored._fields, self._stored, strict=True)
         ]
-        self._compared = (e.key, e.source, type_coerce(e.value_hash, NullType()), e.version)
-        self._readable = self._stored[: Stored._fields.index("version")]
+        self._existing_columns = (e.key, e.source, type_coerce(e.value_hash, NullType()), e.version)
+        self._value_columns = self._stored[: Stored._fields.index("version")]
         self._of_collection = e.collection == bindparam("collection")
         self._of_keys = dialect.in_array(e.key, "keys")
         self._of_source = e.source == bindparam("source")
         self._of_sources = dialect.in_array(e.source, "sources")
-        # SQLAlchemy takes as long to build a statement as the database to find a row: each is built once.
-        self._built: dict[Hashable, Any] = {}
-
-    def _once(self, name: Hashable, build: Callable[[], Any]) -> Any:
-        statement = self._built.get(name)
-        if statement is None:
-            statement = self._built[name] = build()
-        return statement
-
-    def _rows(
-        self, connection: Connection, name: Hashable, build: Callable[[], Select[Any]], parameters: Mapping[str, Any]
-    ) -> Rows:
-        """The rows of a statement that is built once. Its columns and parameters are as drivers take and give them."""
-        statement = self._once(name, build)
-        if can_use_driver(connection):
-            dialect = connection.dialect
-            plan = self._once((name, dialect.driver), lambda: plan_for(connection, statement))
-            rows = None if plan is None else fetched(connection, plan, parameters)
-            if rows is not None:
-                return rows
-        return connection.execute(statement, parameters)
+        # Building a statement takes SQLAlchemy as long as the database needs to find a row: each is built once.
+        self._cache: dict[Hashable, Any] = {}
 
     def existing(
         self,
@@ -97,67 +78,60 @@ class Queries:
         *,
         keys: Sequence[str] | None,
         sources: Collection[str] | None,
-    ) -> Iterable[Compared]:
-        """Hashes and versions of the entries of some keys, in some sources; None for either means all."""
-        return self._narrowed(connection, "existing", self._compared, collection, keys=keys, sources=sources)
+    ) -> Iterable[ExistingRow]:
+        """Hashes and versions of the entries of some keys in some sources. None for either means all."""
+        return self._select(connection, "existing", self._existing_columns, collection, keys=keys, sources=sources)
 
     def existing_pairs(
         self, connection: Connection, collection: str, identities: Sequence[Identity]
-    ) -> Iterable[Compared]:
-        """Hashes and versions of some entries, maybe twice, and maybe of others with their keys."""
+    ) -> Iterable[ExistingRow]:
+        """Hashes and versions of some entries. May yield a row twice, and rows of the same keys in other sources."""
         sources = {source for _, source in identities}
         if len(sources) == 1:
             yield from self.existing(connection, collection, keys=[key for key, _ in identities], sources=sources)
             return
         for chunk in chunked(identities, KEYS_PER_STATEMENT):
-            # Most keys have one source: to ask by keys alone takes half as long as by pairs. Where they have more than
-            # those that are wanted, this stops, and asks by pairs.
-            most = 2 * len(chunk)
+            # Most keys have one source, and a query by keys takes half the time of one by pairs. If the keys have many
+            # more entries than were asked for, the query by keys stops at its limit and one by pairs follows.
+            expected = 2 * len(chunk)
             keys = self.dialect.array(dict.fromkeys(key for key, _ in chunk))
-            parameters = {"collection": collection, "keys": keys, "limit": most + 1}
+            parameters = {"collection": collection, "keys": keys, "limit": expected + 1}
             count = 0
             for row in self._rows(connection, "existing of keys", self._of_keys_limited, parameters):
                 count += 1
                 yield row
-            if count > most:
+            if count > expected:
                 pairs = {"collection": collection, **self.dialect.pairs(chunk)}
                 yield from self._rows(connection, "existing of pairs", self._of_pairs, pairs)
-
-    def _of_keys_limited(self) -> Select[Any]:
-        return select(*self._compared).where(self._of_collection, self._of_keys).limit(bindparam("limit"))
-
-    def _of_pairs(self) -> Select[Any]:
-        among = self.dialect.in_pairs(self._entries.c.key, self._entries.c.source)
-        return select(*self._compared).where(self._of_collection, among)
 
     def fetch(
         self, connection: Connection, collection: str, keys: Sequence[str], source: str | None, *, values: bool = True
     ) -> list[Stored]:
-        """The rows of some keys, in no order; a key has one for each of its sources."""
+        """The rows of some keys, in any order: one for each source of a key."""
         columns = self._stored if values else self._without_value
-        rows = self._narrowed(connection, values, columns, collection, keys=keys, sources=_only(source))
+        rows = self._select(connection, values, columns, collection, keys=keys, sources=_as_set(source))
         return list(starmap(Stored, rows))
 
     def latest_values(
         self, connection: Connection, collection: str, keys: Sequence[str], source: str | None
     ) -> list[Stored]:
-        """For each key the row written last, without version, times and seq."""
-        rows = self._narrowed(connection, "values", self._readable, collection, keys=keys, sources=_only(source))
-        found: dict[str, Stored] = {}
+        """For each key the row that was written last, without version, times and seq."""
+        rows = self._select(connection, "values", self._value_columns, collection, keys=keys, sources=_as_set(source))
+        by_key: dict[str, Stored] = {}
         repeated = set()
-        new = tuple.__new__  # a third of what it takes to call Stored itself
+        new = tuple.__new__  # takes a third of the time of Stored()
         for row in rows:
-            stored = new(Stored, (*row, *_UNREAD))
-            if found.setdefault(stored[0], stored) is not stored:
+            stored = new(Stored, (*row, *_DEFAULTS))
+            if by_key.setdefault(stored[0], stored) is not stored:
                 repeated.add(stored[0])
-        if repeated:  # it takes their times to tell which one
-            found |= latest(self.fetch(connection, collection, list(repeated), source))
-        return list(found.values())
+        if repeated:  # only their times show which row is the last
+            by_key |= latest(self.fetch(connection, collection, list(repeated), source))
+        return list(by_key.values())
 
     def of_sources(
         self, connection: Connection, collection: str, sources: Sequence[str], *, values: bool
     ) -> list[Stored]:
-        """The rows of some sources, in the order of their insertion."""
+        """The rows of some sources, in insertion order."""
         columns: Sequence[Any] = self._stored if values else self._without_value
         rows = self._rows(
             connection,
@@ -170,9 +144,9 @@ class Queries:
     def existing_keys(
         self, connection: Connection, collection: str, keys: Sequence[str], source: str | None
     ) -> set[str]:
-        """Those of the keys that have an entry."""
+        """The keys that have an entry."""
         columns = (self._entries.c.key,)
-        rows = self._narrowed(connection, "existing keys", columns, collection, keys=keys, sources=_only(source))
+        rows = self._select(connection, "existing keys", columns, collection, keys=keys, sources=_as_set(source))
         return {row[0] for row in rows}
 
     def page(
@@ -185,7 +159,7 @@ class Queries:
         source: str | None,
         limit: int,
     ) -> list[str]:
-        """At most `limit` keys after a key, in order; a key in several sources may stand there several times."""
+        """At most `limit` keys after the key `after`, in order. A key in several sources may appear several times."""
         key = self._entries.c.key
         bounds = {
             "after": after,
@@ -197,11 +171,11 @@ class Queries:
         rows = self._rows(
             connection,
             ("page", *parameters),
-            lambda: select(key).where(*self._bounded(parameters)).order_by(key).limit(bindparam("limit")),
+            lambda: select(key).where(*self._conditions(parameters)).order_by(key).limit(bindparam("limit")),
             {**parameters, "collection": collection, "limit": limit},
         )
         keys = [row[0] for row in rows]
-        if keys and type(keys[-1]) is not str:  # in SQLite such stand behind all text
+        if keys and type(keys[-1]) is not str:  # SQLite sorts values of other types after all text
             texts = [key for key in keys if type(key) is str]
             if not texts:
                 checked_identity((keys[0], source or ""))
@@ -209,30 +183,31 @@ class Queries:
         return keys
 
     def sizes(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> list[Sized]:
-        """Each key with the packed size of its values, in order."""
+        """Each key with the size of its packed values, in key order."""
         e = self._entries.c
         columns = (e.key, func.coalesce(func.length(e.value), 0))
         sizes: dict[str, int] = {}
-        for key, size in self._narrowed(connection, "sizes", columns, collection, keys=keys, sources=_only(source)):
+        for key, size in self._select(connection, "sizes", columns, collection, keys=keys, sources=_as_set(source)):
             sizes[key] = sizes.get(key, 0) + size
         return [Sized(key, size) for key, size in sorted(sizes.items())]
 
     def count(self, connection: Connection, collection: str, *, prefix: str | None, source: str | None) -> int:
+        """The number of entries, narrowed by a prefix of the key and by a source."""
         bounds = {"prefix": prefix, "prefix_end": prefix_end(prefix) if prefix else None, "source": source}
         parameters = {name: value for name, value in bounds.items() if value is not None}
         [[number]] = self._rows(
             connection,
             ("count", *parameters),
-            lambda: select(func.count()).select_from(self._entries).where(*self._bounded(parameters)),
+            lambda: select(func.count()).select_from(self._entries).where(*self._conditions(parameters)),
             {**parameters, "collection": collection},
         )
         return int(number)
 
     def sources(self, connection: Connection, collection: str) -> tuple[list[Source], list[Problem]]:
-        """Every source that has entries or was synced, in order, and which of them have metadata that cannot be read.
+        """Every source that has entries or was synced, in order; and the problems of metadata that cannot be read.
 
         Raises:
-            CorruptEntryError: the name of one is no text.
+            CorruptEntryError: the name of a source is not text.
         """
         e = self._entries.c
         counted = select(e.source, func.count()).where(self._of_collection).group_by(e.source)
@@ -241,24 +216,24 @@ class Queries:
         rows = connection.execute(
             select(s).where(s.c.collection == bindparam("collection")), {"collection": collection}
         )
-        known = {row.source: row for row in rows}
-        for name in (*counts, *known):
+        synced = {row.source: row for row in rows}
+        for name in (*counts, *synced):
             checked_identity(("", name))
-        found: list[Source] = []
+        sources: list[Source] = []
         problems: list[Problem] = []
-        for name in sorted({*counts, *known}):
-            row = known.get(name)
+        for name in sorted({*counts, *synced}):
+            row = synced.get(name)
             metadata = None
             try:
                 metadata = None if row is None else _metadata(row)
             except CorruptEntryError as exc:
                 problems += exc.problems
-            kept = (None, None) if row is None else (row.fingerprint, row.synced_at)
-            found.append(Source(name, counts.get(name, 0), kept[0], metadata, kept[1]))
-        return found, problems
+            fingerprint, synced_at = (None, None) if row is None else (row.fingerprint, row.synced_at)
+            sources.append(Source(name, counts.get(name, 0), fingerprint, metadata, synced_at))
+        return sources, problems
 
     def get_notes(self, connection: Connection, collection: str, sources: Collection[str]) -> dict[str, SourceNote]:
-        """What is written down about some sources; those that were never synced are not there."""
+        """The stored notes of some sources. Sources that were never synced have none."""
         s = self._sources
         statement = select(s).where(
             s.c.collection == bindparam("collection"), self.dialect.in_array(s.c.source, "sources")
@@ -270,7 +245,7 @@ class Queries:
     def put_notes(
         self, connection: Connection, collection: str, notes: Mapping[str, SourceNote], now: datetime
     ) -> None:
-        """Write down what is known of some sources."""
+        """Store the notes of some sources."""
         statement = self.dialect.insert(self._sources)
         columns = self._sources.c
         upsert = statement.on_conflict_do_update(
@@ -290,7 +265,7 @@ class Queries:
         connection.execute(upsert, rows)
 
     def forget_fingerprints(self, connection: Connection, collection: str, sources: Collection[str]) -> None:
-        """Entries of these sources went by other ways than a sync: no file is to be taken as unchanged."""
+        """Remove the fingerprints of some sources. Their entries no longer match the files of the last sync."""
         s = self._sources.c
         statement = update(self._sources).where(
             s.collection == bindparam("of_collection"),
@@ -301,7 +276,7 @@ class Queries:
         connection.execute(statement, parameters)
 
     def delete_source_rows(self, connection: Connection, collection: str, sources: Collection[str] | None) -> None:
-        """Forget some sources, or all of the collection's."""
+        """Delete the rows of some sources, or of all (None), from the sources table."""
         s = self._sources.c
         statement = delete(self._sources).where(s.collection == bindparam("of_collection"))
         parameters: dict[str, Any] = {"of_collection": collection}
@@ -311,7 +286,7 @@ class Queries:
         connection.execute(statement, parameters)
 
     def delete_all(self, connection: Connection, collection: str) -> int:
-        """Delete the collection's entries; returns how many there were."""
+        """Delete the entries of the collection. Returns how many there were."""
         return connection.execute(delete(self._entries).where(self._of_collection), {"collection": collection}).rowcount
 
     def count_sources(self, connection: Connection, collection: str) -> int:
@@ -320,6 +295,7 @@ class Queries:
         return int(connection.scalar(statement, {"collection": collection}) or 0)
 
     def stats(self, connection: Connection, collection: str) -> Stats:
+        """Numbers and sizes of the collection."""
         e = self._entries.c
         statement = select(
             func.count(), func.count(e.source.distinct()), func.coalesce(func.sum(func.length(e.value)), 0)
@@ -327,7 +303,33 @@ class Queries:
         entries, sources, stored = connection.execute(statement, {"collection": collection}).one()
         return Stats(entries, sources, int(stored), self.dialect.disk_bytes(connection))
 
-    def _narrowed(
+    def _cached(self, name: Hashable, build: Callable[[], Any]) -> Any:
+        statement = self._cache.get(name)
+        if statement is None:
+            statement = self._cache[name] = build()
+        return statement
+
+    def _rows(
+        self, connection: Connection, name: Hashable, build: Callable[[], Select[Any]], parameters: Mapping[str, Any]
+    ) -> Rows:
+        """The rows of a cached statement. Its columns and parameters must need no type conversion."""
+        statement = self._cached(name, build)
+        if can_use_driver(connection):
+            dialect = connection.dialect
+            plan = self._cached((name, dialect.driver), lambda: plan_for(connection, statement))
+            rows = None if plan is None else fetch_by_driver(connection, plan, parameters)
+            if rows is not None:
+                return rows
+        return connection.execute(statement, parameters)
+
+    def _of_keys_limited(self) -> Select[Any]:
+        return select(*self._existing_columns).where(self._of_collection, self._of_keys).limit(bindparam("limit"))
+
+    def _of_pairs(self) -> Select[Any]:
+        in_pairs = self.dialect.in_pairs(self._entries.c.key, self._entries.c.source)
+        return select(*self._existing_columns).where(self._of_collection, in_pairs)
+
+    def _select(
         self,
         connection: Connection,
         name: Hashable,
@@ -337,7 +339,7 @@ class Queries:
         keys: Sequence[str] | None,
         sources: Collection[str] | None,
     ) -> Iterable[Any]:
-        """The rows of some keys, in some sources; None for either means all. `name` tells the columns apart."""
+        """The rows of some keys in some sources. None for either means all. `name` identifies the columns."""
         parameters: dict[str, Any] = {"collection": collection}
         conditions = [self._of_collection]
         if keys is not None:
@@ -359,8 +361,8 @@ class Queries:
         for chunk in chunked(keys, KEYS_PER_STATEMENT):
             yield from self._rows(connection, name, build, {**parameters, "keys": self.dialect.array(chunk)})
 
-    def _bounded(self, parameters: Collection[str]) -> list[ColumnElement[bool]]:
-        """The conditions of the parameters that are given."""
+    def _conditions(self, parameters: Collection[str]) -> list[ColumnElement[bool]]:
+        """The conditions for the parameters that are given."""
         key = self._entries.c.key
         conditions = {
             "after": key > bindparam("after"),
@@ -371,41 +373,41 @@ class Queries:
         return [self._of_collection, *(conditions[name] for name in parameters)]
 
 
-def identities_of(rows: Iterable[Compared]) -> Iterator[Identity]:
-    """Whose rows they are. Raises as `checked_identity` does."""
+def identities_of(rows: Iterable[ExistingRow]) -> Iterator[Identity]:
+    """The identities of rows. Raises as `checked_identity` does."""
     return (checked_identity((key, source)) for key, source, *_ in rows)
 
 
 def checked_identity(identity: Identity) -> Identity:
-    """The identity of a row.
+    """The identity of a row, checked.
 
     Raises:
-        CorruptEntryError: a name that is no text: SQLite lets any column hold bytes.
+        CorruptEntryError: the key or source is not text. SQLite lets any column hold bytes.
     """
     for name in identity:
         if type(name) is not str:
-            raise CorruptEntryError([Problem(*identity, f"{name!r:.60} is no text")])
+            raise CorruptEntryError([Problem(*identity, f"{name!r:.60} is not text")])
     return identity
 
 
 def latest(rows: Iterable[Stored]) -> dict[str, Stored]:
-    """By key, the row written last."""
-    found: dict[str, Stored] = {}
+    """For each key the row that was written last."""
+    by_key: dict[str, Stored] = {}
     for row in rows:
-        other = found.setdefault(row.key, row)
+        other = by_key.setdefault(row.key, row)
         if other is not row and _is_newer(row, other):
-            found[row.key] = row
-    return found
+            by_key[row.key] = row
+    return by_key
 
 
 def _is_newer(row: Stored, other: Stored) -> bool:
     try:
         return bool((row.updated_at, row.seq) > (other.updated_at, other.seq))
     except TypeError:
-        return False  # one of them holds no time, as decoding will say
+        return False  # one of the times is invalid; decoding reports it
 
 
-def _only(source: str | None) -> set[str] | None:
+def _as_set(source: str | None) -> set[str] | None:
     return None if source is None else {source}
 
 

@@ -1,4 +1,4 @@
-"""What statements take and give: identities, rows to write, layouts."""
+"""The shapes of rows that statements take and give, and how the entries table is laid out."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
-# A write takes one number and this many values of seq, so that rows keep the order of the input although they are
-# written in the order of their keys.
+# Each write reserves this many values of seq. So rows keep the order of the input, although they are written in the
+# order of their keys.
 SEQ_PER_WRITE: Final = 2**24
-# More make planning slower than the rows are worth.
+# With more partitions, planning a query takes longer than the partitions save.
 MAX_PARTITIONS: Final = 1024
 Identity = tuple[str, str]
-"""(key, source): what names an entry within its collection."""
+"""(key, source), which is unique within a collection."""
 
 
 class WriteStamp(NamedTuple):
-    """What a write is given when its locks are held: the database's time, and the first of its own `seq` numbers."""
+    """Taken once the locks of a write are held: the database's time, and the first `seq` number of this write."""
 
     now: datetime
     seq: int
 
 
 class PackedRow(NamedTuple):
-    """A row ready to be written. `position` is its place in the input, which `seq` keeps."""
+    """A row ready to be written. `position` is its position in the input; `seq` is made from it."""
 
     key: str
     source: str
@@ -39,12 +39,12 @@ class PackedRow(NamedTuple):
 
 @dataclass(frozen=True)
 class UpsertBatch:
-    """What one call of `Dialect.upsert` writes.
+    """The rows that one call of `Dialect.upsert` writes.
 
     Attributes:
-        new: rows that no entry is known for, sorted by (key, source).
-        existing: rows whose entries stand, sorted likewise.
-        data: the new rows as a COPY takes them, where one is worth it.
+        new: rows without a known entry, sorted by (key, source).
+        existing: rows that have an entry, sorted likewise.
+        data: the new rows in COPY format, where a COPY is faster.
     """
 
     collection: str
@@ -58,7 +58,7 @@ class UpsertBatch:
 
 
 class Layout(NamedTuple):
-    """How the entries are spread: over `partitions` hash partitions by key, or by Citus, or neither."""
+    """How the entries table is split: into `partitions` hash partitions by key, by Citus, or not at all."""
 
     partitions: int | None = None
     distribute: Literal["citus"] | None = None

@@ -10,12 +10,12 @@ __all__ = ["Dialect", "dialect_for"]
 
 
 def dialect_for(name: str, tables: Tables) -> Dialect:
-    """The dialect of a SQLAlchemy dialect's name.
+    """The dialect for the name of a SQLAlchemy dialect.
 
     Raises:
-        ConfigurationError: docshelf does not know that database, or the tables cannot be there.
+        ConfigurationError: docshelf does not support this database, or the tables cannot be in it.
     """
-    # Each dialect imports SQLAlchemy's part for its database, which takes 60 ms: only the one in use is imported.
+    # Importing SQLAlchemy's part for a database takes 60 ms: only the one in use is imported.
     if name == "postgresql":
         from docshelf.sql.dialects.postgresql import PostgreSQL
 
@@ -24,4 +24,4 @@ def dialect_for(name: str, tables: Tables) -> Dialect:
         from docshelf.sql.dialects.sqlite import SQLite
 
         return SQLite(tables)
-    raise ConfigurationError(f"docshelf keeps its table in PostgreSQL or SQLite, not in {name!r}")
+    raise ConfigurationError(f"docshelf supports PostgreSQL and SQLite, not {name!r}")

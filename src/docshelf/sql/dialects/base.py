@@ -1,4 +1,4 @@
-"""What an operation asks of a database, whichever it is."""
+"""The interface that operations use, whichever database it is."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class Dialect(ABC):
     """Statements whose shape differs between databases, over a sync SQLAlchemy `Connection`."""
 
     name: ClassVar[str]
-    # How many statements of `upsert` one call makes depends on these: rows, and bytes of packed values.
+    # The limits of one `upsert` statement: rows, and bytes of packed values.
     chunk_rows: ClassVar[int]
     chunk_bytes: ClassVar[int] = 8 * 1024 * 1024
-    # True where `upsert` finds out by itself which of the new rows stand by now; else none may.
+    # True where `upsert` itself detects rows that were inserted since they were read as absent. Where it is False, the
+    # caller must read them again under the lock.
     upsert_compares: ClassVar[bool]
 
     def __init__(self, tables: Tables) -> None:
@@ -35,71 +36,71 @@ class Dialect(ABC):
 
     @abstractmethod
     def in_array(self, column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
-        """`column` is one of the texts in the array bound to `parameter`, however many there are."""
+        """The condition that `column` is one of the texts in the array bound to `parameter`, of any length."""
 
     @abstractmethod
     def array(self, texts: Collection[str]) -> Any:
-        """What to bind to the parameter of `in_array`."""
+        """The value to bind to the parameter of `in_array`."""
 
     @abstractmethod
     def in_pairs(self, key: ColumnElement[Any], source: ColumnElement[Any]) -> ColumnElement[bool]:
-        """A key and its source are one of the pairs that `pairs` gives, however many there are."""
+        """The condition that a key and its source are one of the pairs that `pairs` binds, of any number."""
 
     @abstractmethod
     def pairs(self, identities: Sequence[Identity]) -> Mapping[str, Any]:
-        """What to bind to the parameters of `in_pairs`."""
+        """The values to bind to the parameters of `in_pairs`."""
 
     @abstractmethod
     def insert(self, table: Table) -> PostgreSQLInsert | SQLiteInsert:
-        """An INSERT into a table that can take ON CONFLICT."""
+        """An INSERT into a table that supports ON CONFLICT."""
 
     @abstractmethod
     def begin_write(
         self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool
     ) -> WriteStamp:
-        """Take the locks of a write, to be held until the transaction ends.
+        """Take the locks of a write. They are held until the transaction ends.
 
         Args:
-            sources: those that will be written; None for the whole collection.
-            exclusive: shut out other writers; else only those that need to be alone. A write that deletes, or that
-                decides by what it read, is exclusive; upserts beside each other hardly ever deadlock, as their keys
-                are sorted.
+            sources: the sources that will be written; None for the whole collection.
+            exclusive: True blocks all other writers, False only exclusive ones. A write that deletes, or whose work
+                depends on what it has read, must be exclusive. Upserts can run in parallel: they hardly ever deadlock,
+                because their keys are sorted.
         """
 
     def upsert_batch(
         self, collection: str, rows: Sequence[PackedRow], stamp: WriteStamp, existing: Sequence[int]
     ) -> UpsertBatch:
-        """What `upsert` is given of some rows. Whatever can be made of them without a connection is made here.
+        """Prepare some rows for `upsert`, as far as that needs no connection.
 
         Args:
             rows: sorted by (key, source).
-            existing: by the position of a row, false where no entry is known.
+            existing: by the position of a row, whether an entry is known; false means none is.
         """
         new = [row for row in rows if not existing[row.position]]
         return UpsertBatch(collection, stamp, new, [row for row in rows if existing[row.position]] if new else rows)
 
     @abstractmethod
-    def upsert(self, connection: Connection, bundle: UpsertBatch) -> Mapping[int, Op]:
-        """Write the rows of one of `bundle`'s that differ from what stands; say what each one went through.
+    def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
+        """Write the rows of a batch that are new or differ from their entries.
 
         Returns:
-            INS or UPD by the position of the row; those that needed no write are not there.
+            INS or UPD by the position of the row. Rows that needed no write are left out.
         """
 
     @abstractmethod
     def delete(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Identity]:
-        """Delete entries; returns those that were there."""
+        """Delete entries. Returns those that existed."""
 
     @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
-        """Let one process at a time change the schema, until the transaction ends."""
+        """Take the lock for changes of the schema. It is held until the transaction ends."""
 
     @abstractmethod
     def create_namespace(self, connection: Connection) -> None:
-        """Make the schema that the tables are to live in, where it is missing."""
+        """Create the database schema of the tables, if it is missing."""
 
     def create_tables(self, connection: Connection, layout: Layout) -> None:
-        """Create the tables that are missing, and complete those that Alembic made."""
+        """Create the missing tables, and complete those that Alembic made."""
         self.tables.metadata.create_all(connection, checkfirst=True)
 
     def add_column(self, connection: Connection, column: Column[Any]) -> None:
@@ -114,18 +115,22 @@ class Dialect(ABC):
         """Give the tables the settings that large ones need, where this role may change them."""
 
     def is_laid_out(self, connection: Connection, layout: Layout) -> bool:
-        """True when the entries are spread as asked; False when `lay_out` can do it.
+        """True when the entries table has this layout; False when `lay_out` can change it.
 
         Raises:
-            SchemaError: nothing can, now that the table is there.
+            SchemaError: the existing table cannot get this layout.
         """
         return True
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
-        """Spread the entries of a table that is there as asked."""
+        """Give this layout to an existing entries table."""
 
     def refresh_statistics(self, connection: Connection, new_rows: int) -> int | None:
-        """See to it that the database knows enough of its rows to plan; None, or from how many new rows on it would."""
+        """Refresh the planner's statistics if enough rows are new.
+
+        Returns:
+            None if it was done or is never needed; else the number of new rows from which on it is due.
+        """
         return None
 
     @abstractmethod
@@ -138,4 +143,4 @@ class Dialect(ABC):
 
     @abstractmethod
     def disk_bytes(self, connection: Connection) -> int:
-        """What the entries take on disk, with indexes."""
+        """The bytes on disk of the entries table and its indexes."""

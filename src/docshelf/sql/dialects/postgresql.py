@@ -1,4 +1,4 @@
-"""PostgreSQL: arrays through unnest, advisory locks, a server's clock. Shapes that Citus and partitions take."""
+"""PostgreSQL: arrays through unnest, advisory locks, the server's clock. It all works on Citus and partitions too."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 
     from docshelf.schema import Tables
 
-# Sources share this many locks, so that a batch of any number of sources takes a bounded number.
+# Sources share this many locks, so that a batch with many sources takes a bounded number of locks.
 _LOCK_SLOTS = 64
-# Up to a page values are read faster in line.
+# Values of up to a page are read faster when they are stored in line.
 _STORAGE = "toast_tuple_target = 8160"
-# The planner's estimate of distinct sources, as a share of the rows. From its own sample of a small table it takes the
-# sources for few, and PostgreSQL 18 then answers an mget by a skip scan of the index on sources: 1.9 ms for 100 keys of
-# 10,000 entries, against 0.2 by the primary key.
+# The planner's estimate of distinct sources, as a share of the rows. Its own sample of a small table finds few sources,
+# and PostgreSQL 18 then answers an mget with a skip scan of the index on sources: 1.9 ms for 100 keys of 10,000
+# entries, against 0.2 ms with the primary key.
 _DISTINCT_SOURCES = -0.5
 # By default autovacuum waits until a fifth of the rows are dead: in a table of 5 million, a million.
 _AUTOVACUUM = "autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05"
-# New rows from which on a COPY, between a savepoint and its release, is the faster way.
-_COPIED_FROM = 50
-# What a server says of the transaction and not of the rows, so that another statement hears it again: serialization and
-# deadlock, locks that were not to be had, a limit of time that passed.
-_NO_SECOND_TIME = ("40", "55", "57")
-# What autovacuum does within a minute, and for a new collection in a large table only when that has grown by a tenth: a
-# collection that the planner has not heard of is one row to it, so it reads all of it to find some keys. In a table of
-# 100,000 entries an mget of 100 keys took 20 ms so, and 0.3 after this. It looks at 30,000 rows at most: 15 ms for
-# 10,000 entries, 250 for 400,000 and more.
-_ANALYZED_SHARE, _ANALYZED_ROWS = 0.1, 100_000
+# From this many new rows on, a COPY within a savepoint is faster than an INSERT.
+_COPY_FROM_ROWS = 50
+# Beginnings of SQL states that concern the transaction and not the rows, so that an INSERT would fail as well:
+# serialization and deadlock, a lock that is not available, a time limit.
+_TRANSACTION_STATES = ("40", "55", "57")
+# When to run ANALYZE: after this share of new rows, or this many. Autovacuum does it too, but up to a minute later, and
+# only after the whole table has grown by a tenth. Until then the planner takes a new collection for one row and reads
+# all of it to find some keys: in a table of 100,000 entries an mget of 100 keys took 20 ms, and 0.3 ms after ANALYZE.
+# ANALYZE samples at most 30,000 rows: it took 15 ms for 10,000 entries and 250 ms for 400,000 and more.
+_ANALYZE_SHARE, _ANALYZE_ROWS = 0.1, 100_000
 _COLUMNS = {
     "key": "text",
     "source": "text",
@@ -82,8 +82,8 @@ class PostgreSQL(Dialect):
         return list(texts)
 
     def in_pairs(self, key: ColumnElement[Any], source: ColumnElement[Any]) -> ColumnElement[bool]:
-        # An array of keys beside one of sources would do in PostgreSQL 17 and newer. Older ones try each key with each
-        # source: 6 seconds for 10,000 keys of 950 sources, where this takes 20 ms.
+        # Two conditions `= ANY(array)` would be fast in PostgreSQL 17 and newer. Older servers try each key with each
+        # source: 6 seconds for 10,000 keys in 950 sources, where this takes 20 ms.
         arrays = (bindparam(name, type_=ARRAY(Text)) for name in ("pair_keys", "pair_sources"))
         pair = func.unnest(*arrays).table_valued("key", "source").render_derived()
         return self.in_array(key, "pair_keys") & tuple_(key, source).in_(select(pair.c.key, pair.c.source))
@@ -97,19 +97,19 @@ class PostgreSQL(Dialect):
     def begin_write(
         self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool
     ) -> WriteStamp:
-        # Expressions of a SELECT list are evaluated in order: the clock is read when the locks are held.
-        taking = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
+        # The expressions of a SELECT list are evaluated in order: the clock is read after the locks are taken.
+        lock = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
         table = f"CAST(CAST('{self._entries}'::regclass AS oid) AS int)"
         now = f"clock_timestamp(), nextval(pg_get_serial_sequence('{self._entries}', 'seq'))"
         parameters: dict[str, Any] = {"whole": _lock_number(collection)}
         if sources is None:
-            statement = text(f"SELECT {taking}({table}, CAST(:whole AS int)), {now}")
+            statement = text(f"SELECT {lock}({table}, CAST(:whole AS int)), {now}")
         else:
             slots = {hashlib.sha256(source.encode()).digest()[0] % _LOCK_SLOTS for source in sources}
             parameters["slots"] = sorted(_lock_number(f"{slot}\0{collection}") for slot in slots)
             statement = text(
                 f"SELECT pg_advisory_xact_lock_shared({table}, CAST(:whole AS int)), (SELECT "
-                f"count({taking}({table}, slot)) FROM unnest(CAST(:slots AS int[])) AS slot), {now}"
+                f"count({lock}({table}, slot)) FROM unnest(CAST(:slots AS int[])) AS slot), {now}"
             )
         *_, time, number = connection.execute(statement, parameters).one()
         return WriteStamp(time, number * SEQ_PER_WRITE)
@@ -117,32 +117,32 @@ class PostgreSQL(Dialect):
     def upsert_batch(
         self, collection: str, rows: Sequence[PackedRow], stamp: WriteStamp, existing: Sequence[int]
     ) -> UpsertBatch:
-        bundle = super().upsert_batch(collection, rows, stamp, existing)
-        if len(bundle.new) < _COPIED_FROM:
-            return bundle
-        return replace(bundle, data=binary_rows(collection, bundle.new, stamp.seq, stamp.now))
+        batch = super().upsert_batch(collection, rows, stamp, existing)
+        if len(batch.new) < _COPY_FROM_ROWS:
+            return batch
+        return replace(batch, data=binary_rows(collection, batch.new, stamp.seq, stamp.now))
 
-    def upsert(self, connection: Connection, bundle: UpsertBatch) -> Mapping[int, Op]:
-        stamp, rows = bundle.stamp, [*bundle.new, *bundle.existing]
+    def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
+        stamp, rows = batch.stamp, [*batch.new, *batch.existing]
         ops: dict[int, Op] = {}
-        if bundle.data is not None and self._copy(connection, bundle.data, len(bundle.new)):
-            ops, rows = dict.fromkeys([row.position for row in bundle.new], INS), [*bundle.existing]
+        if batch.data is not None and self._copy(connection, batch.data, len(batch.new)):
+            ops, rows = dict.fromkeys([row.position for row in batch.new], INS), [*batch.existing]
             if not rows:
                 return ops
         positions = {(row.key, row.source): row.position for row in rows}
         columns = zip(*rows, strict=True)
         parameters: dict[str, Any] = {name: list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
         parameters["position"] = [stamp.seq + position for position in parameters["position"]]
-        parameters |= {"collection": bundle.collection, "now": stamp.now}
+        parameters |= {"collection": batch.collection, "now": stamp.now}
         for key, source, seq in connection.execute(self._upsert, parameters):
-            # An update keeps the seq that a row was inserted with, and no other call has this one's. Times are not as
-            # sure: writers that waited for one lock may read the same.
+            # An updated row keeps the seq of its insertion, and seq numbers are unique to a write. Times are not:
+            # writers that waited for the same lock may read the same time.
             position = positions[key, source]
             ops[position] = INS if seq == stamp.seq + position else UPD
         return ops
 
     def _copy(self, connection: Connection, data: bytes, count: int) -> bool:
-        """Write rows that nobody has, so many; False if that cannot be done so, and nothing was written."""
+        """Insert `count` new rows by COPY. False if that is not possible; nothing was written then."""
         entries = self.tables.entries
         copy = copier(connection, entries.schema, entries.name)
         if copy is None:
@@ -152,14 +152,14 @@ class PostgreSQL(Dialect):
         except DBAPIError as exc:
             if exc.connection_invalidated:
                 raise
-            return False  # a connection of the caller's that commits every statement
+            return False  # the caller's connection autocommits
         try:
             with driver_call(connection):
                 done = copy(self._copy_statement, data) == count
         except Exception as exc:
-            if (sql_state(exc) or "").startswith(_NO_SECOND_TIME):
+            if (sql_state(exc) or "").startswith(_TRANSACTION_STATES):
                 raise
-            # Somebody else wrote one of them first; or else the INSERT finds out what is wrong, and says it better.
+            # Another writer has inserted one of the rows; or the rows are bad, and the INSERT gives a clearer error.
             done = False
         if done:
             savepoint.commit()
@@ -177,25 +177,25 @@ class PostgreSQL(Dialect):
         return [(key, source) for key, source in result]
 
     def lock_schema(self, connection: Connection) -> None:
-        # One for the whole database: stores with other prefixes may make the same schema.
+        # One lock for the whole database: stores with other prefixes may create the same schema.
         number = _lock_number("docshelf schema")
         connection.execute(text("SELECT pg_advisory_xact_lock(CAST(:number AS bigint))"), {"number": number})
 
     def create_namespace(self, connection: Connection) -> None:
         schema = self.tables.entries.schema
         if schema is not None:
-            known = text("SELECT 1 FROM pg_namespace WHERE nspname = CAST(:name AS text)")
-            if not connection.scalar(known, {"name": schema}):
+            exists = text("SELECT 1 FROM pg_namespace WHERE nspname = CAST(:name AS text)")
+            if not connection.scalar(exists, {"name": schema}):
                 connection.execute(CreateSchema(schema))
 
     def create_tables(self, connection: Connection, layout: Layout) -> None:
         if layout.partitions is not None:
-            # The storage of a column is inherited by partitions, a table's options are not.
+            # Partitions inherit the storage of a column, but not the options of the table.
             parent = self.tables.entries.to_metadata(MetaData())
             parent.dialect_options["postgresql"]["partition_by"] = "HASH (key)"
             parent.create(connection, checkfirst=True)
         super().create_tables(connection, layout)
-        self._keep_as_packed(connection)
+        self._set_storage(connection)
         if layout.partitions is not None:
             for number in range(layout.partitions):
                 name = self._quoted(self.tables.entries, f"_p{number}")
@@ -206,19 +206,20 @@ class PostgreSQL(Dialect):
                     )
                 )
 
-    def _keep_as_packed(self, connection: Connection) -> None:
-        # Values arrive compressed: to try again costs the server time (rows of 20 KB a second on PostgreSQL 18: 33
-        # against 2 thousand in, 130 against 22 thousand out). Only an owner may say so, and who is none can do without.
-        wanting = connection.scalar(
+    def _set_storage(self, connection: Connection) -> None:
+        # Values arrive compressed, and compressing them again costs the server time. Measured on PostgreSQL 18 with
+        # 20 KB values, without and with it: 33 and 2 thousand rows per second written, 130 and 22 thousand read.
+        # Roles that do not own the table skip this step.
+        kind = connection.scalar(
             text(
                 "SELECT relkind FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid "
                 f"WHERE attrelid = '{self._entries}'::regclass AND attname = 'value' AND attstorage <> 'e' "
                 "AND pg_has_role(relowner, 'USAGE')"
             )
         )
-        if wanting is not None:
+        if kind is not None:
             connection.execute(text(f"ALTER TABLE {self._entries} ALTER COLUMN value SET STORAGE EXTERNAL"))
-            if _one_letter(wanting) != "p":  # a partitioned table has no options of its own
+            if _char(kind) != "p":  # a partitioned table has no options of its own
                 connection.execute(text(f"ALTER TABLE {self._entries} SET ({_STORAGE})"))
 
     def tune_tables(self, connection: Connection) -> None:
@@ -233,7 +234,7 @@ class PostgreSQL(Dialect):
             {"table": self._entries},
         ).all()
         for name, kind in leaves:
-            is_parent = _one_letter(kind) == "p"
+            is_parent = _char(kind) == "p"
             distinct = "n_distinct_inherited" if is_parent else "n_distinct"
             connection.execute(text(f"ALTER TABLE {name} ALTER COLUMN source SET ({distinct} = {_DISTINCT_SOURCES})"))
             if not is_parent:  # a partitioned table has no options of its own
@@ -245,30 +246,30 @@ class PostgreSQL(Dialect):
             count = connection.scalar(text(f"SELECT count(*) FROM pg_inherits WHERE inhparent = {table}"))
             if count != layout.partitions:
                 raise SchemaError(
-                    f"the table {self.tables.entries.fullname} is there with {count} partitions, not "
-                    f"{layout.partitions}, which is settled when it is made; use another table_prefix"
+                    f"the table {self.tables.entries.fullname} exists with {count} partitions, not "
+                    f"{layout.partitions}; partitions are set when a table is created; use another table_prefix"
                 )
         if layout.distribute is None:
             return True
         if not connection.scalar(text("SELECT count(*) FROM pg_extension WHERE extname = 'citus'")):
             raise SchemaError(
-                "this database has no extension citus; CREATE EXTENSION citus first, or do not distribute"
+                "this database does not have the extension citus; run CREATE EXTENSION citus, or leave out distribute"
             )
         return bool(connection.scalar(text(f"SELECT count(*) FROM pg_dist_partition WHERE logicalrelid = {table}")))
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         if layout.distribute is not None:
-            # Without colocation: other tables' keys may have another collation.
+            # No colocation: the distribution columns of other tables may have another collation.
             connection.execute(
                 text(f"SELECT create_distributed_table('{self._entries}', 'key', colocate_with => 'none')")
             )
 
     def refresh_statistics(self, connection: Connection, new_rows: int) -> int | None:
-        known = connection.scalar(text(f"SELECT reltuples FROM pg_class WHERE oid = '{self._entries}'::regclass"))
-        wanted = min(int((known or 0) * _ANALYZED_SHARE), _ANALYZED_ROWS)
-        if new_rows < wanted:
-            return wanted
-        # To a role that may not, the server gives a warning; and whoever has the lock may be doing it right now.
+        estimate = connection.scalar(text(f"SELECT reltuples FROM pg_class WHERE oid = '{self._entries}'::regclass"))
+        due_from = min(int((estimate or 0) * _ANALYZE_SHARE), _ANALYZE_ROWS)
+        if new_rows < due_from:
+            return due_from
+        # A role without the right gets a warning only. If another session holds the lock, it may be running ANALYZE.
         connection.execute(text(f"ANALYZE (SKIP_LOCKED) {self._entries} (collection, key, source)"))
         return None
 
@@ -292,7 +293,7 @@ class PostgreSQL(Dialect):
         return int(connection.scalar(text(f"SELECT coalesce(({size}), pg_total_relation_size({table}))")) or 0)
 
     def _quoted(self, table: Table, suffix: str = "") -> str:
-        """The name of a table, or of one beside it, as it stands in statements."""
+        """The quoted name of a table, with an optional suffix, for use in statements."""
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         return str(quote(table, name=table.name + suffix))
 
@@ -300,7 +301,7 @@ class PostgreSQL(Dialect):
         columns = [name for name in _COLUMNS if name != "position"]
         arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())
         updated = columns[2:]
-        # A version that the caller does not state is no change; what is written takes the row's version as it is.
+        # A row without a version is no change by itself. But where a row is written, its version is written too.
         statement = f"""
             INSERT INTO {self._entries} AS entries (collection, {", ".join(columns)}, seq, created_at, updated_at)
             SELECT CAST(:collection AS text), {", ".join(f"t.{name}" for name in columns)}, t.position,
@@ -315,7 +316,7 @@ class PostgreSQL(Dialect):
                OR (excluded.version IS NOT NULL AND entries.version IS DISTINCT FROM excluded.version)
             RETURNING key, source, seq
         """
-        # Untyped on purpose: every driver takes a list as an array, and SQLAlchemy's ARRAY would copy it first.
+        # Untyped on purpose: every driver sends a list as an array. SQLAlchemy's ARRAY would copy the list first.
         return text(statement)
 
     def _delete_statement(self, condition: str) -> TextClause:
@@ -325,8 +326,8 @@ class PostgreSQL(Dialect):
         )
 
 
-def _one_letter(value: str | bytes) -> str:
-    """A "char" column's value: drivers give text, or bytes."""
+def _char(value: str | bytes) -> str:
+    """The value of a "char" column. Some drivers return text, others bytes."""
     return value.decode() if isinstance(value, bytes) else value
 
 

@@ -1,4 +1,4 @@
-"""SQLite: one writer at a time, arrays as JSON, this machine's clock."""
+"""SQLite: one writer at a time, arrays as JSON, the clock of this machine."""
 
 from __future__ import annotations
 
@@ -60,33 +60,33 @@ class SQLite(Dialect):
         self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool
     ) -> WriteStamp:
         _begin_immediate(connection)
-        # Rows are numbered in the order of their tickets, so the last of them has the last one.
+        # Writes reserve their `seq` numbers in order, so the row that was inserted last has a number of the last write.
         last = connection.scalar(select(self.tables.entries.c.seq).order_by(literal_column("rowid").desc()).limit(1))
         number = last // SEQ_PER_WRITE + 1 if isinstance(last, int) else 1
         return WriteStamp(datetime.now(timezone.utc), number * SEQ_PER_WRITE)
 
-    def upsert(self, connection: Connection, bundle: UpsertBatch) -> Mapping[int, Op]:
-        stamp = bundle.stamp
-        fixed = {"collection": bundle.collection, "created_at": stamp.now, "updated_at": stamp.now}
-        written = []
-        for row in [*bundle.new, *bundle.existing]:
+    def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
+        stamp = batch.stamp
+        fixed = {"collection": batch.collection, "created_at": stamp.now, "updated_at": stamp.now}
+        rows = []
+        for row in [*batch.new, *batch.existing]:
             parameters = row._asdict() | fixed
             parameters["seq"] = stamp.seq + parameters.pop("position")
-            written.append(parameters)
-        connection.execute(self._upsert, written)
-        # This transaction is the only writer, so what stood when it began is what the statement met.
-        ops: dict[int, Op] = {row.position: INS for row in bundle.new}
-        return ops | {row.position: UPD for row in bundle.existing}
+            rows.append(parameters)
+        connection.execute(self._upsert, rows)
+        # This transaction is the only writer: the entries are still those that were read under its lock.
+        ops: dict[int, Op] = {row.position: INS for row in batch.new}
+        return ops | {row.position: UPD for row in batch.existing}
 
     def delete(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Identity]:
         deleted = []
         entries = self.tables.entries
         keys = self.array([key for key, _ in identities])
-        there = select(entries.c.key, entries.c.source).where(
+        statement = select(entries.c.key, entries.c.source).where(
             entries.c.collection == collection, self.in_array(entries.c.key, "keys")
         )
-        known = {(key, source) for key, source in connection.execute(there, {"keys": keys})}
-        deleted = [identity for identity in identities if identity in known]
+        existing = {(key, source) for key, source in connection.execute(statement, {"keys": keys})}
+        deleted = [identity for identity in identities if identity in existing]
         if deleted:
             parameters = [{"of_collection": collection, "of_key": k, "of_source": s} for k, s in deleted]
             connection.execute(self._delete, parameters)
@@ -127,7 +127,7 @@ class SQLite(Dialect):
 
 
 def _begin_immediate(connection: Connection) -> None:
-    # The driver would begin in deferred mode, and a reader that turns writer fails under concurrency.
+    # The driver would begin in deferred mode, where a transaction that reads first may fail when it starts to write.
     driver: Any = connection.connection.driver_connection
     if not driver.in_transaction:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
