@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -17,15 +17,17 @@ from docshelf.engines.bound import BoundBackend
 from docshelf.engines.given import GivenEngines, check_engines
 from docshelf.engines.own import OwnEngines
 from docshelf.engines.url import parse_url
-from docshelf.errors import ConfigurationError, CorruptEntryError, DatabaseError
+from docshelf.errors import ArgumentTypeError, ConfigurationError, CorruptEntryError, DatabaseError
 from docshelf.logs import logged_call, logs_calls
-from docshelf.operations import collections, deleting, maintenance, reading, writing
+from docshelf.operations import collections, deleting, maintenance, reading, searching, writing
 from docshelf.operations.context import Context
 from docshelf.operations.plan import PlanOf, Scope, mset_plan, sync_plan
+from docshelf.operations.searchable import after_rename, make_searchable
 from docshelf.schema import define_tables
 from docshelf.sql.dialects import dialect_for
 from docshelf.sql.queries import Queries
 from docshelf.sql.rows import DEFAULT_LAYOUT, MAX_PARTITIONS, Layout
+from docshelf.sql.search import Bounds
 from docshelf.steps import Flow
 from docshelf.types import Collections, Entry, Health, Item, Op, Problem, Report, SourceNote, Sources, Stats
 from docshelf.validation import (
@@ -34,13 +36,17 @@ from docshelf.validation import (
     check_fingerprints,
     check_key,
     check_keys,
+    check_limit,
     check_optional_source,
     check_prefix,
+    check_share,
     check_source,
     check_sources,
     check_versions,
 )
 from docshelf.values.content_types import DEFAULT_MAX_VALUE_BYTES, Codec, ContentType, HashOn, OnCorrupt
+from docshelf.values.search import check_searchable
+from docshelf.values.where import parse_where
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -50,6 +56,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
+# A source has 1,024 bytes at most, and so comes before this one.
+_AFTER_ALL_SOURCES: Final = "\U0010ffff" * 257
 
 Items = Mapping[str, Any] | Iterable["Item | tuple[str, Any] | tuple[Any, ...]"]
 """What a batch of items may be: a mapping of keys to values, or any iterable of `Item` or `(key, value)`."""
@@ -238,13 +246,22 @@ class DocShelf:
 
     # Life
 
-    def setup(self, *, partitions: int | None = None, distribute: Literal["citus"] | None = None) -> None:
+    def setup(
+        self,
+        *,
+        partitions: int | None = None,
+        distribute: Literal["citus"] | None = None,
+        searchable: Iterable[str] | None = None,
+    ) -> None:
         """Create the tables, or bring them up to date; else it happens on first use. Safe from many processes at once.
 
         Args:
             partitions: on PostgreSQL, make the table of entries in this many hash partitions by key, 1 to 1,024. One
                 that is there has to have as many.
             distribute: "citus" has Citus distribute the entries by key over its workers, if they are not yet.
+            searchable: the fields of this collection by which `find` gets an index, in place of those that it had; ()
+                for none. They are kept beside the values, by whoever writes. To fill in entries that are there reads
+                all of them once; another call goes on where one was interrupted.
 
         Raises:
             SchemaError: the schema is newer than this docshelf, a table of that name is not docshelf's, the role may
@@ -253,15 +270,27 @@ class DocShelf:
         """
         layout = self._layout(partitions, distribute)
         self._backend.check_open()
+        fields = None if searchable is None else check_searchable(searchable)
         self._backend.run(maintenance.setup(self._context, layout))
         self._backend.ready = True
+        if fields is not None:
+            self._run(make_searchable(self._context, fields, concurrently=self._backend.autocommits))
 
-    async def asetup(self, *, partitions: int | None = None, distribute: Literal["citus"] | None = None) -> None:
+    async def asetup(
+        self,
+        *,
+        partitions: int | None = None,
+        distribute: Literal["citus"] | None = None,
+        searchable: Iterable[str] | None = None,
+    ) -> None:
         """As `setup`."""
         layout = self._layout(partitions, distribute)
         self._backend.check_open()
+        fields = None if searchable is None else check_searchable(searchable)
         await self._backend.arun(maintenance.setup(self._context, layout))
         self._backend.ready = True
+        if fields is not None:
+            await self._arun(make_searchable(self._context, fields, concurrently=self._backend.autocommits))
 
     def _layout(self, partitions: int | None, distribute: Literal["citus"] | None) -> Layout:
         if partitions is not None and (type(partitions) is not int or not 1 <= partitions <= MAX_PARTITIONS):
@@ -423,18 +452,99 @@ class DocShelf:
             reading.existing_keys(self._context, [check_key(key)], check_optional_source(source))
         )
 
-    def count(self, prefix: str | None = None, *, source: str | None = None) -> int:
+    def count(
+        self, prefix: str | None = None, *, source: str | None = None, where: Mapping[str, Any] | None = None
+    ) -> int:
         """How many entries there are; a key in two sources is two entries.
 
         Args:
             prefix: only keys that begin with this text, literally.
             source: only those of this source.
+            where: only those that `find` gives for it, which reads their values.
         """
-        return self._run(reading.count(self._context, check_prefix(prefix), check_optional_source(source)))
+        return self._run(self._counting(prefix, source, where))
 
-    async def acount(self, prefix: str | None = None, *, source: str | None = None) -> int:
+    async def acount(
+        self, prefix: str | None = None, *, source: str | None = None, where: Mapping[str, Any] | None = None
+    ) -> int:
         """As `count`."""
-        return await self._arun(reading.count(self._context, check_prefix(prefix), check_optional_source(source)))
+        return await self._arun(self._counting(prefix, source, where))
+
+    def _counting(self, prefix: str | None, source: str | None, where: Mapping[str, Any] | None) -> Flow[int]:
+        if where is not None:
+            return searching.count(self._context, _search(where, prefix, source))
+        return reading.count(self._context, check_prefix(prefix), check_optional_source(source))
+
+    def find(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        prefix: str | None = None,
+        source: str | None = None,
+        limit: int | None = None,
+        after: str | Entry | None = None,
+    ) -> Iterator[Entry]:
+        """The entries whose fields match, in the order of key and source, in memory bounded by 16 MiB or one value.
+
+        Fields are the metadata of a document, or the names of a plain dict; other values have none. Entries written
+        or deleted meanwhile may or may not be there.
+
+        Args:
+            where: what fields have to be: `{"author": "Ann", "year": {"$gte": 2020}, "tags": {"$contains": "x"}}`. A
+                plain value means equal; the operators are $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists,
+                $contains (a member of a list), $not, and between conditions $and, $or, $not. A dot leads into an
+                object. Values of different types are not equal, and none of them is greater. None gives all entries.
+            prefix: only keys that begin with this text, literally.
+            source: only those of this source.
+            limit: at most so many; None for all.
+            after: only those after this key, or after this entry, for the next page.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: an argument cannot be; the text names the place in `where`.
+            CorruptEntryError: a row cannot be read, under `on_corrupt="raise"`.
+        """
+        return self._found(_search(where, prefix, source, limit, after))
+
+    def afind(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        prefix: str | None = None,
+        source: str | None = None,
+        limit: int | None = None,
+        after: str | Entry | None = None,
+    ) -> AsyncIterator[Entry]:
+        """As `find`."""
+        return self._afound(_search(where, prefix, source, limit, after))
+
+    def _found(self, search: searching.Search) -> Iterator[Entry]:
+        left = search.limit
+        while left != 0:
+            page = self._run(searching.page(self._context, search))
+            for batch in search.batches(page):
+                found = self._run(searching.found_entries(self._context, search, batch))
+                yield from found[:left]
+                left = None if left is None else max(0, left - len(found))
+                if left == 0:
+                    return
+            if page.is_last:
+                return
+            search = search.after(page)
+
+    async def _afound(self, search: searching.Search) -> AsyncIterator[Entry]:
+        left = search.limit
+        while left != 0:
+            page = await self._arun(searching.page(self._context, search))
+            for batch in search.batches(page):
+                found = await self._arun(searching.found_entries(self._context, search, batch))
+                for entry in found[:left]:
+                    yield entry
+                left = None if left is None else max(0, left - len(found))
+                if left == 0:
+                    return
+            if page.is_last:
+                return
+            search = search.after(page)
 
     def yield_keys(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[str]:
         """Each key once, in the order of its UTF-8 bytes, in constant memory; no connection is held between pages.
@@ -713,32 +823,79 @@ class DocShelf:
                 return await self._arun(writing.write(replace(self._context, on_progress=on_progress), encoded, plan))
 
     def mdelete(
-        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+        self,
+        keys: Iterable[str] | None = None,
+        *,
+        source: str | None = None,
+        expected: Mapping[str, str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
+        max_delete: float | None = None,
+        allow_mass_delete: bool = False,
+        dry_run: bool = False,
     ) -> Report:
-        """Delete the entries of keys: of one source if it is given, else of all. Keys without an entry are passed over.
+        """Delete the entries of keys, or those whose fields match, in one transaction. Missing ones are passed over.
 
         The fingerprints of their sources are forgotten, so that `source_changed` says of each that it changed.
 
         Args:
+            keys: the keys, in all sources; or else give `where`.
+            source: only in this source.
             expected: for each of the keys, the version that an entry has to have to be deleted.
+            where: delete the entries that `find` gives, as long as nobody changes them meanwhile.
+            prefix: with `where`, only keys that begin with this text, literally.
+            max_delete: with `where`, the share of the collection's (or of the source's) entries that may go, 0 to 1.
+                None, the default, refuses to delete all of them, and more than half of the collection's sources with
+                all their entries where these are at least 10.
+            allow_mass_delete: do not refuse.
+            dry_run: report what would be deleted, and delete nothing.
+
+        Raises:
+            MassDeleteError: it was refused; nothing was deleted.
+            ArgumentTypeError, ArgumentValueError: keys or `where` cannot be, or both were given, or neither.
         """
-        checked = check_keys(keys)
-        return self._run(
-            deleting.delete_keys(
-                self._context, checked, check_optional_source(source), check_expected(expected, checked)
-            )
-        )
+        return self._run(self._deletion(keys, source, expected, where, prefix, max_delete, allow_mass_delete, dry_run))
 
     async def amdelete(
-        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+        self,
+        keys: Iterable[str] | None = None,
+        *,
+        source: str | None = None,
+        expected: Mapping[str, str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
+        max_delete: float | None = None,
+        allow_mass_delete: bool = False,
+        dry_run: bool = False,
     ) -> Report:
         """As `mdelete`."""
-        checked = check_keys(keys)
         return await self._arun(
-            deleting.delete_keys(
-                self._context, checked, check_optional_source(source), check_expected(expected, checked)
-            )
+            self._deletion(keys, source, expected, where, prefix, max_delete, allow_mass_delete, dry_run)
         )
+
+    def _deletion(  # noqa: PLR0917 - the arguments of `mdelete`, in their order
+        self,
+        keys: Iterable[str] | None,
+        source: str | None,
+        expected: Mapping[str, str] | None,
+        where: Mapping[str, Any] | None,
+        prefix: str | None,
+        max_delete: float | None,
+        allow_mass_delete: bool,
+        dry_run: bool,
+    ) -> Flow[Report]:
+        if (keys is None) == (where is None):
+            raise ArgumentTypeError("give either keys or where=; where={} is every entry")
+        if keys is not None:
+            if prefix is not None or max_delete is not None or allow_mass_delete:
+                raise ArgumentTypeError("prefix, max_delete and allow_mass_delete go with where=, not with keys")
+            checked = check_keys(keys)
+            labels = check_expected(expected, checked)
+            return deleting.delete_keys(self._context, checked, check_optional_source(source), labels, dry_run=dry_run)
+        if expected is not None:
+            raise ArgumentTypeError("expected goes with keys, not with where=")
+        limits = searching.DeleteLimits(check_share(max_delete), allow_mass_delete)
+        return searching.delete(self._context, _search(where, prefix, source), limits, dry_run=dry_run)
 
     def clear(self) -> int:
         """Delete all entries and sources of the collection; returns how many entries there were."""
@@ -777,15 +934,21 @@ class DocShelf:
                 collection to rename. Nothing was changed.
         """
         name = check_collection(new)
+        old = self.collection
         count = self._run(collections.rename(self._context, name))
         self._context = replace(self._context, collection=name)
+        if self._context.known_fields.all():
+            self._run(after_rename(self._context, old, concurrently=self._backend.autocommits))
         return count
 
     async def arename_collection(self, new: str) -> int:
         """As `rename_collection`."""
         name = check_collection(new)
+        old = self.collection
         count = await self._arun(collections.rename(self._context, name))
         self._context = replace(self._context, collection=name)
+        if self._context.known_fields.all():
+            await self._arun(after_rename(self._context, old, concurrently=self._backend.autocommits))
         return count
 
     # Sources
@@ -902,3 +1065,19 @@ class DocShelf:
             except CorruptEntryError as exc:
                 found += exc.problems
         return found
+
+
+def _search(
+    where: Mapping[str, Any] | None,
+    prefix: str | None,
+    source: str | None,
+    limit: int | None = None,
+    after: str | Entry | None = None,
+) -> searching.Search:
+    start = None
+    if isinstance(after, Entry):
+        start = (after.key, after.source)
+    elif after is not None:
+        start = (check_key(after), _AFTER_ALL_SOURCES)
+    bounds = Bounds(check_prefix(prefix), check_optional_source(source), start)
+    return searching.Search(parse_where({} if where is None else where), bounds, check_limit(limit))

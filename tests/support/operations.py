@@ -56,6 +56,7 @@ OPERATIONS = [
     Operation("exists", ("k",)),
     Operation("mexists", (["k"],)),
     Operation("count"),
+    Operation("find", ({"n": 1},), long=True, iterates=True),
     Operation("yield_keys", long=True, iterates=True),
     Operation("yield_items", long=True, iterates=True),
     Operation("yield_entries", long=True, iterates=True),

@@ -38,6 +38,8 @@ class Backend(ABC):
         self.dialect = dialect
         self.ready = False
         self.registered: set[str] = set()
+        # Reads run outside any transaction, and so may what PostgreSQL allows only there.
+        self.autocommits = False
         self._added_rows = 0
         self._maintenance_from = _MAINTENANCE_FROM_ROWS
 
@@ -110,6 +112,7 @@ class EngineBackend(Backend):
         # Whatever the level of the engine: once the locks are held, a statement must see all commits before it.
         self._writing_isolation = "READ COMMITTED" if dialect.name == "postgresql" else None
         self._pooler = pooler
+        self.autocommits = not pooler
         self._closed = False
 
     @abstractmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -26,12 +25,19 @@ def setup(context: Context, layout: Layout = DEFAULT_LAYOUT) -> Flow[None]:
     dialect = context.dialect
 
     def is_done(connection: Connection) -> bool:
-        return is_current(connection, dialect) and dialect.is_laid_out(connection, layout)
+        if not (is_current(connection, dialect) and dialect.is_laid_out(connection, layout)):
+            return False
+        context.known_fields.read(connection, dialect)
+        return True
+
+    def apply(connection: Connection) -> None:
+        upgrade(connection, dialect, layout=layout)
+        context.known_fields.read(connection, dialect)
 
     if (yield Read(is_done)):
         return
     try:
-        yield Write(partial(upgrade, dialect=dialect, layout=layout))
+        yield Write(apply)
     except DatabaseError as exc:
         if exc.sqlstate not in ("42501", "3F000"):  # insufficient privilege, no schema to create in
             raise

@@ -36,7 +36,7 @@ def get_values(context: Context, keys: Sequence[str], source: str | None) -> Flo
 def get_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry | None]]:
     """The entries of the keys, in their order; None for a key without one."""
     entries = yield from _entries(context, keys, source, values=values)
-    return [None if (entry := entries.get(key)) is None else _entry(*entry) for key in keys]
+    return [None if (entry := entries.get(key)) is None else entry_of(*entry) for key in keys]
 
 
 def source_entries(context: Context, sources: Sequence[str], *, values: bool) -> Flow[list[list[Entry]]]:
@@ -51,7 +51,7 @@ def source_entries(context: Context, sources: Sequence[str], *, values: bool) ->
     pairs = yield from _decoded(context, rows, values=values)
     found: dict[str, list[Entry]] = {source: [] for source in sources}
     for row, value in pairs:
-        found[row.source].append(_entry(row, value))
+        found[row.source].append(entry_of(row, value))
     return [found[source] for source in sources]
 
 
@@ -92,7 +92,7 @@ def value_batches(context: Context, keys: Sequence[str], source: str | None) -> 
 def present_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry]]:
     """The entries of the keys that still exist, in the order of the keys."""
     entries = yield from _entries(context, keys, source, values=values)
-    return [_entry(*entries[key]) for key in keys if key in entries]
+    return [entry_of(*entries[key]) for key in keys if key in entries]
 
 
 def count(context: Context, prefix: str | None, source: str | None) -> Flow[int]:
@@ -148,7 +148,8 @@ def _decoded(context: Context, rows: Sequence[Stored], *, values: bool) -> Flow[
     return decoded
 
 
-def _entry(row: Stored, value: Any) -> Entry:
+def entry_of(row: Stored, value: Any) -> Entry:
+    """The entry of a row and its value."""
     return Entry(
         row.key,
         row.source,

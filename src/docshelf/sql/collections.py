@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import orjson
 from sqlalchemy import bindparam, func, select, update
 
 from docshelf.sql.dialects.base import Dialect
@@ -13,6 +15,18 @@ from docshelf.types import Collection
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
+
+
+class Searchable(NamedTuple):
+    """What is searchable in a collection.
+
+    Attributes:
+        fields: the names of the fields, in order.
+        filled: True once the rows that were there before have their search fields.
+    """
+
+    fields: tuple[str, ...] = ()
+    filled: bool = False
 
 
 class CollectionQueries:
@@ -69,6 +83,25 @@ class CollectionQueries:
         connection.execute(owned, {"old": old, "new": new})
         return count
 
+    def searchable(self, connection: Connection, collection: str | None = None) -> dict[str, Searchable]:
+        """What is searchable, by collection: of all collections where it is settled, or of one."""
+        c = self._tables.collections.c
+        statement = select(c.collection, c.settings).where(c.settings.is_not(None))
+        if collection is not None:
+            statement = statement.where(c.collection == collection)
+        return {name: searchable_in(settings) for name, settings in connection.execute(statement)}
+
+    def put_searchable(self, connection: Connection, collection: str, searchable: Searchable) -> None:
+        """Write down what is searchable in a collection, beside its other settings."""
+        c = self._tables.collections.c
+        known = _settings(connection.scalar(select(c.settings).where(c.collection == collection)))
+        known |= {"searchable": list(searchable.fields), "filled": searchable.filled}
+        insert = self._dialect.insert(self._tables.collections)
+        statement = insert.on_conflict_do_update(
+            index_elements=[c.collection], set_={"settings": insert.excluded.settings}
+        )
+        connection.execute(statement, {"collection": collection, "settings": orjson.dumps(known).decode()})
+
     def names(self, connection: Connection) -> list[str]:
         """Every collection that has entries or sources, in order.
 
@@ -112,3 +145,20 @@ class CollectionQueries:
     def _named(self) -> tuple[Table, ...]:
         tables: Any = self._tables
         return tables.entries, tables.sources, tables.collections
+
+
+def searchable_in(settings: Any) -> Searchable:
+    """What a collection's settings say of its searchable fields; nothing where they cannot be read."""
+    known = _settings(settings)
+    fields = known.get("searchable")
+    if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
+        return Searchable()
+    return Searchable(tuple(fields), known.get("filled") is True)
+
+
+def _settings(text: Any) -> dict[str, Any]:
+    with suppress(ValueError, TypeError):
+        known = orjson.loads(text)
+        if isinstance(known, dict):
+            return known
+    return {}

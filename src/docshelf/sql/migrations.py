@@ -84,7 +84,7 @@ def upgrade(
 
 def schema_version(connection: Connection, dialect: Dialect) -> int | None:
     """The version of the schema; None where docshelf's tables are not there."""
-    return _version(connection, dialect) if _is_there(connection, dialect.tables.versions) else None
+    return _version(connection, dialect) if _table_exists(connection, dialect.tables.versions) else None
 
 
 def _version(connection: Connection, dialect: Dialect) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pprint import pformat
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from docshelf.errors import (
@@ -32,12 +33,15 @@ from docshelf.values.documents import (
 )
 from docshelf.values.hashing import checksum_of, hash_prefix
 from docshelf.values.json import DecodeError, EncodeError, dumps, loads
+from docshelf.values.search import search_fields
 from docshelf.values.stored import Stored, check_times, raw_bytes
+from docshelf.values.where import Condition, Fields
 
 HashOn = Literal["value", "text"] | Callable[[Any], Any]
 OnCorrupt = Literal["raise", "skip"]
 # A value has to fit a field of PostgreSQL (1 GB) in the form that psycopg2 sends, four bytes for one at worst.
 DEFAULT_MAX_VALUE_BYTES: Final = 255 * 1024 * 1024
+_NO_FIELDS: Final[Fields] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,7 @@ class Codec:
             if not is_content_type(one.name):
                 raise ConfigurationError(f"content type {one.name!r:.60}: give text of 1 to {MAX_CONTENT_TYPE}")
             self._loaders[one.name] = partial(_load, one)
+        self._metadata_fields = {one.name: one.metadata_field for one in self.content_types}
         self._hashes_all = hash_on == "value" and not self.hash_exclude
 
     def derived(
@@ -187,6 +192,60 @@ class Codec:
         """For each of them the name of the encoding and the packed bytes."""
         return pack_all(values, compress=self.compression is not None)
 
+    def fields(self, content_type: str, data: bytes) -> Fields:
+        """What searches look at: the metadata of a document, a plain dict itself, and nothing in other values.
+
+        Raises:
+            DecodeError: the bytes stand for no value.
+        """
+        if content_type == BYTES:
+            return _NO_FIELDS
+        content = loads(data)
+        if content_type != JSON and isinstance(content, dict):
+            content = content.get(self._metadata_fields.get(content_type, "metadata"))
+        return content if isinstance(content, dict) else _NO_FIELDS
+
+    def search_fields(self, content_type: str, data: bytes, names: Sequence[str]) -> str | None:
+        """What an index is to know of canonical bytes, as JSON; None where it can know nothing."""
+        try:
+            return search_fields(self.fields(content_type, data), names)
+        except DecodeError:
+            return None
+
+    def search_fields_of(self, row: Stored, names: Sequence[str]) -> str | None:
+        """As `search_fields`, of a row. None for one that cannot be read, or has no value."""
+        try:
+            found = self._unpacked(row)
+        except (UnpackError, DecodeError):
+            return None
+        return None if found is None else self.search_fields(found[0], found[1], names)
+
+    def matching(
+        self, rows: Iterable[Stored], condition: Condition, *, values: bool = True
+    ) -> list[tuple[Stored, Any]]:
+        """Those of the rows whose fields match, with their values, under this store's `on_corrupt`.
+
+        Args:
+            values: False leaves the values out (None).
+
+        Raises:
+            CorruptEntryError: under "raise", naming every bad row of the batch.
+        """
+        matching: list[tuple[Stored, Any]] = []
+        problems: list[Problem] = []
+        for row in rows:
+            try:
+                found = self._unpacked(row)
+                fields = _NO_FIELDS if found is None else self.fields(found[0], found[1])
+                if condition.matches(fields):
+                    matching.append((row, self.decode(row) if values else None))
+            except (UnpackError, DecodeError) as exc:
+                problems.append(Problem(row.key, row.source, str(exc)))
+            except CorruptEntryError as exc:
+                problems += exc.problems
+        self.report_problems(problems)
+        return matching
+
     def decode(self, row: Stored, *, values: bool = True) -> Any:
         """The value of a row; None where it has none, or where `values` is False and it was not read.
 
@@ -194,31 +253,46 @@ class Codec:
             CorruptEntryError: for a row that docshelf cannot have written.
         """
         try:
-            key, source, packed, given_hash, checksum, content_type, encoding, _, created_at, _, _ = row
-            if type(key) is not str or type(source) is not str:
-                raise DecodeError("a key or source that is no text")
-            if created_at is not None:
-                check_times(row)
-            if not values or (packed is None and given_hash is None):
+            found = self._unpacked(row, values=values)
+            if found is None:
                 return None
-            value, value_hash = raw_bytes(packed), raw_bytes(given_hash)
-            if value is None:
-                raise DecodeError("a hash without a value")
-            data = unpack(encoding, value, limit=self.max_value_bytes)
-            if not isinstance(content_type, str):
-                content_type = ""  # SQLite lets any column hold any type
-            if len(content_type) > MAX_CONTENT_TYPE:
-                raise DecodeError(f"a content type of {len(content_type):,} characters")
-            value_hash, checksum = value_hash or b"", raw_bytes(checksum)
-            if not _is_intact(value_hash, checksum, content_type, data):
-                raise DecodeError("its bytes do not match its hash")
-            if not content_type:
-                raise DecodeError("a content type of 0 characters")
+            content_type, data, value_hash, checksum = found
             if content_type in self._loaders:
                 return self.value_of(content_type, data)
             return read_unknown(content_type, _fields(content_type, data), value_hash, checksum)
         except (UnpackError, DecodeError) as exc:
             raise CorruptEntryError([Problem(row.key, row.source, str(exc))]) from exc
+
+    def _unpacked(self, row: Stored, *, values: bool = True) -> tuple[str, bytes, bytes, bytes | None] | None:
+        """What a row holds: content type, canonical bytes, value hash and checksum; None for no value.
+
+        Args:
+            values: False checks names and times only.
+
+        Raises:
+            UnpackError, DecodeError: docshelf cannot have written it.
+        """
+        key, source, packed, given_hash, checksum, content_type, encoding, _, created_at, _, _ = row
+        if type(key) is not str or type(source) is not str:
+            raise DecodeError("a key or source that is no text")
+        if created_at is not None:
+            check_times(row)
+        if not values or (packed is None and given_hash is None):
+            return None
+        value, value_hash = raw_bytes(packed), raw_bytes(given_hash)
+        if value is None:
+            raise DecodeError("a hash without a value")
+        data = unpack(encoding, value, limit=self.max_value_bytes)
+        if not isinstance(content_type, str):
+            content_type = ""  # SQLite lets any column hold any type
+        if len(content_type) > MAX_CONTENT_TYPE:
+            raise DecodeError(f"a content type of {len(content_type):,} characters")
+        value_hash, checksum = value_hash or b"", raw_bytes(checksum)
+        if not _is_intact(value_hash, checksum, content_type, data):
+            raise DecodeError("its bytes do not match its hash")
+        if not content_type:
+            raise DecodeError("a content type of 0 characters")
+        return content_type, data, value_hash, checksum
 
     def value_of(self, content_type: str, data: bytes) -> Any:
         """The value that canonical bytes stand for.

@@ -79,7 +79,9 @@ def check_searchable(searchable: Any) -> tuple[str, ...]:
         ArgumentTypeError, ArgumentValueError: they cannot be.
     """
     if isinstance(searchable, str | bytes | Mapping) or not hasattr(searchable, "__iter__"):
-        raise ArgumentTypeError(f"searchable is a {type(searchable).__name__}; give the names of fields, as ('author',)")
+        raise ArgumentTypeError(
+            f"searchable is a {type(searchable).__name__}; give the names of fields, as ('author',)"
+        )
     names = sorted(dict.fromkeys(_checked_name(name) for name in searchable))
     if len(names) > MAX_FIELDS:
         raise ArgumentValueError(f"searchable has {len(names)} names; the limit is {MAX_FIELDS}")

@@ -6,6 +6,7 @@ them is greater: that is false, never an error.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -278,7 +279,7 @@ def _rank(value: Any) -> tuple[str | None, Any]:
 
 
 def _number(value: float | Decimal) -> tuple[str | None, Any]:
-    is_nan = value.is_nan() if isinstance(value, Decimal) else value != value
+    is_nan = value.is_nan() if isinstance(value, Decimal) else math.isnan(value)
     return (None, None) if is_nan else ("number", value)
 
 

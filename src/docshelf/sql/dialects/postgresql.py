@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
-from sqlalchemy import MetaData, Text, any_, bindparam, func, select, text, tuple_
+from sqlalchemy import MetaData, Text, any_, bindparam, cast, func, select, text, tuple_, type_coerce
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, Insert, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 
 from docshelf.errors import SchemaError
-from docshelf.sql.dialects.base import Dialect
-from docshelf.sql.drivers.copy import binary_rows, copier, statement_for
+from docshelf.sql.dialects.base import Dialect, unfilled_index
+from docshelf.sql.drivers.copy import binary_rows, columns_for, copier, statement_for
 from docshelf.sql.drivers.reads import driver_call, sql_state
 from docshelf.sql.rows import SEQ_PER_WRITE, Identity, Layout, PackedRow, UpsertBatch, WriteStamp
 from docshelf.types import INS, UPD, Op
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table, TextClause
 
     from docshelf.schema import Tables
+    from docshelf.values.search import Asked
 
 # Sources share this many locks, so that a batch with many sources takes a bounded number of locks.
 _LOCK_SLOTS = 64
@@ -57,6 +58,8 @@ _COLUMNS = {
     "version": "text",
     "position": "bigint",
 }
+# Where a collection has searchable fields. The server makes jsonb of the text.
+_SEARCH_COLUMNS = {**_COLUMNS, "search_fields": "text"}
 
 
 class PostgreSQL(Dialect):
@@ -67,8 +70,8 @@ class PostgreSQL(Dialect):
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
         self._entries = self._quoted(tables.entries)
-        self._upsert = self._upsert_statement()
-        self._copy_statement = statement_for(self._entries)
+        self._upsert = self._upsert_statement(_COLUMNS)
+        self._search_upsert = self._upsert_statement(_SEARCH_COLUMNS)
         self._delete_of_source = self._delete_statement("source = :source")
         self._delete_pairs = self._delete_statement(
             "(key, source) IN (SELECT t.key, t.source FROM unnest(CAST(:pair_keys AS text[]), "
@@ -120,32 +123,40 @@ class PostgreSQL(Dialect):
         batch = super().upsert_batch(collection, rows, stamp, existing)
         if len(batch.new) < _COPY_FROM_ROWS:
             return batch
-        return replace(batch, data=binary_rows(collection, batch.new, stamp.seq, stamp.now))
+        return replace(
+            batch,
+            data=binary_rows(collection, batch.new, stamp.seq, stamp.now, search_fields=batch.has_search_fields),
+        )
 
     def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
         stamp, rows = batch.stamp, [*batch.new, *batch.existing]
         ops: dict[int, Op] = {}
-        if batch.data is not None and self._copy(connection, batch.data, len(batch.new)):
+        if batch.data is not None and self._copy(connection, batch):
             ops, rows = dict.fromkeys([row.position for row in batch.new], INS), [*batch.existing]
             if not rows:
                 return ops
         positions = {(row.key, row.source): row.position for row in rows}
+        # Without search fields, the last column of the rows is left out: other collections do not pay for it.
+        names, statement = (
+            (_SEARCH_COLUMNS, self._search_upsert) if batch.has_search_fields else (_COLUMNS, self._upsert)
+        )
         columns = zip(*rows, strict=True)
-        parameters: dict[str, Any] = {name: list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
+        parameters: dict[str, Any] = {name: list(column) for name, column in zip(names, columns, strict=False)}
         parameters["position"] = [stamp.seq + position for position in parameters["position"]]
         parameters |= {"collection": batch.collection, "now": stamp.now}
-        for key, source, seq in connection.execute(self._upsert, parameters):
+        for key, source, seq in connection.execute(statement, parameters):
             # An updated row keeps the seq of its insertion, and seq numbers are unique to a write. Times are not:
             # writers that waited for the same lock may read the same time.
             position = positions[key, source]
             ops[position] = INS if seq == stamp.seq + position else UPD
         return ops
 
-    def _copy(self, connection: Connection, data: bytes, count: int) -> bool:
-        """Insert `count` new rows by COPY. False if that is not possible; nothing was written then."""
+    def _copy(self, connection: Connection, batch: UpsertBatch) -> bool:
+        """Insert the new rows of a batch by COPY. False if that is not possible; nothing was written then."""
         entries = self.tables.entries
-        copy = copier(connection, entries.schema, entries.name)
-        if copy is None:
+        columns = columns_for(search_fields=batch.has_search_fields)
+        copy = copier(connection, entries.schema, entries.name, columns)
+        if copy is None or batch.data is None:
             return False
         try:
             savepoint = connection.begin_nested()
@@ -155,7 +166,7 @@ class PostgreSQL(Dialect):
             return False  # the caller's connection autocommits
         try:
             with driver_call(connection):
-                done = copy(self._copy_statement, data) == count
+                done = copy(statement_for(self._entries, columns), batch.data) == len(batch.new)
         except Exception as exc:
             if (sql_state(exc) or "").startswith(_TRANSACTION_STATES):
                 raise
@@ -273,6 +284,61 @@ class PostgreSQL(Dialect):
         connection.execute(text(f"ANALYZE (SKIP_LOCKED) {self._entries} (collection, key, source)"))
         return None
 
+    def may_select(self, connection: Connection, table: Table) -> bool:
+        privilege = text("SELECT has_table_privilege(CAST(:table AS regclass), 'SELECT')")
+        return bool(connection.scalar(privilege, {"table": self._quoted(table)}))
+
+    def owns_tables(self, connection: Connection) -> bool:
+        owner = f"SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = '{self._entries}'::regclass"
+        return bool(connection.scalar(text(owner)))
+
+    def has_form(self, asked: Asked, parameter: str) -> tuple[ColumnElement[bool], Any]:
+        form = orjson.dumps({asked.name: [asked.form] if asked.member else asked.form}).decode()
+        column = type_coerce(self.tables.entries.c.search_fields, JSONB)
+        return column.op("@>", is_comparison=True)(cast(bindparam(parameter, type_=Text), JSONB)), form
+
+    def search_indexes(self, collection: str, fields: Sequence[str]) -> Mapping[str, str]:
+        entries = self.tables.entries.name
+        return {
+            f"{entries}_search_idx": f"ON {self._entries} USING gin (search_fields jsonb_path_ops) "
+            "WHERE search_fields IS NOT NULL",
+            unfilled_index(entries, collection): f"ON {self._entries} (key, source) "
+            f"WHERE collection = {_literal(collection)} AND search_fields IS NULL",
+        }
+
+    def existing_indexes(self, connection: Connection) -> set[str]:
+        names = connection.scalars(
+            text(
+                "SELECT relname::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+                f"WHERE indrelid = '{self._entries}'::regclass AND indisvalid"
+            )
+        )
+        return set(names)
+
+    def create_index(self, connection: Connection, name: str, definition: str, *, concurrently: bool) -> None:
+        quoted = connection.dialect.identifier_preparer.quote(name)
+        # One that was left half made keeps its name.
+        self.drop_index(connection, name)
+        connection.execute(text(f"CREATE INDEX {'CONCURRENTLY ' * concurrently}{quoted} {definition}"))
+
+    def drop_index(self, connection: Connection, name: str) -> None:
+        entries = self.tables.entries
+        connection.execute(text(f"DROP INDEX IF EXISTS {self._quoted(entries, name.removeprefix(entries.name))}"))
+
+    def fill_search_fields(self, connection: Connection, collection: str, forms: Mapping[Identity, str | None]) -> None:
+        by_key: dict[str, dict[str, Any]] = {}
+        for (key, source), form in forms.items():
+            by_key.setdefault(key, {})[source] = None if form is None else orjson.Fragment(form)
+        new = "CAST(CAST(:forms AS text) AS jsonb) -> key"
+        form = f"NULLIF({new} -> source, CAST('null' AS jsonb))"
+        statement = text(
+            f"UPDATE {self._entries} SET search_fields = {form} "
+            "WHERE collection = CAST(:collection AS text) AND key = ANY(CAST(:keys AS text[])) "
+            f"AND jsonb_exists({new}, source) AND search_fields IS DISTINCT FROM {form}"
+        )
+        parameters = {"forms": orjson.dumps(by_key).decode(), "collection": collection, "keys": sorted(by_key)}
+        connection.execute(statement, parameters)
+
     def server(self, connection: Connection) -> str:
         version = connection.scalar(text("SELECT current_setting('server_version')"))
         return f"PostgreSQL {str(version).partition(' ')[0]}"
@@ -297,16 +363,18 @@ class PostgreSQL(Dialect):
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         return str(quote(table, name=table.name + suffix))
 
-    def _upsert_statement(self) -> TextClause:
-        columns = [name for name in _COLUMNS if name != "position"]
-        arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())
-        updated = columns[2:]
+    def _upsert_statement(self, given: Mapping[str, str]) -> TextClause:
+        columns = [name for name in given if name != "position"]
+        arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in given.items())
+        selected = ["CAST(t.search_fields AS jsonb)" if name == "search_fields" else f"t.{name}" for name in columns]
+        # Search fields that are not given become NULL: those of the old value are not those of the new one.
+        updated = [*columns[2:], *({"search_fields"} - given.keys())]
         # A row without a version is no change by itself. But where a row is written, its version is written too.
         statement = f"""
             INSERT INTO {self._entries} AS entries (collection, {", ".join(columns)}, seq, created_at, updated_at)
-            SELECT CAST(:collection AS text), {", ".join(f"t.{name}" for name in columns)}, t.position,
+            SELECT CAST(:collection AS text), {", ".join(selected)}, t.position,
                    CAST(:now AS timestamptz), CAST(:now AS timestamptz)
-            FROM unnest({arrays}) AS t({", ".join(_COLUMNS)})
+            FROM unnest({arrays}) AS t({", ".join(given)})
             ORDER BY t.key COLLATE "C", t.source COLLATE "C"
             ON CONFLICT (collection, key, source) DO UPDATE
             SET {", ".join(f"{name} = excluded.{name}" for name in updated)},
@@ -324,6 +392,12 @@ class PostgreSQL(Dialect):
             f"DELETE FROM {self._entries} WHERE collection = :collection AND key = ANY(CAST(:keys AS text[])) "
             f"AND {condition} RETURNING key, source"
         )
+
+
+def _literal(value: str) -> str:
+    """A text as a constant in a statement, of letters, digits and escapes alone."""
+    escaped = (c if c.isascii() and c.isalnum() else f"\\+{ord(c):06x}" for c in value)
+    return f"U&'{''.join(escaped)}'"
 
 
 def _char(value: str | bytes) -> str:
