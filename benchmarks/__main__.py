@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from benchmarks.chart import in_terminal, save_png
+from benchmarks.chart import in_terminal, save
 from benchmarks.corpus import Corpus, build_corpus
 from benchmarks.groups import GROUPS, Group, opened
 from benchmarks.measuring import WrongResultError, measure
@@ -83,9 +83,7 @@ def _measure_size(
     print(results.markdown())
     print(in_terminal(results.series))
     name = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{size}"
-    saved = results.save(options.output, name)
-    if save_png(results.series, options.output / f"{name}.png"):
-        saved.append(options.output / f"{name}.png")
+    saved = [*results.save(options.output, name), *save(results.markdown(), options.output, name)]
     print(f"bench: written to {', '.join(map(str, saved))}", file=sys.stderr)
     return 0
 
@@ -96,7 +94,7 @@ def _run(
     with ExitStack() as stack:
         server: str | None = None
         if any(group.database == "postgresql" for group in groups):
-            url = options.url or stack.enter_context(wheel_server()).render_as_string(hide_password=False)
+            url = options.url or stack.enter_context(wheel_server(durable=True)).render_as_string(hide_password=False)
             server = str(url)
         setting = _setting(corpus, server, options.repeat)
         series, remarks = measure(

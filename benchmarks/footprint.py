@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         server: URL | None = None
         if {"disk", "memory", "growth"} & set(wanted):
-            server = stack.enter_context(wheel_server())
+            server = stack.enter_context(wheel_server(durable=True))
         tables: dict[str, Callable[[], Iterator[str]]] = {
             "disk": lambda: _disk(server),
             "memory": lambda: _memory(server),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,9 +16,10 @@ from benchmarks.measuring import Series
 from benchmarks.targets import Verdict, judge, ratios
 
 _EXPLANATION: Final = (
-    "A rate is the median of the repetitions, with half the distance of their quartiles. A ratio is docshelf's rate by",
-    "that of its neighbour, taken within each repetition: the median and the quartiles. Above 1, docshelf is faster.",
-    "Client CPU is what this process spends on one document, key or call, in microseconds, peer by peer.",
+    "A rate is the median of the repetitions, with half the distance between their quartiles. A ratio is docshelf's",
+    "rate divided by the rate in the column before it, within each repetition: the median and the quartiles. Above 1,",
+    "docshelf is faster. Client CPU is the CPU time of this process for one document, key or call, in the order of the",
+    "columns.",
 )
 
 
@@ -113,6 +115,40 @@ class Results:
         for path, text in files.items():
             path.write_text(text, "utf-8")
         return list(files)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What `Results.markdown` said, read back from a page.
+
+    Attributes:
+        summary: data, database and machine of the run, in one line.
+        ratios: docshelf's rate by a peer's, by group, title of the workload and peer.
+    """
+
+    summary: str
+    ratios: Mapping[tuple[str, str, str], float]
+
+
+def read(markdown: str) -> Published:
+    """Read the settings and the ratios of the first run on a page: further sizes have headings below theirs."""
+    run, *_ = re.split(r"^## ", markdown, flags=re.MULTILINE)
+    setting = dict(re.findall(r"^- ([\w ]+): (.*)$", run, re.MULTILINE))
+    server = re.search(r"server_version=([\d.]+)", setting.get("PostgreSQL", ""))
+    machine, _, _ = setting.get("machine", "").rpartition(", ")  # without its system
+    parts = [setting.get("data", ""), f"PostgreSQL {server[1]}" if server else "", machine]
+    found: dict[tuple[str, str, str], float] = {}
+    for section in re.split(r"^### ", run, flags=re.MULTILINE)[1:]:
+        group, *lines = section.splitlines()
+        table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+        if not table or table[0][0] != "workload":
+            continue
+        heads, _, *rows = table
+        for row in rows:
+            for column, (head, cell) in enumerate(zip(heads, row, strict=True)):
+                if head == "ratio" and cell:
+                    found[group, row[0], heads[column - 1]] = float(cell.split()[0])
+    return Published("; ".join(part for part in parts if part), found)
 
 
 def machine() -> str:

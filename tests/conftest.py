@@ -1,4 +1,4 @@
-"""Fixtures. `location` is a fresh place for tables on each backend; `face` is a store there, sync and async."""
+"""Fixtures. `location` is a new place for tables on each backend; `face` is a store there, sync and async."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
     python tools/dist.py --quick     build, check; bare and with all extras, on the Python that runs this
     python tools/dist.py             with each extra by itself as well
     python tools/dist.py --matrix    with all extras, oldest and newest versions, types too, on each Python there is
+    python tools/dist.py --release   as --quick, and refuse what an upload could not take back
 
 Prints a line for each environment. It exits with 1 when anything is not as it should be.
 """
@@ -22,6 +23,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from email import message_from_string
 from importlib.metadata import PathDistribution
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -103,6 +105,36 @@ def check(wheel: Path) -> None:
         raise WrongError(f"{wheel.name}: not so: {'; '.join(wrong)}")
 
 
+def obstacles(metadata: str, changelog: str) -> list[str]:
+    """What stands against an upload, which cannot be taken back.
+
+    Args:
+        metadata: the file METADATA of the wheel.
+        changelog: the text of CHANGELOG.md.
+    """
+    message = message_from_string(metadata)
+    version, page = message["Version"], message.get_payload()
+    # PyPI shows the page elsewhere: a link into this tree leads nowhere there.
+    text = re.sub(r"^ *```.*?^ *```", "", str(page), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\(([^)\s]+)|(?:src|srcset|href)=\"([^\"]+)\"", text)
+    relative = [link for pair in links for link in pair if link and not re.match(r"https?://|#", link)]
+    found = [f"README has relative links: {', '.join(dict.fromkeys(relative))}"] if relative else []
+    if not any(url.startswith("Repository,") for url in message.get_all("Project-URL", [])):
+        found.append("the metadata name no Repository")
+    if not re.search(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.MULTILINE):
+        found.append(f"CHANGELOG.md has no heading '## [{version}] - YYYY-MM-DD'")
+    return found
+
+
+def check_release(wheel: Path) -> None:
+    """Raise what stands against an upload."""
+    with ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = archive.read(name).decode("utf-8")
+    if found := obstacles(metadata, (ROOT / "CHANGELOG.md").read_text("utf-8")):
+        raise WrongError("not to be uploaded:\n" + "\n".join(found))
+
+
 def pythons() -> Iterator[str]:
     """One interpreter of each minor version that is on the path, or that pyenv keeps."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -150,7 +182,7 @@ def use(case: Case, wheel: Path, url: str) -> dict[str, str]:
         return versions
 
 
-def cases(mode: Literal["quick", "extras", "matrix"]) -> list[Case]:
+def cases(mode: Literal["quick", "extras", "matrix", "release"]) -> list[Case]:
     if mode == "matrix":
         return [
             case
@@ -175,6 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--quick", dest="mode", action="store_const", const="quick", default="extras")
     group.add_argument("--matrix", dest="mode", action="store_const", const="matrix")
+    group.add_argument("--release", dest="mode", action="store_const", const="release")
     mode = parser.parse_args(arguments).mode
 
     start = time.perf_counter()
@@ -182,6 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="docshelf-build-") as folder:
         wheel = build(Path(folder))
     check(wheel)
+    if mode == "release":
+        check_release(wheel)
     for path in sorted(DIST.iterdir()):
         print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1024:.0f} KB")
 

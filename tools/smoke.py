@@ -76,7 +76,7 @@ def langchain(url: str) -> None:
             child_splitter=CharacterTextSplitter(chunk_size=7, chunk_overlap=0),
         )
         expect(retriever.sync([document]).counts["INS"], 1)
-        expect(retriever.sync([document]).spared, 2)
+        expect(retriever.sync([document]).reused, 2)
 
 
 def llama_index(url: str) -> None:

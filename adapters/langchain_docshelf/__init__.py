@@ -13,11 +13,11 @@ except ModuleNotFoundError as exc:
         raise
     raise ImportError(f"langchain_docshelf needs {exc.name}: pip install 'docshelf[langchain]'") from exc
 
-from langchain_docshelf.classic import async_parent_documents, sync_parent_documents
 from langchain_docshelf.documents import StoredDocument, document_content_types
+from langchain_docshelf.parent_retriever.classic import async_parent_documents, sync_parent_documents
+from langchain_docshelf.parent_retriever.report import RetrieverReport
+from langchain_docshelf.parent_retriever.retriever import ParentDocumentRetriever
 from langchain_docshelf.postgres import PostgresByteStore
-from langchain_docshelf.reports import RetrieverReport
-from langchain_docshelf.retriever import ParentDocumentRetriever
 from langchain_docshelf.stores import DocShelfByteStore, DocShelfStore
 
 __all__ = [

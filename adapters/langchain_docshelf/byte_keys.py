@@ -1,7 +1,8 @@
-"""Keys of the byte store: any text, where docshelf has room for 1,024 bytes of UTF-8 without NUL.
+"""Keys of the byte store: any text, although docshelf takes 1 to 1,024 bytes of UTF-8 without NUL.
 
-A key that does not fit is folded: stored as its head, a mark and its SHA-256, with the key itself, as ASCII JSON, for
-the version of its row. A key that ends like a folded one is folded too, so that no two keys meet.
+A key that docshelf does not take is folded: its row's key is the key's head, a mark and its SHA-256, and the row's
+version is the whole key as ASCII JSON. A key that looks like a folded one is folded too, so that no two keys share a
+row.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 from docshelf import ArgumentTypeError, Entry, Item
 
 _MAX_BYTES: Final = 1024
-# What is kept of a folded key in front of the mark; a scan by a prefix goes by at most so much of it.
+# Length of the head of a folded key. A scan by prefix compares at most so much of a key.
 _HEAD_BYTES: Final = 512
 _MARK: Final = "\N{SYMBOL FOR UNIT SEPARATOR}sha256:"
 _FOLDED: Final = re.compile(re.escape(_MARK) + r"[0-9a-f]{64}\Z")
@@ -23,7 +24,7 @@ _UNFIT: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def stored_item(key: str, value: bytes | None = None) -> Item:
-    """What to store for a key.
+    """The item to store for a key.
 
     Raises:
         ArgumentTypeError: the key is not text.
@@ -37,12 +38,12 @@ def stored_item(key: str, value: bytes | None = None) -> Item:
 
 
 def is_folded(key: str) -> bool:
-    """True for a stored key that may stand for another."""
+    """True for a stored key that may be a folded one."""
     return _FOLDED.search(key) is not None
 
 
 def unfolded(entries: Iterable[Entry | None], prefix: str | None) -> Iterator[str]:
-    """The keys that entries of folded keys stand for, those that begin with the prefix."""
+    """The original keys of entries with folded keys, those that begin with the prefix."""
     for entry in entries:
         if entry is None:
             continue
@@ -52,7 +53,7 @@ def unfolded(entries: Iterable[Entry | None], prefix: str | None) -> Iterator[st
 
 
 def scan_prefix(prefix: str | None) -> str | None:
-    """What every stored key of a key with this prefix begins with."""
+    """The beginning of all stored keys whose original keys begin with the prefix."""
     return _head(prefix) if isinstance(prefix, str) else prefix
 
 
@@ -62,14 +63,14 @@ def fits_scan(key: str, prefix: str | None) -> bool:
 
 
 def _head(key: str) -> str:
-    """The longest beginning of a key that is storable in `_HEAD_BYTES`."""
+    """The longest beginning of a key that docshelf takes and that fits into `_HEAD_BYTES`."""
     unfit = _UNFIT.search(key)
     head = key if unfit is None else key[: unfit.start()]
     return head.encode()[:_HEAD_BYTES].decode(errors="ignore")
 
 
 def _original(entry: Entry) -> str:
-    """The key that was folded; the stored key itself where another program wrote it."""
+    """The key that was folded. Where another program wrote the row, the stored key itself."""
     try:
         key = json.loads(entry.version or "")
     except ValueError:

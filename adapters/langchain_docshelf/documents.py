@@ -1,7 +1,7 @@
-"""How documents are stored, and read again as they were.
+"""How documents are stored, and how the same documents are read back.
 
-Only fields are stored, and the name of a subclass. Reading builds `Document`, `StoredDocument` and the classes that
-the caller registered, and never one that a row names.
+A row holds the fields of a document and the name of its subclass. Reading builds a `Document`, a `StoredDocument` or a
+class that the caller registered, and never a class because a row names it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ SourceKey = str | Callable[[Document], Any]
 
 
 class StoredDocument(Document):
-    """A document of a subclass that its reader did not register: all of its data, as attributes, without its class.
+    """A document of a subclass that the reader did not register. All its data are attributes.
 
-    Written again, it is stored as the document that it came from.
+    If it is written again, it is stored as a document of its original class.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -42,18 +42,19 @@ class StoredDocument(Document):
 
     @property
     def class_name(self) -> str:
-        """The name of the class that was written."""
+        """The name of the class of the document that was written."""
         return self._class_name
 
 
 def document_content_types(document_types: Iterable[type[Document]] = ()) -> tuple[ContentType, ...]:
-    """What `DocShelf(content_types=...)` takes to write and read documents, and to read LlamaIndex's nodes as such.
+    """Content types for `DocShelf(content_types=...)`: it writes and reads documents, and reads LlamaIndex's nodes too.
 
     Args:
-        document_types: your own subclasses of Document, to come back as such. A class is known by its name.
+        document_types: your own subclasses of Document, whose documents are read as instances of them. The name
+            identifies the class.
 
     Raises:
-        ConfigurationError: what is given is no subclass of Document, or two of them have one name.
+        ConfigurationError: one of them is no subclass of Document, or two of them have one name.
     """
     classes: dict[str, type[Document]] = {}
     for cls in document_types:
@@ -74,10 +75,10 @@ def document_content_types(document_types: Iterable[type[Document]] = ()) -> tup
 
 
 def source_of(document: Document, source_key: SourceKey, key: str) -> str:
-    """The source of a document: what its metadata or the caller's function says, "" where that is nothing.
+    """The source of a document, from its metadata or the caller's function; "" if it has none.
 
     Raises:
-        ArgumentTypeError: it is neither text nor a path.
+        ArgumentTypeError: the source is neither text nor a path.
     """
     found = source_key(document) if callable(source_key) else document.metadata.get(source_key)
     if type(found) is str:
@@ -87,10 +88,10 @@ def source_of(document: Document, source_key: SourceKey, key: str) -> str:
     if isinstance(found, os.PathLike):
         found = os.fspath(found)
     if not isinstance(found, str):
-        told = "source_key" if callable(source_key) else f"metadata[{source_key!r}]"
+        origin = "source_key" if callable(source_key) else f"metadata[{source_key!r}]"
         raise ArgumentTypeError(
-            f"key {key!r:.60}: {told} gives a {type(found).__name__} as the source of the document; give text or a "
-            "path, or pass source_key= to tell sources another way"
+            f"key {key!r:.60}: {origin} gives a {type(found).__name__} as the source of the document; give text or a "
+            "path, or pass source_key= to take the source from elsewhere"
         )
     return found
 
@@ -117,10 +118,10 @@ def document_in(entry: Entry, source_key: SourceKey) -> Any:
 
 
 def check_document(document: Any, key: str) -> Document:
-    """The document itself.
+    """Return the document.
 
     Raises:
-        ArgumentTypeError: it is something else.
+        ArgumentTypeError: it is no document.
     """
     if not isinstance(document, Document):
         raise ArgumentTypeError(f"key {key!r:.60}: the value is a {type(document).__name__}; give a Document")
@@ -136,10 +137,10 @@ def _check_class(cls: Any) -> None:
 
 
 def dump_document(document: Document) -> dict[str, Any]:
-    """What is stored of a document, to be read only: where that is all of its fields, they themselves.
+    """The data of a document that are stored. The caller must not change them: they may be the document's own fields.
 
     Raises:
-        UnsupportedValueError: its type, which a subclass may declare anew, is no text.
+        UnsupportedValueError: the document's `type`, which a subclass may redefine, is no text.
     """
     if not isinstance(document.type, str):
         raise UnsupportedValueError(f"type: cannot store a {type(document.type).__name__} as a document's type")
@@ -172,34 +173,34 @@ def _load(content: dict[str, Any], *, classes: Mapping[str, type[Document]]) -> 
 
 
 def _input_name(cls: type[Document], field: str) -> str:
-    """What a class is given a field by."""
+    """The name by which a class takes the value of a field."""
     known = cls.model_fields.get(field)
     alias = None if known is None else known.validation_alias
     return alias if isinstance(alias, str) else field
 
 
 def _load_node(content: dict[str, Any]) -> Document:
-    """A node of LlamaIndex; one without text, an image for example, has an empty page."""
+    """A node of LlamaIndex as a document. A node without text, an image for example, has an empty page."""
     text = content["text"]
     given = {"id": content["id"], "metadata": content["metadata"], "page_content": "" if text is None else text}
     return _made({**_DEFAULTS, **given})
 
 
 def _made(fields: dict[str, Any]) -> Document:
-    """A document of all its fields, which become its own."""
+    """A document with these fields. It takes the mapping as its own."""
     if fields["id"] is not None:
         _text(fields["id"])
     _text(fields["page_content"])
     _dict(fields["metadata"])
-    # As unpickling makes one, in a third of the time of `model_construct`. Validation refuses lone surrogates; what
-    # could be written is read.
+    # Unpickling makes documents in this way too. It takes a third of the time of `model_construct`. Validation would
+    # refuse lone surrogates, which can be written and must be readable.
     document = Document.__new__(Document)
     document.__setstate__({**_STATE, "__dict__": fields, "__pydantic_fields_set__": set(_GIVEN)})
     return document
 
 
 def _refuse(_document: Any) -> NoReturn:
-    raise AssertionError("this content type is only read")
+    raise AssertionError("this content type is for reading only")
 
 
 def _dict(value: Any) -> dict[Any, Any]:

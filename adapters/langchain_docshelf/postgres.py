@@ -1,4 +1,4 @@
-"""`PostgresByteStore`: the byte store of the specification, by its names and arguments, on docshelf."""
+"""`PostgresByteStore`: the names and arguments of the specification's byte store, on docshelf."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ from langchain_core.documents import Document
 from langchain_core.stores import BaseStore
 
 from docshelf import ConfigurationError, Op, Report, canonical_bytes
-from langchain_docshelf.base import ShelfOptions, ShelfStore, Url, notes_of
+from docshelf.adapters import ShelfOptions, Url
+from langchain_docshelf.base import LangChainStore, notes_of
 from langchain_docshelf.documents import document_content_types, dump_document
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Pairs = Mapping[str, Any] | Iterable[tuple[str, Any] | tuple[str, Any, str]]
-"""Keys with values, and with file names where they differ from that of the call."""
+"""Pairs (key, value), or (key, value, filename) where the file name is not the one of the call."""
 
 
-class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
+class PostgresByteStore(LangChainStore, BaseStore[str, Any]):
     """A store of any supported value (Document, dict, list, text, bytes, ...) that writes only what changed.
 
-    A value is known by key and file name; a read by key alone gives the one written last. What is stored is canonical
-    JSON, never a pickle. By default every part of a value counts as change, the metadata of a document too;
-    `hash_on="text"` compares what `extract_hashable_content` gives.
+    Key and file name identify a value; a read by key alone returns the one that was written last. Values are stored as
+    canonical JSON, never as a pickle. By default every part of a value counts as change, and so do a document's
+    metadata; with `hash_on="text"` only what `extract_hashable_content` returns does.
+
+    A store on a url can be pickled, and opens connections of its own in another process.
 
     Args:
-        conninfo: as `url` for `docshelf.DocShelf`; sync and async calls both work on it; None beside `engine=` or
+        conninfo: as `url` for `docshelf.DocShelf`, for sync and async calls. It may be None beside `engine=` or
             `async_engine=` only.
-        collection_name: the named set of entries.
-        document_types: your own subclasses of Document, to come back as such.
+        collection_name: the named set of entries that this store works on.
+        document_types: your own subclasses of Document, which the store returns as such.
         options: as for `docshelf.DocShelf`.
 
     Raises:
-        ConfigurationError: as `docshelf.DocShelf`, and where nothing says which database.
+        ConfigurationError: as `docshelf.DocShelf`; or neither `conninfo` nor an engine names a database.
     """
 
     def __init__(
@@ -48,9 +51,21 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
     ) -> None:
         if conninfo is None and options.get("engine") is None and options.get("async_engine") is None:
             raise ConfigurationError("conninfo is None; give a URL, the path of an SQLite file, or engine=")
-        content_types = document_content_types(document_types)
-        self._open(conninfo, collection_name, None, options, default=collection_name, content_types=content_types)
+        document_types = tuple(document_types)
+        self._open(
+            conninfo,
+            collection_name,
+            None,
+            options,
+            default=collection_name,
+            content_types=document_content_types(document_types),
+            document_types=document_types,
+        )
         self.conninfo = conninfo
+
+    def __setstate__(self, recipe: dict[str, Any]) -> None:
+        options = {name: value for name, value in recipe.items() if name not in ("url", "collection")}
+        self.__init__(recipe["url"], recipe["collection"], **options)  # type: ignore[misc]
 
     @property
     def collection_name(self) -> str:
@@ -60,22 +75,22 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
     # What is hashed
 
     def compute_hash(self, content: str | bytes) -> str:
-        """SHA-256 of a content, in hexadecimal."""
+        """The SHA-256 of a content, in hexadecimal."""
         data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
         return hashlib.sha256(data).hexdigest()
 
     def serialize_value(self, value: Any) -> bytes:
-        """The bytes of a value: equal values give the same in every process.
+        """The bytes of a value. Equal values have equal bytes in every process.
 
         Raises:
-            UnsupportedValueError: it holds what cannot be stored without loss.
+            UnsupportedValueError: the value has data that cannot be stored without loss.
         """
         if isinstance(value, bytes):
             return value
         return canonical_bytes(dump_document(value) if isinstance(value, Document) else value)
 
     def extract_hashable_content(self, value: Any) -> str | bytes:
-        """The text of a document, a text or bytes themselves, and of any other value its bytes."""
+        """The text of a document; text and bytes as they are; the serialized bytes of any other value."""
         if isinstance(value, Document):
             return value.page_content
         return value if isinstance(value, str) else self.serialize_value(value)
@@ -83,7 +98,7 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
     # Reading
 
     def get(self, key: str, filename: str | None = None) -> Any:
-        """The value of a key, or None; of one file if it is given, else the one written last."""
+        """The value of a key, or None: the one of a file if `filename` is given, else the one that was written last."""
         return self._shelf.get(key, source=filename)
 
     async def aget(self, key: str, filename: str | None = None) -> Any:
@@ -91,7 +106,7 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
         return await self._shelf.aget(key, source=filename)
 
     def mget(self, keys: Sequence[str], filename: str | None = None) -> list[Any]:
-        """The values of keys, in their order, None for each that has none. `filename` as for `get`."""
+        """The values of keys, in the order of the keys; None for a key that has no value. `filename` as for `get`."""
         return self._shelf.mget(keys, source=filename)
 
     async def amget(self, keys: Sequence[str], filename: str | None = None) -> list[Any]:
@@ -99,7 +114,7 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
         return await self._shelf.amget(keys, source=filename)
 
     def yield_keys(self, prefix: str | None = None, *, filename: str | None = None) -> Iterator[str]:
-        """Each key once, in order, in constant memory; `prefix` is literal text."""
+        """Yield each key once, in order, in constant memory. `prefix` is literal text."""
         return self._shelf.yield_keys(prefix, source=filename)
 
     def ayield_keys(self, prefix: str | None = None, *, filename: str | None = None) -> AsyncIterator[str]:
@@ -109,7 +124,7 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
     # Writing
 
     def set(self, key: str, value: Any, filename: str | None = "") -> None:
-        """Write a value if it differs from what stands."""
+        """Write a value if it differs from the stored one."""
         self._shelf.set(key, value, source=filename or "")
 
     async def aset(self, key: str, value: Any, filename: str | None = "") -> None:
@@ -117,11 +132,11 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
         await self._shelf.aset(key, value, source=filename or "")
 
     def mset(self, key_value_pairs: Pairs, filename: str | None = "") -> None:
-        """Write those of the values that differ from what stands, in one transaction.
+        """Write the values that differ from the stored ones, in one transaction.
 
         Args:
             key_value_pairs: (key, value) or (key, value, filename), or a mapping of keys to values.
-            filename: the file of pairs that name none; None is "".
+            filename: the file of the pairs that name none. None is the same as "".
         """
         self._shelf.mset(key_value_pairs, source=filename or "")
 
@@ -130,7 +145,7 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
         await self._shelf.amset(key_value_pairs, source=filename or "")
 
     def mdelete(self, keys: Sequence[str], filename: str | None = None) -> None:
-        """Delete the values of keys, of one file if it is given, else of all."""
+        """Delete the values of keys: those of a file if `filename` is given, else those of all files."""
         self._shelf.mdelete(keys, source=filename)
 
     async def amdelete(self, keys: Sequence[str], filename: str | None = None) -> None:
@@ -138,7 +153,7 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
         await self._shelf.amdelete(keys, source=filename)
 
     def conditional_set(self, key: str, value: Any, filename: str | None = "") -> tuple[str, Op]:
-        """Write a value if its hash differs from that of what stands; gives (key, "INS" | "UPD" | "SKIP")."""
+        """Write a value if its hash differs from the stored one's; returns (key, "INS" | "UPD" | "SKIP")."""
         return self._shelf.conditional_set(key, value, source=filename or "")
 
     async def aconditional_set(self, key: str, value: Any, filename: str | None = "") -> tuple[str, Op]:
@@ -157,17 +172,17 @@ class PostgresByteStore(ShelfStore, BaseStore[str, Any]):
 
         Args:
             key_value_pairs: (key, value) or (key, value, filename), or a mapping of keys to values.
-            filename: the file of pairs that name none, "" by default. A file that is named here is made so even if no
-                pair is left for it.
-            scope: which keys that are not among the pairs are deleted: "sources" those of the files that are named,
-                "collection" all.
-            allow_mass_delete: leave nothing at all, if that is what the pairs say.
+            filename: the file of the pairs that name none, "" by default. A file that is named here is synced even if
+                no pair belongs to it.
+            scope: which keys that are not among the pairs are deleted. "sources": the keys of the files that are named;
+                "collection": all.
+            allow_mass_delete: allow a call that deletes all existing values and holds none.
 
         Returns:
             (key, "INS" | "UPD" | "SKIP") in the order of the pairs, then (key, "DEL").
 
         Raises:
-            MassDeleteError: nothing would be left of what stands; nothing was written.
+            MassDeleteError: the call would delete all existing values and hold none. Nothing was written.
         """
         return _results(
             self._shelf.sync(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from langchain_core.documents import Document
 from langchain_core.stores import BaseStore
 
 from docshelf import ArgumentTypeError, DocShelf, Entry, Item, Report, SourceNote
-from langchain_docshelf.base import ShelfOptions, ShelfStore, Url, are_of, kept, notes_of
+from docshelf.adapters import ShelfOptions, Url, as_list
+from langchain_docshelf.base import LangChainStore, are_of, notes_of
 from langchain_docshelf.byte_keys import fits_scan, is_folded, scan_prefix, stored_item, unfolded
 from langchain_docshelf.documents import SourceKey, check_document, document_content_types, document_in, source_of
 
@@ -18,25 +19,31 @@ if TYPE_CHECKING:
 
 Documents = Mapping[str, Document] | Iterable[tuple[str, Document]]
 
-# Folded keys looked up together.
-_PAGE = 500
+# Number of folded keys that are read together.
+_PAGE: Final = 500
 
 
-class DocShelfStore(ShelfStore, BaseStore[str, Document]):
-    """A store of documents, for a retriever's `docstore` and whatever else takes a `BaseStore[str, Document]`.
+class DocShelfStore(LangChainStore, BaseStore[str, Document]):
+    """A store of documents, for a retriever's `docstore` and anything else that takes a `BaseStore[str, Document]`.
 
-    A document belongs to the source that its metadata names, and is known by key and source: the same key may stand in
-    two sources, and a read by key gives the one written last. Writing a document that stands already writes nothing.
+    A document belongs to the source that its metadata name. Key and source identify it: two sources may have a document
+    with the same key, and a read by key returns the one that was written last. A document that is stored already is not
+    written again.
+
+    A store on a url can be pickled, and opens connections of its own in another process.
 
     Args:
         url: as for `docshelf.DocShelf`.
-        collection: as for `docshelf.DocShelf`; by default "documents", or that of a given shelf.
-        shelf: a ready shelf whose connections to use, instead of a url and options other than `on_corrupt`.
-        source_key: the key of a document's metadata that names its source, or a function of a document, which may
-            give a path. None and a missing key mean no source ("").
-        document_types: your own subclasses of Document, to come back as such; others come back as `StoredDocument`,
-            with all their data.
+        collection: as for `docshelf.DocShelf`. By default "documents", or the collection of a given shelf.
+        shelf: a shelf whose connections the store uses, instead of a url and options other than `on_corrupt`.
+        source_key: the key of a document's metadata that holds its source; or a function that takes a document and
+            returns its source as text, path or None. None and a missing key mean no source ("").
+        document_types: your own subclasses of Document. The store returns their documents as instances of them, and
+            documents of other subclasses as `StoredDocument` with all their data.
         options: as for `docshelf.DocShelf`.
+
+    Raises:
+        ConfigurationError: as `docshelf.DocShelf`; or a shelf beside a url or options.
     """
 
     def __init__(
@@ -49,36 +56,49 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
         document_types: Iterable[type[Document]] = (),
         **options: Unpack[ShelfOptions],
     ) -> None:
-        content_types = document_content_types(document_types)
-        self._open(url, collection, shelf, options, default="documents", content_types=content_types)
+        document_types = tuple(document_types)
+        self._open(
+            url,
+            collection,
+            shelf,
+            options,
+            default="documents",
+            content_types=document_content_types(document_types),
+            source_key=source_key,
+            document_types=document_types,
+        )
         self.source_key = source_key
 
     def source_of(self, document: Document, key: str = "") -> str:
-        """The source that a document would be stored under; `key` is for the error.
+        """The source that a document is stored under.
+
+        Args:
+            document: the document.
+            key: its key, for the error.
 
         Raises:
-            ArgumentTypeError: it is neither text nor a path.
+            ArgumentTypeError: the source is neither text nor a path.
         """
         return source_of(document, self.source_key, key)
 
     def mget(self, keys: Sequence[str]) -> list[Document | None]:
-        """The documents of keys, in their order, None for each that has none."""
-        keys = kept(keys)
+        """The documents of keys, in the order of the keys; None for a key that has no document."""
+        keys = as_list(keys)
         values = self._shelf.mget(keys)
         return values if are_of(Document, values) else self._of_kind(self._shelf.mget_entries(keys), Document)
 
     async def amget(self, keys: Sequence[str]) -> list[Document | None]:
         """As `mget`."""
-        keys = kept(keys)
+        keys = as_list(keys)
         values = await self._shelf.amget(keys)
         return values if are_of(Document, values) else self._of_kind(await self._shelf.amget_entries(keys), Document)
 
     def mset(self, key_value_pairs: Documents) -> None:
-        """Write those of the documents that differ from what stands, in one transaction.
+        """Write the documents that differ from the stored ones, in one transaction.
 
         Raises:
-            ArgumentTypeError: a value is no document, or its source no text. Nothing was written.
-            UnsupportedValueError: a document holds what cannot be stored without loss. Nothing was written.
+            ArgumentTypeError: a value is no document, or its source is no text. Nothing was written.
+            UnsupportedValueError: a document has data that cannot be stored without loss. Nothing was written.
         """
         self.conditional_mset(key_value_pairs)
 
@@ -95,7 +115,7 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
         await self._shelf.amdelete(keys)
 
     def yield_keys(self, prefix: str | None = None) -> Iterator[str]:
-        """Each key once, in order, in constant memory; `prefix` is literal text."""
+        """Yield each key once, in order, in constant memory. `prefix` is literal text."""
         return self._shelf.yield_keys(prefix)
 
     def ayield_keys(self, prefix: str | None = None) -> AsyncIterator[str]:
@@ -111,11 +131,11 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
         diff: bool = False,
         show_progress: bool = False,
     ) -> Report:
-        """As `mset`; returns what each key went through.
+        """As `mset`; returns one change for each document.
 
         Args:
-            move: a key lives in one source only: a document written under another source than before leaves the old
-                one, which the report lists as DEL.
+            move: keep each key in one source only. A document that is written under another source than before is
+                deleted from the old one, and the report lists that as DEL.
             dry_run, diff: as for `docshelf.DocShelf.conditional_mset`.
             show_progress: show a progress bar.
         """
@@ -154,13 +174,13 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
 
         Args:
             key_value_pairs: the documents by key.
-            source: file all documents under this source, whatever their metadata say, and leave others alone. By
-                default every source that a document or `notes` names is made so.
+            source: store all documents under this source, whatever their metadata say, and leave other sources as they
+                are. By default every source that a document or `notes` names is synced.
             scope: "collection" deletes the documents of all other sources too.
             dry_run, diff, max_delete, allow_mass_delete, notes, show_progress: as for `docshelf.DocShelf.sync`.
 
         Raises:
-            MassDeleteError: it was refused; nothing was written.
+            MassDeleteError: the sync would delete more than it may. Nothing was written.
             As `mset` otherwise.
         """
         return self._shelf.sync(
@@ -200,7 +220,7 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
         )
 
     def delete_source(self, source: str) -> Report:
-        """Delete a source with all its documents; the same keys in other sources stay."""
+        """Delete a source with all its documents. The same keys in other sources stay."""
         return self._shelf.delete_source(source)
 
     async def adelete_source(self, source: str) -> Report:
@@ -208,10 +228,10 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
         return await self._shelf.adelete_source(source)
 
     def documents_of(self, entries: Iterable[Entry | None]) -> list[Document | None]:
-        """The documents of entries of `shelf`, None for each that is missing.
+        """The documents of entries of `shelf`; None for each entry that is missing.
 
         Raises:
-            CorruptEntryError: an entry holds something else, under `on_corrupt="raise"`.
+            CorruptEntryError: an entry has another kind of value, under `on_corrupt="raise"`.
         """
         return self._of_kind(entries, Document)
 
@@ -225,17 +245,22 @@ class DocShelfStore(ShelfStore, BaseStore[str, Document]):
             yield key, document, source_of(document, key) if source is None else source
 
 
-class DocShelfByteStore(ShelfStore, BaseStore[str, bytes]):
+class DocShelfByteStore(LangChainStore, BaseStore[str, bytes]):
     """A store of bytes, for `CacheBackedEmbeddings`, `MultiVectorRetriever(byte_store=...)` and the like.
 
-    Any text may be a key: one that docshelf has no room for (longer than 1,024 bytes, empty, with a NUL) is stored
-    under a digest and comes back as it was.
+    Any text may be a key. A key that docshelf cannot store (longer than 1,024 bytes, empty, with a NUL) is stored as a
+    digest, and comes back as it was.
+
+    A store on a url can be pickled, and opens connections of its own in another process.
 
     Args:
         url: as for `docshelf.DocShelf`.
-        collection: as for `docshelf.DocShelf`; by default "bytes", or that of a given shelf.
-        shelf: a ready shelf whose connections to use, instead of a url and options other than `on_corrupt`.
+        collection: as for `docshelf.DocShelf`. By default "bytes", or the collection of a given shelf.
+        shelf: a shelf whose connections the store uses, instead of a url and options other than `on_corrupt`.
         options: as for `docshelf.DocShelf`.
+
+    Raises:
+        ConfigurationError: as `docshelf.DocShelf`; or a shelf beside a url or options.
     """
 
     def __init__(
@@ -249,7 +274,7 @@ class DocShelfByteStore(ShelfStore, BaseStore[str, bytes]):
         self._open(url, collection, shelf, options, default="bytes")
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The values of keys, in their order, None for each that has none."""
+        """The values of keys, in the order of the keys; None for a key that has no value."""
         stored = _stored(keys)
         values = self._shelf.mget(stored)
         return values if are_of(bytes, values) else self._of_kind(self._shelf.mget_entries(stored), bytes)
@@ -261,7 +286,7 @@ class DocShelfByteStore(ShelfStore, BaseStore[str, bytes]):
         return values if are_of(bytes, values) else self._of_kind(await self._shelf.amget_entries(stored), bytes)
 
     def mset(self, key_value_pairs: Mapping[str, bytes] | Iterable[tuple[str, bytes]]) -> None:
-        """Write those of the values that differ from what stands, in one transaction; of equal keys the last wins."""
+        """Write the values that differ from the stored ones, in one transaction. Of equal keys the last one wins."""
         self._shelf.mset(_byte_items(key_value_pairs))
 
     async def amset(self, key_value_pairs: Mapping[str, bytes] | Iterable[tuple[str, bytes]]) -> None:
@@ -277,7 +302,7 @@ class DocShelfByteStore(ShelfStore, BaseStore[str, bytes]):
         await self._shelf.amdelete(_stored(keys))
 
     def yield_keys(self, prefix: str | None = None) -> Iterator[str]:
-        """Each key once, in constant memory; `prefix` is literal text."""
+        """Yield each key once, in constant memory. `prefix` is literal text."""
         folded: list[str] = []
         for key in self._shelf.yield_keys(scan_prefix(prefix)):
             if is_folded(key):

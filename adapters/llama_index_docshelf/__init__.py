@@ -2,7 +2,7 @@
 
 from llama_index_docshelf import storage_context
 
-context = storage_context("postgresql://user:password@host/db")   # or nothing at all: an SQLite file
+context = storage_context("postgresql://user:password@host/db")  # without a URL: an SQLite file
 index = VectorStoreIndex.from_documents(documents, storage_context=context)
 """
 
@@ -14,11 +14,10 @@ except ModuleNotFoundError as exc:
     raise ImportError("llama_index_docshelf needs llama-index-core: pip install 'docshelf[llama-index]'") from exc
 
 from llama_index_docshelf.contexts import DocShelfStorageContext, storage_context
-from llama_index_docshelf.docstore import DocShelfDocumentStore
+from llama_index_docshelf.docstore import DocShelfDocumentStore, IngestionRun
 from llama_index_docshelf.index_store import DocShelfIndexStore
-from llama_index_docshelf.ingestion import IngestionRun
 from llama_index_docshelf.kvstore import DocShelfKVStore
-from llama_index_docshelf.nodes import node_content_types
+from llama_index_docshelf.nodes.content_types import node_content_types
 
 __all__ = [
     "DocShelfDocumentStore",

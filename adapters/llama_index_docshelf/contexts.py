@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.storage.storage_context import StorageContext
 
 from docshelf import DocShelf
-from llama_index_docshelf.base import ShelfOptions, Url
+from docshelf.adapters import ShelfOptions, Url
 from llama_index_docshelf.docstore import DocShelfDocumentStore
 from llama_index_docshelf.index_store import DocShelfIndexStore
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class DocShelfStorageContext(StorageContext):
-    """A `StorageContext` that knows whose its document store and index store are."""
+    """A `StorageContext` whose document store and index store are docshelf's, typed as such."""
 
     docstore: DocShelfDocumentStore
     index_store: DocShelfIndexStore
@@ -51,13 +51,13 @@ def storage_context(
 
     Args:
         url: as for `docshelf.DocShelf`.
-        collection: that of the document store.
-        index_collection: that of the index store.
-        shelf: a ready shelf whose connections to use, instead of a url and options.
+        collection: the collection of the document store.
+        index_collection: the collection of the index store.
+        shelf: an existing shelf whose connections to use, instead of a url and options.
         node_classes: as for `DocShelfDocumentStore`.
         vector_store, vector_stores, image_store, graph_store, property_graph_store: as for
-            `StorageContext.from_defaults`: yours, or in-memory ones.
-        persist_dir, fs: where in-memory ones were persisted, to read them again.
+            `StorageContext.from_defaults`. The default is a store in memory.
+        persist_dir, fs: where the stores in memory were persisted, to read them again.
         options: as for `docshelf.DocShelf`.
     """
     docstore = DocShelfDocumentStore(url, collection, shelf=shelf, node_classes=node_classes, **options)

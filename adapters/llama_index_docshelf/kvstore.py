@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from llama_index.core.storage.kvstore.types import DEFAULT_BATCH_SIZE, DEFAULT_COLLECTION, BaseKVStore
 
 from docshelf import ArgumentTypeError, ConfigurationError, ContentType, DocShelf
-from llama_index_docshelf.base import ShelfAdapter, ShelfOptions, Url
-from llama_index_docshelf.flow import Call, Flow, aperform, perform
-from llama_index_docshelf.ordering import orders_in, put_in_order
+from docshelf.adapters import Call, Flow, ShelfOptions, ShelfStore, Url, aperform, perform
+from llama_index_docshelf.key_order import orders_in, put_in_order
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -18,17 +17,17 @@ if TYPE_CHECKING:
 SEPARATOR: Final = ":"
 
 
-class DocShelfKVStore(ShelfAdapter, BaseKVStore):
-    """A key-value store of dicts, for `IngestionCache` and whatever else takes a `BaseKVStore`.
+class DocShelfKVStore(ShelfStore, BaseKVStore):
+    """A key-value store of dicts, for `IngestionCache` and everything else that takes a `BaseKVStore`.
 
-    A value may hold what docshelf stores without loss (JSON, NaN, bytes, datetimes, tuples, ...), and dicts keep their
-    order. Writing a value that stands already writes nothing.
+    A value may hold every type that docshelf stores without loss (JSON, NaN, bytes, datetimes, tuples, ...). Dicts keep
+    the order of their keys. An unchanged value is not written again.
 
     Args:
         url: as for `docshelf.DocShelf`.
-        collection: what the names of this store's docshelf collections begin with: the framework's collection "data"
-            becomes "kvstore:data". Two stores of different names share nothing. It may hold no colon.
-        shelf: a ready shelf whose connections to use, instead of a url and options.
+        collection: the name of the store, without a colon. The names of its docshelf collections begin with it: the
+            framework's collection "data" becomes "kvstore:data". Stores of different names share no values.
+        shelf: an existing shelf whose connections to use, instead of a url and options.
         options: as for `docshelf.DocShelf`.
     """
 
@@ -42,11 +41,12 @@ class DocShelfKVStore(ShelfAdapter, BaseKVStore):
     ) -> None:
         if SEPARATOR in collection:
             raise ConfigurationError(
-                f"the name {collection!r} of a key-value store holds a {SEPARATOR!r}; leave it out"
+                f"the name {collection!r} of a key-value store contains {SEPARATOR!r}; give a name without it"
             )
-        self._open(url, collection, shelf, options, content_types=[_ORDERED])
+        self._open(url, collection, shelf, options, default="kvstore", content_types=[_ORDERED_DICT])
 
     def _of(self, collection: str) -> DocShelf:
+        """The shelf of one of the framework's collections."""
         return self._shelf.view(f"{self._shelf.collection}{SEPARATOR}{collection}")
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
@@ -63,7 +63,7 @@ class DocShelfKVStore(ShelfAdapter, BaseKVStore):
         collection: str = DEFAULT_COLLECTION,
         batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> None:
-        """Write many values in one transaction. They go in batches of our own, whatever `batch_size` says."""
+        """Write many values in one transaction. `batch_size` has no effect."""
         self._of(collection).mset(_checked(kv_pairs))
 
     async def aput_all(
@@ -86,15 +86,15 @@ class DocShelfKVStore(ShelfAdapter, BaseKVStore):
         return value
 
     def get_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
-        """Every key with its value, in the order of their insertion."""
-        return perform(self._of(collection), _everything())
+        """Every key with its value, in the order of insertion."""
+        return perform(_all(self._of(collection)))
 
     async def aget_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
         """As `get_all`."""
-        return await aperform(self._of(collection), _everything())
+        return await aperform(_all(self._of(collection)))
 
     def delete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
-        """Delete a key; True when there was one."""
+        """Delete a key. True when it existed."""
         return bool(self._of(collection).mdelete([key]))
 
     async def adelete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
@@ -112,8 +112,8 @@ def _load(content: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-# IngestionCache keeps nodes here, and derives its keys from metadata in the order of its keys.
-_ORDERED: Final = ContentType("llama-index/dict", (dict,), _dump, _load)
+# IngestionCache stores nodes as dicts, and the keys of the cache depend on the order of their metadata.
+_ORDERED_DICT: Final = ContentType("llama-index/dict", (dict,), _dump, _load)
 
 
 def _checked(pairs: Iterable[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
@@ -124,6 +124,6 @@ def _checked(pairs: Iterable[tuple[str, dict[str, Any]]]) -> list[tuple[str, dic
     return checked
 
 
-def _everything() -> Flow[dict[str, dict[str, Any]]]:
-    entries = yield Call("yield_entries")
+def _all(shelf: DocShelf) -> Flow[dict[str, dict[str, Any]]]:
+    entries = yield Call(shelf, "yield_entries")
     return {entry.key: entry.value for entry in sorted(entries, key=lambda entry: entry.seq)}

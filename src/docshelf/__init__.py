@@ -2,7 +2,7 @@
 
 from docshelf import DocShelf
 
-shelf = DocShelf("postgresql://user:password@host/db")   # or nothing at all: an SQLite file
+shelf = DocShelf("postgresql://user:password@host/db")   # without an argument: an SQLite file
 report = shelf.sync({"a": "first text", "b": "second text"}, source="notes.txt")
 """
 

@@ -88,6 +88,8 @@ class ShelfStore:
         Raises:
             ConfigurationError: a shelf beside a url or options.
         """
+        if "hash_exclude" in options:  # an iterator could not be read again by another process
+            options = {**options, "hash_exclude": as_list(options["hash_exclude"])}
         if shelf is None:
             self._shelf = DocShelf(url, collection or default, content_types=content_types, **options)
         else:

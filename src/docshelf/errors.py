@@ -1,7 +1,7 @@
-"""Every error that docshelf raises, under one base: `DocShelfError`.
+"""Every error that docshelf raises. All derive from `DocShelfError`.
 
-Errors about an argument are a `ValueError` or a `TypeError` as well. A driver's own exception is never what a
-caller sees first; it stands behind ours as `__cause__`.
+Errors about an argument are also a `ValueError` or a `TypeError`. Errors of a driver are wrapped: the driver's own
+exception is the `__cause__`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class DocShelfError(Exception):
 
 
 class ConfigurationError(DocShelfError, ValueError):
-    """A URL, an option or a combination of options cannot work."""
+    """A URL, an option or a combination of options is invalid."""
 
 
 class MissingEngineError(DocShelfError, TypeError):
-    """A sync call on a store that was given only an AsyncEngine or AsyncConnection, or the reverse."""
+    """A sync call on a store that has only an AsyncEngine or AsyncConnection, or an async call without one."""
 
 
 class ClosedError(DocShelfError, ValueError):
@@ -34,15 +34,15 @@ class ClosedError(DocShelfError, ValueError):
 
 
 class ArgumentTypeError(DocShelfError, TypeError):
-    """An argument has the wrong type: a key that is not text, one string where a list of keys belongs, ..."""
+    """An argument has the wrong type: a key that is not text, a string instead of a list of keys, ..."""
 
 
 class ArgumentValueError(DocShelfError, ValueError):
-    """An argument has the right type and a value that cannot be: an empty key, a NUL, a limit passed, ..."""
+    """An argument has the right type but an invalid value: an empty key, a NUL, a key that is too long, ..."""
 
 
 class UnsupportedValueError(DocShelfError, TypeError):
-    """A value holds something outside the closed set of types that can be stored without loss."""
+    """A value contains an object of a type that cannot be stored without loss."""
 
 
 class ValueTooLargeError(DocShelfError, ValueError):
@@ -50,7 +50,7 @@ class ValueTooLargeError(DocShelfError, ValueError):
 
 
 class MassDeleteError(DocShelfError, ValueError):
-    """A sync was refused because it would delete more of what stands than its caller allows."""
+    """A sync was refused: it would delete more of the existing entries than the caller allows."""
 
 
 class CorruptEntryError(DocShelfError):
@@ -74,11 +74,11 @@ class CorruptEntryError(DocShelfError):
 
 
 class SchemaError(DocShelfError):
-    """The tables are missing, foreign, or of a version that this docshelf does not know."""
+    """The tables are missing, were not made by docshelf, or have a version that this docshelf does not support."""
 
 
 class DatabaseError(DocShelfError):
-    """The database refused a statement; the driver's exception is the cause.
+    """The database refused a statement. The driver's exception is the `__cause__`.
 
     Attributes:
         sqlstate: PostgreSQL's five-character code, or None.
@@ -90,11 +90,11 @@ class DatabaseError(DocShelfError):
 
 
 class TransientError(DatabaseError):
-    """A failure that may pass (deadlock, serialization failure, lock time-out), still there after all retries."""
+    """A failure that may pass (deadlock, serialization failure, lock time-out), and that remained after all retries."""
 
 
 class UnreachableError(TransientError):
-    """No connection could be had, or it was lost, and retries did not help."""
+    """The connection failed or was lost, and retries did not help."""
 
 
 class AuthenticationError(DatabaseError):
@@ -102,4 +102,4 @@ class AuthenticationError(DatabaseError):
 
 
 class CorruptEntryWarning(UserWarning):
-    """Given under `on_corrupt="skip"` for each row that was left out."""
+    """With `on_corrupt="skip"`: a row was left out because it cannot be read."""

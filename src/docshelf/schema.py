@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy `Table`s that a user's own Alembic can import.
+"""docshelf's tables as SQLAlchemy `Table`s. A project's own Alembic can import them.
 
 from docshelf.schema import define_tables
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
     from sqlalchemy.types import TypeEngine
 
-# Ends of identifiers: PostgreSQL cuts names after 63 bytes, and the longest of ours adds 22.
+# PostgreSQL cuts names after 63 bytes, and the longest name adds 22 to the prefix.
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 
@@ -53,7 +53,7 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class SearchFields(TypeDecorator[Any]):
-    """The fields of a value that searches look at: jsonb on PostgreSQL, JSON text on SQLite."""
+    """The searchable fields of a value: jsonb on PostgreSQL, JSON text on SQLite."""
 
     impl = Text
     cache_ok = True
@@ -61,25 +61,25 @@ class SearchFields(TypeDecorator[Any]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name != "postgresql":
             return dialect.type_descriptor(Text())
-        # The class is not imported: SQLAlchemy's part for PostgreSQL takes 60 ms, and is loaded by now.
+        # Not imported at the top: SQLAlchemy's part for PostgreSQL takes 60 ms. Here it is loaded already.
         jsonb: type[TypeEngine[Any]] = dialect.ischema_names["jsonb"]  # type: ignore[attr-defined]
         return dialect.type_descriptor(jsonb())
 
 
 def _text(**options: Any) -> Column[str]:
-    # "C" orders by bytes, as SQLite does, and lets prefix scans ride the primary key.
+    # "C" orders by bytes, as SQLite does, and lets a search by prefix use the primary key.
     return Column(Text().with_variant(Text(collation="C"), "postgresql"), **options)
 
 
 @dataclass(frozen=True)
 class Tables:
-    """docshelf's tables under one prefix and schema.
+    """docshelf's tables with one prefix and schema.
 
     Attributes:
-        entries: the documents; identity is (collection, key, source).
-        sources: what is known of a source besides its entries.
-        collections: what is known of a collection besides its entries: the collection that it belongs to, its settings.
-        versions: one row for each upgrade step that this schema went through.
+        entries: the documents. The primary key is (collection, key, source).
+        sources: fingerprint and metadata of each source.
+        collections: settings of each collection, and the collection that it belongs to.
+        versions: one row for each upgrade step that was applied.
     """
 
     metadata: MetaData
@@ -90,7 +90,7 @@ class Tables:
 
 
 def check_table_prefix(table_prefix: str) -> str:
-    """A prefix that is a plain identifier.
+    """Check that a prefix is a plain identifier.
 
     Raises:
         ConfigurationError: it is not.
@@ -99,19 +99,19 @@ def check_table_prefix(table_prefix: str) -> str:
 
 
 def check_schema(schema: str | None) -> str | None:
-    """The name of a PostgreSQL schema, a plain identifier, or None. Raises as `check_table_prefix` does."""
+    """Check that the name of a PostgreSQL schema is a plain identifier or None. Raises as `check_table_prefix` does."""
     return None if schema is None else _check_name(schema, "schema")
 
 
 def define_tables(
     metadata: MetaData | None = None, *, schema: str | None = None, table_prefix: str = "docshelf"
 ) -> Tables:
-    """docshelf's tables, in a `MetaData` of their own or in the caller's.
+    """Define docshelf's tables.
 
     Args:
-        metadata: where to define them; a new one by default.
-        schema: the PostgreSQL schema; by default the first of the connection's search path.
-        table_prefix: what their names begin with: `<prefix>_entries`, `<prefix>_sources`, `<prefix>_collections`,
+        metadata: the `MetaData` to define them in; by default a new one.
+        schema: the PostgreSQL schema; by default the first in the connection's search path.
+        table_prefix: the tables are named `<prefix>_entries`, `<prefix>_sources`, `<prefix>_collections` and
             `<prefix>_schema`.
 
     Raises:

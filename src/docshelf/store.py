@@ -1,4 +1,4 @@
-"""`DocShelf`, the store: a thin face over operations that are each written once."""
+"""`DocShelf`, the store. It checks arguments and runs operations; each has a sync and an async method."""
 
 from __future__ import annotations
 
@@ -60,36 +60,36 @@ T = TypeVar("T")
 _AFTER_ALL_SOURCES: Final = "\U0010ffff" * 257
 
 Items = Mapping[str, Any] | Iterable["Item | tuple[str, Any] | tuple[Any, ...]"]
-"""What a batch of items may be: a mapping of keys to values, or any iterable of `Item` or `(key, value)`."""
+"""A batch of items: a mapping of keys to values, or any iterable of `Item` or `(key, value)`."""
 
 
 class DocShelf:
-    """A collection of documents in PostgreSQL or SQLite that writes only what changed and says what it did.
+    """A collection of documents in PostgreSQL or SQLite. It writes only what changed and says what it did.
 
-    Every operation has an asynchronous twin with `a` in front (`get`, `aget`); that of `sync` is `async_`, because
+    Every operation has an asynchronous twin with `a` in front (`get`, `aget`). That of `sync` is `async_`, because
     `async` is a keyword. One object serves both, from any number of threads and event loops.
 
     Args:
         url: `postgresql://...` with any driver suffix or none, the path of an SQLite file, or `":memory:"`; by default
-            the SQLite file `docshelf.db` in the current folder. Sync calls use psycopg2 and async ones asyncpg;
+            the SQLite file `docshelf.db` in the current folder. Sync calls use psycopg2, async calls asyncpg;
             `postgresql+psycopg://` uses psycopg 3 for both.
         collection: the named set of entries that this object works on, 1 to 255 bytes.
-        engine: a SQLAlchemy Engine to use for sync calls instead of a URL. It is never closed here.
-        async_engine: an AsyncEngine to use for async calls instead of a URL. It is never closed here.
-        schema: the PostgreSQL schema of the tables; by default the first of the search path.
-        table_prefix: what the names of the tables begin with.
-        hash_on: what counts as change: "value" (everything), "text" (only a document's text), or a callable that takes
-            a value and returns what counts, as a storable value.
-        hash_exclude: names that do not count as change: of a document's metadata, or of the keys of a plain dict.
+        engine: a SQLAlchemy Engine for sync calls, instead of a URL. docshelf never closes it.
+        async_engine: an AsyncEngine for async calls, instead of a URL. docshelf never closes it.
+        schema: the PostgreSQL schema of the tables; by default the first in the search path.
+        table_prefix: the beginning of the tables' names.
+        hash_on: what counts as a change: "value" (everything), "text" (only a document's text), or a callable that
+            takes a value and returns the part that counts, as a storable value.
+        hash_exclude: names that do not count as a change: of a document's metadata, or of the keys of a plain dict.
         on_corrupt: "raise" a CorruptEntryError for a row that cannot be read, or "skip" it with a warning.
-        compression: "zstd" packs values where it pays; None never does. Reading knows both.
-        pooler: True behind PgBouncer, Supavisor and the like in transaction mode: no named encoded statements.
-        content_types: documents of frameworks beside bytes and JSON-like values; adapters bring theirs.
-        max_value_bytes: the limit of one value's canonical bytes, when written and when unpacked; at most 255 MiB.
+        compression: "zstd" compresses values where that saves space; None never does. Reading handles both.
+        pooler: True behind PgBouncer, Supavisor and the like in transaction mode: no named prepared statements.
+        content_types: how to store documents of frameworks, besides bytes and JSON-like values. Adapters pass theirs.
+        max_value_bytes: the limit of a value's canonical bytes, for writing and for unpacking; at most 255 MiB.
 
     Raises:
-        ConfigurationError: an option, a URL or a combination of them cannot work.
-        ArgumentTypeError, ArgumentValueError: the collection's name cannot be.
+        ConfigurationError: an option, a URL or a combination of them is invalid.
+        ArgumentTypeError, ArgumentValueError: the collection's name is invalid.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class DocShelf:
             check_engines(engine, async_engine)
             names = {given.dialect.name for given in (engine, async_engine) if given is not None}
             if len(names) > 1:
-                raise ConfigurationError(f"engine and async_engine are of different databases: {sorted(names)}")
+                raise ConfigurationError(f"engine and async_engine are for different databases: {sorted(names)}")
             backend = GivenEngines(engine, async_engine, dialect_for(names.pop(), tables), pooler=pooler)
         self._compose(backend, Context(check_collection(collection), codec, Queries(backend.dialect)))
 
@@ -150,7 +150,7 @@ class DocShelf:
         return f"<{type(self).__name__} {self.collection!r} {self._backend!r}>"
 
     def _repr_html_(self) -> str:
-        # Of the object alone: to show a store asks the database nothing, so it never waits, fails or makes tables.
+        # Showing a store sends nothing to the database: so it never waits, fails or creates tables.
         codec = self._context.codec
         counts = codec.hash_on if isinstance(codec.hash_on, str) else getattr(codec.hash_on, "__name__", "a function")
         facts = {
@@ -183,7 +183,7 @@ class DocShelf:
         """As `ayield_keys()`."""
         return self.ayield_keys()
 
-    # Other faces of the same database
+    # Other stores on the same database
 
     def view(
         self,
@@ -194,11 +194,11 @@ class DocShelf:
         hash_on: HashOn | None = None,
         hash_exclude: Iterable[str] | None = None,
     ) -> Self:
-        """Another store on the same connections: another collection, other documents, other options.
+        """Another store on the same connections, with another collection or other options.
 
         Args:
-            collection: its collection; by default this one's.
-            content_types, on_corrupt, hash_on, hash_exclude: as for `DocShelf`; by default this one's.
+            collection: its collection; by default the collection of this store.
+            content_types, on_corrupt, hash_on, hash_exclude: as for `DocShelf`; by default the options of this store.
         """
         codec = self._context.codec
         if any(option is not None for option in (content_types, on_corrupt, hash_on, hash_exclude)):
@@ -219,32 +219,32 @@ class DocShelf:
     ) -> Self:
         """A store for a collection that belongs to this one, as a retriever's ledger belongs to its documents.
 
-        Its first call writes down that it belongs here, so that `rename_collection` takes it along.
+        Its first call stores that it belongs to this collection, so that `rename_collection` renames both.
 
         Args:
-            suffix: what its name has after this collection's name.
+            suffix: its name is the name of this collection and this suffix.
             content_types, on_corrupt, hash_on, hash_exclude: as for `view`.
         """
         name = check_collection(f"{self.collection}{suffix}")
-        found = self.view(
+        store = self.view(
             name, content_types=content_types, on_corrupt=on_corrupt, hash_on=hash_on, hash_exclude=hash_exclude
         )
-        found._context = replace(found._context, owner=self.collection)
-        return found
+        store._context = replace(store._context, owner=self.collection)
+        return store
 
     def bind(self, connection: Connection | AsyncConnection) -> Self:
         """The same store inside the caller's own transaction.
 
-        What it writes is committed or rolled back by the caller, together with the caller's own tables. Locks are
-        held until then. Nothing is retried. Sync methods need a Connection, async ones an AsyncConnection.
+        The caller commits or rolls back, together with the writes to its own tables. Locks are held until then.
+        Nothing is retried. Sync methods need a Connection, async methods an AsyncConnection.
 
         Raises:
-            ConfigurationError: the connection is to another kind of database.
+            ConfigurationError: the connection is for another kind of database.
         """
         self._backend.check_open()
         return self._sibling(BoundBackend(connection, self._backend.dialect), self._context)
 
-    # Life
+    # Setup and close
 
     def setup(
         self,
@@ -253,20 +253,20 @@ class DocShelf:
         distribute: Literal["citus"] | None = None,
         searchable: Iterable[str] | None = None,
     ) -> None:
-        """Create the tables, or bring them up to date; else it happens on first use. Safe from many processes at once.
+        """Create or upgrade the tables. Without this call it happens on first use. Many processes may call it at once.
 
         Args:
-            partitions: on PostgreSQL, make the table of entries in this many hash partitions by key, 1 to 1,024. One
-                that is there has to have as many.
-            distribute: "citus" has Citus distribute the entries by key over its workers, if they are not yet.
-            searchable: the fields of this collection by which `find` gets an index, in place of those that it had; ()
-                for none. They are kept beside the values, by whoever writes. To fill in entries that are there reads
-                all of them once; another call goes on where one was interrupted.
+            partitions: on PostgreSQL, create the entries table with this many hash partitions by key, 1 to 1,024. An
+                existing table must have the same number.
+            distribute: "citus" lets Citus distribute the entries by key over its workers, if it does not do so yet.
+            searchable: the fields of this collection for which `find` gets an index. They replace the earlier ones; ()
+                means none. Writers keep them beside the values. The first call reads all existing entries once; a call
+                that was interrupted is finished by the next one.
 
         Raises:
-            SchemaError: the schema is newer than this docshelf, a table of that name is not docshelf's, the role may
-                not create what is missing, the table has other partitions, or the database has no Citus.
-            ConfigurationError: this database cannot be set up so.
+            SchemaError: the schema is newer than this docshelf, a table of that name was not made by docshelf, the role
+                may not create what is missing, the table has other partitions, or the database has no Citus.
+            ConfigurationError: an argument is invalid for this database.
         """
         layout = self._layout(partitions, distribute)
         self._backend.check_open()
@@ -298,14 +298,14 @@ class DocShelf:
         if distribute not in (None, "citus"):
             raise ConfigurationError(f"distribute={distribute!r}: give 'citus'")
         if partitions is not None and distribute is not None:
-            raise ConfigurationError("both partitions and distribute were given; Citus makes partitions of its own")
+            raise ConfigurationError("both partitions and distribute were given; with Citus, leave out partitions")
         layout = Layout(partitions, distribute)
         if layout != DEFAULT_LAYOUT and self._backend.dialect.name != "postgresql":
             raise ConfigurationError(f"{self._backend.dialect.name} has neither partitions nor Citus; use PostgreSQL")
         return layout
 
     def close(self) -> None:
-        """Close the connections that this store opened; it cannot be used afterwards. Views share its fate."""
+        """Close the connections that this store opened. It cannot be used afterwards. Its views are closed too."""
         self._backend.close()
 
     async def aclose(self) -> None:
@@ -333,7 +333,7 @@ class DocShelf:
         if not self._backend.ready:
             self.setup()
         if self._is_unregistered():
-            with suppress(DatabaseError):  # a role that may only read can use the store all the same
+            with suppress(DatabaseError):  # a role that may only read can still use the store
                 self._backend.run(self._registration())
         if not logs_calls():
             return self._backend.run(flow)
@@ -371,10 +371,10 @@ class DocShelf:
 
         Args:
             key: the key.
-            source: read the entry of this source; by default the one written last, whatever its source.
+            source: read the entry of this source; by default the entry that was written last, in any source.
 
         Raises:
-            CorruptEntryError: the row cannot be read, under `on_corrupt="raise"`.
+            CorruptEntryError: the row cannot be read, with `on_corrupt="raise"`.
         """
         return self.mget([key], source=source)[0]
 
@@ -383,7 +383,7 @@ class DocShelf:
         return (await self.amget([key], source=source))[0]
 
     def mget(self, keys: Iterable[str], *, source: str | None = None) -> list[Any]:
-        """The values of keys, in their order, None for each that has none. Arguments and errors as for `get`."""
+        """The values of keys, in their order; None for a key without one. Arguments and errors as for `get`."""
         return self._run(reading.get_values(self._context, check_keys(keys), check_optional_source(source)))
 
     async def amget(self, keys: Iterable[str], *, source: str | None = None) -> list[Any]:
@@ -391,7 +391,7 @@ class DocShelf:
         return await self._arun(reading.get_values(self._context, check_keys(keys), check_optional_source(source)))
 
     def get_entry(self, key: str, *, source: str | None = None) -> Entry | None:
-        """The whole entry of a key (value, source, version, hash, times), or None. As `get` otherwise."""
+        """The whole entry of a key (value, source, version, hash, times), or None. Otherwise as `get`."""
         return self.mget_entries([key], source=source)[0]
 
     async def aget_entry(self, key: str, *, source: str | None = None) -> Entry | None:
@@ -401,10 +401,10 @@ class DocShelf:
     def mget_entries(
         self, keys: Iterable[str], *, source: str | None = None, values: bool = True
     ) -> list[Entry | None]:
-        """The entries of keys, in their order, None for each that has none.
+        """The entries of keys, in their order; None for a key without one.
 
         Args:
-            values: False leaves the values out (None), and unread.
+            values: False does not read the values; they are None then.
         """
         return self._run(
             reading.get_entries(self._context, check_keys(keys), check_optional_source(source), values=values)
@@ -419,10 +419,10 @@ class DocShelf:
         )
 
     def source_entries(self, sources: Iterable[str], *, values: bool = True) -> list[list[Entry]]:
-        """The entries of each of these sources, in the order of their insertion; one statement.
+        """The entries of each of these sources, in insertion order, by one statement.
 
         Args:
-            values: False leaves the values out (None), and unread.
+            values: False does not read the values; they are None then.
         """
         return self._run(reading.source_entries(self._context, check_sources(sources), values=values))
 
@@ -431,16 +431,16 @@ class DocShelf:
         return await self._arun(reading.source_entries(self._context, check_sources(sources), values=values))
 
     def mexists(self, keys: Iterable[str], *, source: str | None = None) -> list[bool]:
-        """`exists` for each of the keys, in their order; one statement."""
+        """`exists` for each of the keys, in their order, by one statement."""
         checked = check_keys(keys)
-        there = self._run(reading.existing_keys(self._context, checked, check_optional_source(source)))
-        return [key in there for key in checked]
+        existing = self._run(reading.existing_keys(self._context, checked, check_optional_source(source)))
+        return [key in existing for key in checked]
 
     async def amexists(self, keys: Iterable[str], *, source: str | None = None) -> list[bool]:
         """As `mexists`."""
         checked = check_keys(keys)
-        there = await self._arun(reading.existing_keys(self._context, checked, check_optional_source(source)))
-        return [key in there for key in checked]
+        existing = await self._arun(reading.existing_keys(self._context, checked, check_optional_source(source)))
+        return [key in existing for key in checked]
 
     def exists(self, key: str, *, source: str | None = None) -> bool:
         """True when the key has an entry (in this source, if one is given)."""
@@ -455,12 +455,12 @@ class DocShelf:
     def count(
         self, prefix: str | None = None, *, source: str | None = None, where: Mapping[str, Any] | None = None
     ) -> int:
-        """How many entries there are; a key in two sources is two entries.
+        """The number of entries. A key in two sources is two entries.
 
         Args:
-            prefix: only keys that begin with this text, literally.
-            source: only those of this source.
-            where: only those that `find` gives for it, which reads their values.
+            prefix: count only keys that begin with this text. It is literal: no wildcards.
+            source: count only entries of this source.
+            where: count only entries that `find` returns for it. This reads their values.
         """
         return self._run(self._counting(prefix, source, where))
 
@@ -547,9 +547,9 @@ class DocShelf:
             search = search.after(page)
 
     def yield_keys(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[str]:
-        """Each key once, in the order of its UTF-8 bytes, in constant memory; no connection is held between pages.
+        """Each key once, ordered by UTF-8 bytes, in constant memory. No connection is held between pages.
 
-        Keys written or deleted meanwhile may or may not be there. Arguments as for `count`.
+        A key that is written or deleted during the loop may or may not appear. Arguments as for `count`.
         """
         return self._pages_of_keys(check_prefix(prefix), check_optional_source(source))
 
@@ -558,7 +558,7 @@ class DocShelf:
         return self._apages_of_keys(check_prefix(prefix), check_optional_source(source))
 
     def yield_items(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[tuple[str, Any]]:
-        """(key, value) as `yield_keys` lists them and `get` reads them, in memory bounded by 16 MiB or one value."""
+        """Each key of `yield_keys` with its value as `get` reads it. Holds at most 16 MiB of values, or one value."""
         return ((entry.key, entry.value) for entry in self.yield_entries(prefix, source=source))
 
     def ayield_items(self, prefix: str | None = None, *, source: str | None = None) -> AsyncIterator[tuple[str, Any]]:
@@ -568,10 +568,10 @@ class DocShelf:
     def yield_entries(
         self, prefix: str | None = None, *, source: str | None = None, values: bool = True
     ) -> Iterator[Entry]:
-        """The entries of `yield_keys`, as `get_entry` reads them; a key in several sources once.
+        """The entry of each key of `yield_keys`, as `get_entry` reads it. A key in several sources appears once.
 
         Args:
-            values: False leaves the values out (None), and unread.
+            values: False does not read the values; they are None then.
         """
         return self._pages_of_entries(check_prefix(prefix), check_optional_source(source), values)
 
@@ -618,7 +618,7 @@ class DocShelf:
     # Writing
 
     def set(self, key: str, value: Any, *, source: str = "", version: str | None = None) -> None:
-        """Write a value if it differs from what stands. Arguments as for `Item`; errors as for `mset`."""
+        """Write a value if it differs from the existing entry. Arguments as for `Item`; errors as for `mset`."""
         self.mset([Item(key, value, source, version)])
 
     async def aset(self, key: str, value: Any, *, source: str = "", version: str | None = None) -> None:
@@ -626,7 +626,7 @@ class DocShelf:
         await self.amset([Item(key, value, source, version)])
 
     def conditional_set(self, key: str, value: Any, *, source: str = "", version: str | None = None) -> tuple[str, Op]:
-        """As `set`; returns (key, "INS" | "UPD" | "SKIP")."""
+        """As `set`. Returns (key, "INS" | "UPD" | "SKIP")."""
         [change] = self.conditional_mset([Item(key, value, source, version)])
         return change.key, change.op
 
@@ -638,19 +638,22 @@ class DocShelf:
         return change.key, change.op
 
     def mset(self, items: Items, *, source: str = "", show_progress: bool = False) -> None:
-        """Write those of the items that differ from what stands, in one transaction.
+        """Write the items that are new or differ from their entries, in one transaction.
+
+        If an error is raised, nothing was written.
 
         Args:
-            items: a mapping of keys to values, or any iterable of `Item` or `(key, value)`; of equal keys in one
-                source the last wins. A generator's items are let go as they are taken, and past 32 MiB their bytes
-                are kept in a temporary file until the call ends.
+            items: a mapping of keys to values, or any iterable of `Item` or `(key, value)`. If a key appears twice in
+                one source, the last item wins. The items of a generator are not all held in memory: beyond 32 MiB
+                their bytes go to a temporary file until the call ends.
             source: the source of items that name none.
             show_progress: show a progress bar.
 
         Raises:
-            UnsupportedValueError: a value cannot be stored without loss; names key and path. Nothing was written.
-            ValueTooLargeError, ArgumentTypeError, ArgumentValueError: likewise.
-            DocShelfError: there is no room for that temporary file. Nothing was written.
+            UnsupportedValueError: a value cannot be stored without loss. Names the key and the path.
+            ValueTooLargeError: a value exceeds `max_value_bytes`.
+            ArgumentTypeError, ArgumentValueError: an item, key, source or version is invalid.
+            DocShelfError: the temporary file cannot be written.
         """
         self.conditional_mset(items, source=source, show_progress=show_progress)
 
@@ -669,15 +672,14 @@ class DocShelf:
         diff: bool = False,
         show_progress: bool = False,
     ) -> Report:
-        """As `mset`; returns what each key went through.
+        """As `mset`. Returns a report of what was done to each key.
 
         Args:
-            move: a key lives in one source only: writing it deletes its entries in other sources, which the report
-                lists as DEL.
-            notes: what to write down about sources, in the same transaction.
+            move: a key lives in one source only: writing it deletes its entries in other sources. The report lists
+                them as DEL.
+            notes: fingerprints and metadata to store, by source, in the same transaction.
             dry_run: report what would be done, and write nothing.
-            diff: read the old values of entries to update, for `report.diffs`. They and the new ones are held in
-                memory.
+            diff: fill `report.diffs`. This reads the old values of updated entries and holds old and new in memory.
         """
         source = check_source(source)
         plan = mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff)
@@ -718,24 +720,24 @@ class DocShelf:
 
         Args:
             items: as for `mset`.
-            source: the source to make so; under another scope, that of items that name none.
-            scope: "sources" makes every source that an item or `notes` names hold exactly its items, "collection" the
-                whole collection.
+            source: the source to sync. With another scope: the source of items that name none.
+            scope: "source" syncs this source. "sources" syncs every source that an item or `notes` names. "collection"
+                syncs the whole collection.
             dry_run: report what would be done, and write nothing.
             diff: as for `conditional_mset`.
             max_delete: the share of the existing entries, 0 to 1, that this sync may delete. None, the default, refuses
-                a sync that would remove at least 10 sources whole and more than half of the collection's. Either
-                refuses a sync that would delete all entries and put nothing in their place. A dry run refuses nothing:
-                its report says in `refused` what the sync would be told.
-            allow_mass_delete: do not refuse.
+                a sync that would remove at least 10 sources whole and more than half of the collection's sources. Any
+                value refuses a sync that would delete all entries and leave none. A dry run is never refused: its
+                report says in `refused` why the sync would be.
+            allow_mass_delete: True refuses no sync.
             fingerprint: the caller's hash of the source's raw file, for `source_changed`.
-            metadata: what to keep with the source; None keeps what is there.
-            notes: fingerprint and metadata by source, under a scope of many.
+            metadata: the caller's own data about the source; None keeps the stored metadata.
+            notes: fingerprint and metadata by source, for the scopes "sources" and "collection".
             show_progress: show a progress bar.
 
         Raises:
-            MassDeleteError: it was refused; nothing was written.
-            As `mset` otherwise.
+            MassDeleteError: the sync would delete more than allowed. Nothing was written.
+            Others as for `mset`.
         """
         source = check_source(source)
         plan = sync_plan(
@@ -782,13 +784,13 @@ class DocShelf:
     def set_versions(
         self, versions: Mapping[str, str], *, source: str | None = None, expected: Mapping[str, str] | None = None
     ) -> Report:
-        """Label the values of keys anew, and leave the values as they are.
+        """Set the versions of entries, without changing their values.
 
         Args:
             versions: key to version. A key without an entry gets one without a value, which reads as None.
-            source: only in this source; by default in every source that has the key, or "" where none has.
-            expected: for each of the keys, the version that an entry has to have for it: what has another by now, as
-                somebody else was there, and what is not there is passed over, and is not in the report.
+            source: change this source only; by default every source that has the key, or "" if none has.
+            expected: the version that the entries of each key must have now. Other entries are skipped, none are
+                created, and the report leaves them out. So a change by another writer is not overwritten.
         """
         checked = check_versions(versions)
         return self._run(
@@ -834,25 +836,26 @@ class DocShelf:
         allow_mass_delete: bool = False,
         dry_run: bool = False,
     ) -> Report:
-        """Delete the entries of keys, or those whose fields match, in one transaction. Missing ones are passed over.
+        """Delete the entries of keys, or the entries whose fields match, in one transaction.
 
-        The fingerprints of their sources are forgotten, so that `source_changed` says of each that it changed.
+        Keys without an entry are skipped. The fingerprints of the sources are removed, so that `source_changed` is True
+        for them.
 
         Args:
-            keys: the keys, in all sources; or else give `where`.
-            source: only in this source.
-            expected: for each of the keys, the version that an entry has to have to be deleted.
-            where: delete the entries that `find` gives, as long as nobody changes them meanwhile.
-            prefix: with `where`, only keys that begin with this text, literally.
-            max_delete: with `where`, the share of the collection's (or of the source's) entries that may go, 0 to 1.
-                None, the default, refuses to delete all of them, and more than half of the collection's sources with
-                all their entries where these are at least 10.
+            keys: the keys to delete; or give `where`.
+            source: delete in this source only; by default in all sources.
+            expected: the version that the entries of each key must have to be deleted.
+            where: delete the entries that `find` returns for it. Entries that change during the call stay.
+            prefix: with `where`, delete only keys that begin with this text.
+            max_delete: with `where`, the share of the entries of the collection (or of the source) that may be
+                deleted, 0 to 1. None, the default, refuses to delete all of them, and refuses to delete more than half
+                of the collection's sources with all their entries, if these are at least 10.
             allow_mass_delete: do not refuse.
-            dry_run: report what would be deleted, and delete nothing.
+            dry_run: return the report of the call, and delete nothing.
 
         Raises:
-            MassDeleteError: it was refused; nothing was deleted.
-            ArgumentTypeError, ArgumentValueError: keys or `where` cannot be, or both were given, or neither.
+            MassDeleteError: the call was refused. Nothing was deleted.
+            ArgumentTypeError, ArgumentValueError: an argument is invalid, or both `keys` and `where` were given.
         """
         return self._run(self._deletion(keys, source, expected, where, prefix, max_delete, allow_mass_delete, dry_run))
 
@@ -898,7 +901,7 @@ class DocShelf:
         return searching.delete(self._context, _search(where, prefix, source), limits, dry_run=dry_run)
 
     def clear(self) -> int:
-        """Delete all entries and sources of the collection; returns how many entries there were."""
+        """Delete all entries and sources of the collection. Returns how many entries there were."""
         return self._run(deleting.clear(self._context))
 
     async def aclear(self) -> int:
@@ -919,19 +922,19 @@ class DocShelf:
         return Collections(await self._arun(collections.listed(self._context, exact=exact)))
 
     def rename_collection(self, new: str) -> int:
-        """Give the collection another name, in one transaction, with everything that belongs to it.
+        """Rename the collection and all collections that belong to it, in one transaction.
 
-        This object works on the new name from then on; others, and views, keep the old one.
+        From then on this object works on the new name. Other objects and views keep the old name.
 
         Args:
-            new: the name to have, 1 to 255 bytes.
+            new: the new name, 1 to 255 bytes.
 
         Returns:
             How many entries the collection has.
 
         Raises:
-            ArgumentTypeError, ArgumentValueError: the name cannot be, a collection has it already, or there is no
-                collection to rename. Nothing was changed.
+            ArgumentTypeError, ArgumentValueError: the name is invalid or taken, or there is no collection to rename.
+                Nothing was changed.
         """
         name = check_collection(new)
         old = self.collection
@@ -962,7 +965,7 @@ class DocShelf:
         return Sources(await self._arun(reading.sources(self._context)))
 
     def source_changed(self, source: str, fingerprint: str) -> bool:
-        """True unless the source's last sync had this fingerprint. Does not read its entries."""
+        """True unless the last sync of the source had this fingerprint. Does not read its entries."""
         return bool(self.changed_sources({source: fingerprint}))
 
     async def asource_changed(self, source: str, fingerprint: str) -> bool:
@@ -970,7 +973,7 @@ class DocShelf:
         return bool(await self.achanged_sources({source: fingerprint}))
 
     def changed_sources(self, fingerprints: Mapping[str, str]) -> list[str]:
-        """Those of many sources whose last sync did not have the fingerprint given, in input order; one statement."""
+        """The sources whose last sync did not have the given fingerprint, in input order, by one statement."""
         return self._run(reading.changed_sources(self._context, check_fingerprints(fingerprints)))
 
     async def achanged_sources(self, fingerprints: Mapping[str, str]) -> list[str]:
@@ -978,7 +981,7 @@ class DocShelf:
         return await self._arun(reading.changed_sources(self._context, check_fingerprints(fingerprints)))
 
     def delete_source(self, source: str) -> Report:
-        """Delete a source with all its entries; the same keys in other sources stay."""
+        """Delete a source with all its entries. The same keys in other sources stay."""
         return self.delete_sources([source])
 
     async def adelete_source(self, source: str) -> Report:
@@ -989,18 +992,18 @@ class DocShelf:
         """Delete sources with all their entries, in one transaction.
 
         Args:
-            sources: their names; those that are not there are passed over.
-            keys: entries of these keys go too, whatever their source.
+            sources: their names. Unknown names are skipped.
+            keys: also delete the entries of these keys, in every source.
         """
-        names, others = check_sources(sources), check_keys(keys)
-        return self._run(deleting.delete_sources(self._context, names, others))
+        names, checked = check_sources(sources), check_keys(keys)
+        return self._run(deleting.delete_sources(self._context, names, checked))
 
     async def adelete_sources(self, sources: Iterable[str], *, keys: Iterable[str] = ()) -> Report:
         """As `delete_sources`."""
-        names, others = check_sources(sources), check_keys(keys)
-        return await self._arun(deleting.delete_sources(self._context, names, others))
+        names, checked = check_sources(sources), check_keys(keys)
+        return await self._arun(deleting.delete_sources(self._context, names, checked))
 
-    # Health
+    # Maintenance
 
     def health(self) -> Health:
         """Whether a call would work now, for the health check of a service. Nothing is tried twice.
@@ -1033,7 +1036,7 @@ class DocShelf:
         return await self._backend.arun(maintenance.is_set_up(self._context))
 
     def stats(self) -> Stats:
-        """Counts and sizes of the collection."""
+        """Numbers and sizes of the collection."""
         return self._run(maintenance.stats(self._context))
 
     async def astats(self) -> Stats:
@@ -1042,29 +1045,29 @@ class DocShelf:
 
     def verify(self, *, show_progress: bool = False) -> list[Problem]:
         """Read every entry, check it against its hash, and list those that cannot be read."""
-        found: list[Problem] = []
+        problems: list[Problem] = []
         with progress_bar(self.count() if show_progress else 0, "verifying", show=show_progress) as on_progress:
             context = replace(self._context, on_progress=on_progress)
             try:
                 for page in self._pages(None, None):
                     for batch in self._run(reading.value_batches(self._context, page, None)):
-                        found += self._run(maintenance.problems(context, batch))
-            except CorruptEntryError as exc:  # a key that is no text, behind all others
-                found += exc.problems
-        return found
+                        problems += self._run(maintenance.problems(context, batch))
+            except CorruptEntryError as exc:  # a key that is not text; SQLite sorts it after all others
+                problems += exc.problems
+        return problems
 
     async def averify(self, *, show_progress: bool = False) -> list[Problem]:
         """As `verify`."""
-        found: list[Problem] = []
+        problems: list[Problem] = []
         with progress_bar(await self.acount() if show_progress else 0, "verifying", show=show_progress) as on_progress:
             context = replace(self._context, on_progress=on_progress)
             try:
                 async for page in self._apages(None, None):
                     for batch in await self._arun(reading.value_batches(self._context, page, None)):
-                        found += await self._arun(maintenance.problems(context, batch))
+                        problems += await self._arun(maintenance.problems(context, batch))
             except CorruptEntryError as exc:
-                found += exc.problems
-        return found
+                problems += exc.problems
+        return problems
 
 
 def _search(

@@ -1,4 +1,4 @@
-"""The values that go into a store and come out of it. All are immutable."""
+"""The values that a store takes and returns. All are immutable."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ OPS: Final[tuple[Op, ...]] = (INS, UPD, SKIP, DEL)
 
 
 class Item(NamedTuple):
-    """One thing to write. Any `(key, value)`, `(key, value, source)` or longer tuple is taken as one.
+    """An item to write. A plain tuple (key, value[, source[, version]]) works too.
 
     Args:
         key: text, 1 to 1,024 bytes of UTF-8, no NUL.
         value: bytes, a JSON-like object, or a document of a registered content type.
-        source: where it came from; None takes the source of the call.
-        version: the caller's own label of the value's content; None says nothing about it.
+        source: the file or other origin of the item; None means the source of the call.
+        version: the caller's own label of the value's content. None does not count as a change; if the value is
+            written, the label is removed.
     """
 
     key: str
@@ -38,7 +39,7 @@ class Item(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What one key went through. `op` is "INS", "UPD", "SKIP" or "DEL"."""
+    """What a write did to one key. `op` is "INS", "UPD", "SKIP" or "DEL"."""
 
     key: str
     op: Op
@@ -78,10 +79,10 @@ class Document:
 
 @dataclass(frozen=True)
 class Diff:
-    """The text of an updated entry before and after. Prints as a unified diff, shows as one by words in a notebook.
+    """The text of an updated entry before and after. Prints as a unified diff; a notebook shows a diff by words.
 
-    The text of a document is its own text and below it, where they differ, its metadata; that of any other value is
-    the value itself, or how Python prints it.
+    For a document, the text is its own text; metadata follow if only they differ. For any other value it is the value
+    as Python prints it.
     """
 
     key: str
@@ -99,7 +100,7 @@ class Diff:
 
 
 class Diffs(tuple[Diff, ...]):
-    """The diffs of a report, in the order of its changes. Print as one text, show as a list in a notebook."""
+    """The diffs of a report, in the order of its changes. Prints as one text; a notebook shows a list."""
 
     __slots__ = ()
 
@@ -115,10 +116,10 @@ class Report(Sequence[Change]):
     """What a write did: one `Change` per key, in input order, deletions last.
 
     Attributes:
-        changes: all of them.
-        dry_run: True when nothing was written.
-        diffs: where the call asked for them, the texts of the updated entries before and after.
-        refused: in a dry run, why the same call would be refused as a mass deletion; None where it would not.
+        changes: all changes, as a tuple.
+        dry_run: True if the call only reported what it would do.
+        diffs: the texts of updated entries before and after, if the call had `diff=True`.
+        refused: in a dry run, why the same call would be refused as a mass deletion; None if it would not.
     """
 
     changes: tuple[Change, ...] = ()
@@ -165,12 +166,12 @@ class Report(Sequence[Change]):
 
     @property
     def counts(self) -> dict[Op, int]:
-        """How many of each op, all four always there."""
+        """The number of changes of each op. Always contains all four."""
         return {op: self._counts[op] for op in OPS}
 
     @property
     def changed(self) -> bool:
-        """True when anything was, or in a dry run would be, written."""
+        """True if anything was written, or would be in a dry run."""
         return self._counts[SKIP] != len(self.changes)
 
     def __repr__(self) -> str:
@@ -187,7 +188,7 @@ class Report(Sequence[Change]):
 
     @property
     def _further(self) -> dict[str, int]:
-        """What else a subclass counts, by name."""
+        """Further counts of a subclass, by name."""
         return {}
 
     def _repr_html_(self) -> str:
@@ -199,14 +200,14 @@ class Entry:
     """One stored row.
 
     Attributes:
-        key, source: its identity within the collection.
-        value: the value, or None where the row carries only a version (then `value_hash` is None too).
+        key, source: the identity of the entry within its collection.
+        value: the value; None if the row has only a version (then `value_hash` is None too).
         version: the caller's label, or None.
-        value_hash: SHA-256, 32 bytes, of what counts as change.
-        content_type: what the value is: "json", "bytes", or a name that an adapter registered.
-        created_at, updated_at: when the entry was made and when its value was last written, aware datetimes in UTC, by
-            the database's clock. A new version alone does not count.
-        seq: grows in the order of insertion; not without gaps, and kept by updates.
+        value_hash: SHA-256, 32 bytes, of the part of the value that counts as a change.
+        content_type: "json", "bytes", or a name that an adapter registered.
+        created_at: when the entry was inserted: an aware datetime in UTC, by the database's clock.
+        updated_at: when its value was last written, likewise. A new version alone does not change it.
+        seq: increases in the order of insertion, with gaps. Updates keep it.
     """
 
     key: str
@@ -229,9 +230,9 @@ class Source:
 
     Attributes:
         source: its name.
-        entries: how many entries came from it.
-        fingerprint: the caller's hash of the raw file at its last sync, or None.
-        metadata: what the caller keeps with it, or None.
+        entries: how many entries it has.
+        fingerprint: the caller's hash of the raw file at the last sync, or None.
+        metadata: the caller's own data about the source, or None.
         synced_at: when a sync last changed its entries, fingerprint or metadata; None if it was never synced.
     """
 
@@ -246,7 +247,7 @@ class Source:
 
 
 class Sources(list[Source]):
-    """The list of sources that a store gives, which a notebook shows as a table."""
+    """A list of sources. A notebook shows it as a table."""
 
     def _repr_html_(self) -> str:
         return html.sources(self)
@@ -303,11 +304,11 @@ class Health:
 
 @dataclass(frozen=True)
 class SourceNote:
-    """What to write down about a source.
+    """What to store about a source.
 
     Attributes:
-        fingerprint: the caller's hash of the raw file; None says that it is not known.
-        metadata: what to keep with the source; None keeps what is there.
+        fingerprint: the caller's hash of the raw file; None if it is unknown.
+        metadata: the caller's own data about the source; None keeps the stored metadata.
     """
 
     fingerprint: str | None = None
@@ -316,13 +317,13 @@ class SourceNote:
 
 @dataclass(frozen=True)
 class Stats:
-    """Sizes of a collection, in bytes.
+    """Numbers and sizes of a collection.
 
     Attributes:
-        entries, sources: how many.
-        stored_bytes: sum of the values as packed.
-        disk_bytes: what the whole entries table takes with its indexes (PostgreSQL), or the whole file (SQLite);
-            other collections in the same table count too.
+        entries, sources: how many there are.
+        stored_bytes: the sum of the packed values, in bytes.
+        disk_bytes: the size of the entries table with its indexes (PostgreSQL) or of the file (SQLite), in bytes. It
+            includes the other collections in the same table.
     """
 
     entries: int

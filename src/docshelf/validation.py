@@ -1,4 +1,4 @@
-"""Checks of names: keys, sources, collections, versions. Each error says which one, why, and what to do."""
+"""Checks of arguments: keys, sources, collections, versions, items. Each error says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from docshelf.errors import ArgumentTypeError, ArgumentValueError
 
-# One PostgreSQL index row holds 2,704 bytes and carries collection, key and source.
+# A PostgreSQL index row holds 2,704 bytes, for collection, key and source together.
 MAX_KEY_BYTES: Final = 1024
 MAX_SOURCE_BYTES: Final = 1024
 MAX_COLLECTION_BYTES: Final = 255
@@ -18,10 +18,10 @@ def check_key(key: Any) -> str:
 
     Raises:
         ArgumentTypeError: it is not text.
-        ArgumentValueError: it is empty, over 1,024 bytes, or holds a NUL or a lone surrogate.
+        ArgumentValueError: it is empty, over 1,024 bytes, or contains a NUL or a lone surrogate.
     """
     if type(key) is str and 0 < len(key) <= MAX_KEY_BYTES and key.isascii() and "\0" not in key:
-        return key  # nearly all
+        return key  # the fast path, for nearly all keys
     checked = _check_text(key, "key", MAX_KEY_BYTES)
     if not checked:
         raise ArgumentValueError("a key is empty; a key is text of 1 to 1,024 bytes")
@@ -29,7 +29,7 @@ def check_key(key: Any) -> str:
 
 
 def check_source(source: Any, of: str = "") -> str:
-    """The source `of` something as plain `str`; "" means no source. Raises as `check_key` does."""
+    """A source as plain `str`; "" means no source. `of` names its item in errors. Raises as `check_key` does."""
     return _check_text(source, "source", MAX_SOURCE_BYTES, of)
 
 
@@ -37,41 +37,41 @@ def check_collection(collection: Any) -> str:
     """The collection's name as plain `str`. Raises as `check_key` does."""
     checked = _check_text(collection, "collection", MAX_COLLECTION_BYTES)
     if not checked:
-        raise ArgumentValueError("the collection's name is empty; give it one, or leave it out for 'default'")
+        raise ArgumentValueError("the collection's name is empty; give a name, or leave it out for 'default'")
     return checked
 
 
 def check_label(value: Any, what: str, of: str = "") -> str | None:
-    """A version or fingerprint `of` something: text without NUL, or None. Raises as `check_key` does."""
+    """A version or fingerprint: text without NUL, or None. `of` as for `check_source`. Raises as `check_key` does."""
     return None if value is None else _check_text(value, what, None, of)
 
 
 def check_prefix(prefix: Any) -> str | None:
-    """A prefix of keys, literal text; None and "" mean all keys. Raises as `check_key` does."""
+    """A prefix of keys, as literal text. None and "" mean all keys. Raises as `check_key` does."""
     return None if prefix is None else _check_text(prefix, "prefix", MAX_KEY_BYTES) or None
 
 
 def check_keys(keys: Any) -> list[str]:
-    """The keys of a batch, from any iterable but one string. Raises as `check_key` does."""
+    """The keys of a batch. Raises as `check_iterable` and `check_key` do."""
     return [check_key(key) for key in check_iterable(keys, "keys", "keys")]
 
 
 CheckedItem = tuple[tuple[str, str], Any, "str | None"]
-"""One item of a batch: the identity of its entry, (key, source), what it is to hold, and the version that it states."""
+"""A checked item: (key, source), value, version."""
 
 
 def check_items(items: Iterable[Any], source: str, first: int = 0) -> Iterator[CheckedItem]:
-    """The items of a batch, or of a part of one.
+    """The items of a batch, or of a part of it.
 
     Args:
-        items: each an `Item` or a tuple `(key, value[, source[, version]])`.
+        items: each is an `Item` or a tuple `(key, value[, source[, version]])`.
         source: the source of items that name none.
-        first: the position of the first of them, for errors.
+        first: the position of the first item in the batch, for errors.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: for items, keys, sources or versions that cannot be.
+        ArgumentTypeError, ArgumentValueError: an item, key, source or version is invalid.
     """
-    known: set[str] = set()
+    checked_sources: set[str] = set()
     for position, pair in enumerate(items, first):
         size = len(pair) if type(pair) is tuple or isinstance(pair, tuple | list) else 0
         given = version = None
@@ -82,38 +82,38 @@ def check_items(items: Iterable[Any], source: str, first: int = 0) -> Iterator[C
         elif size == 4:
             key, value, given, version = pair
         else:
-            of = f" of {size}" if size else ""
+            length = f" of {size}" if size else ""
             raise ArgumentTypeError(
-                f"item {position} is a {type(pair).__name__}{of}; each item is a tuple (key, value), an Item, "
-                "or the whole is a mapping of keys to values"
+                f"item {position} is a {type(pair).__name__}{length}; give a mapping of keys to values, or an iterable "
+                "of Item or (key, value)"
             )
         key = check_key(key)
         if given is None:
             given = source
-        elif type(given) is not str or given not in known:
+        elif type(given) is not str or given not in checked_sources:
             given = check_source(given, f" of the key {key!r}")
-            known.add(given)
+            checked_sources.add(given)
         if version is not None and (type(version) is not str or not version.isascii() or "\0" in version):
             version = _check_text(version, "version", None, f" of the key {key!r}")
         yield (key, given), value, version
 
 
 def prefix_end(prefix: str) -> str | None:
-    """The first text after all that start with `prefix`, by code point; None where there is none."""
+    """The smallest text, by code points, that is greater than every text with this prefix; None if there is none."""
     for position in range(len(prefix) - 1, -1, -1):
         point = ord(prefix[position]) + 1
         if point == 0xD800:
-            point = 0xE000  # surrogates are not text
+            point = 0xE000  # skip the surrogates, which are not text
         if point <= 0x10FFFF:
             return prefix[:position] + chr(point)
     return None
 
 
 def check_iterable(value: Any, what: str, of_what: str) -> Iterable[Any]:
-    """An iterable that is not one string.
+    """An iterable that is not a string.
 
     Raises:
-        ArgumentTypeError: it is a string, bytes, or nothing to iterate over.
+        ArgumentTypeError: it is a string, bytes, or not iterable.
     """
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise ArgumentTypeError(f"{what} is a {type(value).__name__}; give an iterable of {of_what}")
@@ -141,7 +141,7 @@ def check_share(max_delete: Any) -> float | None:
 
 
 def check_optional_source(source: str | None) -> str | None:
-    """A source to narrow a call to, or None for all. Raises as `check_source` does."""
+    """A source, or None for all sources. Raises as `check_source` does."""
     return None if source is None else check_source(source)
 
 
@@ -156,7 +156,7 @@ def check_versions(versions: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_expected(expected: Mapping[str, str] | None, keys: Collection[str]) -> dict[str, str] | None:
-    """The versions that entries have to have, one for each of the keys, or None. Raises as `check_versions` does."""
+    """The expected versions, one for each key, or None. Raises as `check_versions` does."""
     if expected is None:
         return None
     checked = check_versions(expected)
@@ -173,14 +173,14 @@ def check_fingerprints(fingerprints: Mapping[str, str]) -> dict[str, str]:
 
 def _check_text(text: Any, what: str, limit: int | None, of: str = "") -> str:
     if not isinstance(text, str):
-        raise ArgumentTypeError(f"the {what} {text!r:.60}{of} is a {type(text).__name__}; it has to be a str")
+        raise ArgumentTypeError(f"the {what} {text!r:.60}{of} is a {type(text).__name__}; it must be a str")
     plain: str = str.__str__(text)
     if "\0" in plain:
-        raise ArgumentValueError(f"the {what} {text!r:.60}{of} holds a NUL character; take it out")
+        raise ArgumentValueError(f"the {what} {text!r:.60}{of} contains a NUL character; remove it")
     try:
         size = len(plain) if plain.isascii() else len(plain.encode())
     except UnicodeEncodeError:
-        raise ArgumentValueError(f"the {what} {text!r:.60}{of} holds a lone surrogate, which is not UTF-8") from None
+        raise ArgumentValueError(f"the {what} {text!r:.60}{of} contains a lone surrogate, which is not UTF-8") from None
     if limit is not None and size > limit:
         raise ArgumentValueError(
             f"the {what} {text!r:.60}...{of} has {size:,} bytes of UTF-8; the limit is {limit:,}; shorten or hash it"

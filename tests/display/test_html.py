@@ -1,4 +1,4 @@
-"""What a notebook shows: true, small, harmless whatever the rows hold, and readable where styles are stripped."""
+"""What a notebook shows: right, small, safe for any row, and readable where styles are removed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TestReport:
         ]
         assert seen.text.startswith("Report 1,235 entries in f")
 
-    def test_it_says_what_is_only_planned(self) -> None:
+    def test_it_marks_a_dry_run(self) -> None:
         seen = Seen(Report((Change("k", "UPD"),), dry_run=True)._repr_html_())
         assert seen.text.startswith("Report of a dry run 1 entry")
         assert seen.rows[0] == ["op", "would be", "keys"]
@@ -103,7 +103,7 @@ def test_a_value_that_cannot_print_itself_is_shown_as_such() -> None:
 
 
 class TestTables:
-    def test_sources_tell_what_is_known_of_each(self) -> None:
+    def test_sources_show_what_is_stored_about_each(self) -> None:
         found = Sources([Source("", 3), Source("a.md", 1200, "abcdef0123456789", {"title": "A"}, NOON)])
         assert Seen(found._repr_html_()).rows == [
             ["source", "entries", "", "synced", "fingerprint", "metadata"],
@@ -128,7 +128,7 @@ class TestTables:
         assert rows[2][2] == "1.5 KB each"
         assert Seen(Stats(0, 0, 0, 8192)._repr_html_()).rows[2][2] == ""
 
-    def test_an_entry_shows_what_it_has(self) -> None:
+    def test_an_entry_shows_its_fields(self) -> None:
         later = NOON + timedelta(hours=1)
         rows = dict(Seen(entry_of({"a": 1}, updated_at=later)._repr_html_()).rows)
         assert rows["value"] == "{'a': 1}"
@@ -169,7 +169,7 @@ class TestDiffs:
         ]
         assert str(Diffs([diff, diff])).count("k before") == 2
 
-    def test_what_stayed_is_cut_to_what_is_near_a_change(self) -> None:
+    def test_unchanged_text_is_cut_to_the_context_of_a_change(self) -> None:
         words = "word " * 10_000
         seen = Seen(Diff("k", "", words + "old " + words, words + "new " + words)._repr_html_())
         assert seen.marked == [("del", " old"), ("ins", " new")]
@@ -205,7 +205,9 @@ class TestDiffs:
         )
         assert face.conditional_mset([("other", b"\xfe", "g", "v2")], diff=True).diffs == ()
 
-    def test_an_unreadable_old_value_is_said_and_replaced(self, location: Location, face: Face) -> None:
+    def test_a_diff_reports_an_unreadable_old_value_and_the_write_replaces_it(
+        self, location: Location, face: Face
+    ) -> None:
         face.set("k", "before")
         engine = create_engine(location.sync_url)
         with engine.begin() as connection:

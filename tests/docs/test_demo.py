@@ -1,4 +1,4 @@
-"""`examples/demo.py`, as a user runs it: it checks its own counts, so its exit code is most of the verdict."""
+"""`examples/demo.py`, as a user runs it. It checks its own counts, so its exit code is most of the result."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "pg18", "pg18-psycopg"])
-def test_the_demo_tells_its_story_on_the_reference_of_python(
+def test_the_demo_runs_on_the_reference_of_python(
     backend: str, new_location: Callable[[str], Location], tmp_path: Path
 ) -> None:
     location = new_location(backend)
@@ -123,7 +123,7 @@ def test_the_default_shelf_is_a_fresh_file(tmp_path: Path) -> None:
     assert all(Path(file).is_file() for file in files)
 
 
-def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
+def test_the_demo_clears_the_rows_of_an_earlier_run(tmp_path: Path) -> None:
     with DocShelf(tmp_path / "shelf.db", COLLECTION) as shelf:
         shelf.sync({"only.txt#left": "over"}, source="only.txt")
     (tmp_path / "only.txt").write_text("One sentence.")
@@ -141,7 +141,7 @@ def test_other_collections_stay(new_location: Callable[[str], Location], folder:
         assert shelf.count() == 1
 
 
-def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
+def test_the_demo_reports_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "empty.txt").write_text(" \n\n ")
     done = demo("texts", cwd=tmp_path)
@@ -149,7 +149,7 @@ def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
     assert done.stderr == "demo: no text in the folder texts\n"
 
 
-def test_a_missing_folder_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_the_demo_reports_a_missing_folder(tmp_path: Path) -> None:
     done = demo("nowhere", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "demo: nowhere is not a folder\n")
 
@@ -172,7 +172,7 @@ def test_a_url_that_cannot_be_used_gets_one_line_and_exit_code_2(url: str, messa
     assert "hunter2" not in done.stdout + done.stderr
 
 
-def test_a_shelf_that_does_not_do_as_it_says_fails_the_demo(tmp_path: Path) -> None:
+def test_a_wrong_report_fails_the_demo(tmp_path: Path) -> None:
     with DocShelf(tmp_path / "shelf.db") as shelf:
         shelf.setup()
     connection = sqlite3.connect(tmp_path / "shelf.db")
@@ -205,7 +205,7 @@ def test_a_terminal_gets_a_progress_bar_and_a_pipe_none(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=terminal) as process:
         os.close(terminal)
         output = b""
-        with suppress(OSError):  # the end of what a terminal has to say
+        with suppress(OSError):  # the end of the terminal output
             while read := os.read(screen, 4096):
                 output += read
         os.close(screen)

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, on SQLite and PostgreSQL; what they show is true, and is what is stored."""
+"""The notebooks run from top to bottom, on SQLite and PostgreSQL. Their output is right, and it is the stored one."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def parent_retriever(text: str) -> None:
     first, edited, tomorrow = reports(text)
     chunks = first["embedded"]
     assert chunks > 100
-    assert first == counts(inserted=16) | {"embedded": chunks, "spared": 0, "removed": 0}
+    assert first == counts(inserted=16) | {"embedded": chunks, "reused": 0, "removed": 0}
     anew = edited["embedded"]
     assert 0 < anew < 10
-    spared = chunks - edited["removed"]
-    assert edited == counts(updated=1, skipped=15) | {"embedded": anew, "spared": spared, "removed": edited["removed"]}
-    assert tomorrow == counts(skipped=16) | {"embedded": 0, "spared": spared + anew, "removed": 0}
-    assert f"{chunks + anew} embedded, {chunks + spared + spared + anew} spared" in text
+    reused = chunks - edited["removed"]
+    assert edited == counts(updated=1, skipped=15) | {"embedded": anew, "reused": reused, "removed": edited["removed"]}
+    assert tomorrow == counts(skipped=16) | {"embedded": 0, "reused": reused + anew, "removed": 0}
+    assert f"{chunks + anew} embedded, {chunks + reused + reused + anew} reused" in text
     assert re.search(r"^break\.txt +The \"break\" statement$", text, re.MULTILINE)
     assert stats(text) == [(16, 16)]
 
@@ -123,7 +123,7 @@ TRUTHS: dict[str, Callable[[str], None]] = {
 
 
 def shown(notebook: nbformat.NotebookNode) -> list[list[tuple[str, str, dict[str, str]]]]:
-    """What each code cell shows, but for what is volatile; of a picture only that it is one."""
+    """The output of each code cell without volatile parts. Of a picture only that it is one."""
     return [
         [
             (
@@ -148,7 +148,7 @@ def texts(notebook: nbformat.NotebookNode) -> Iterator[str]:
 
 
 def check(fresh: nbformat.NotebookNode, path: Path, *places: Path) -> None:
-    """Fail unless what a notebook shows is true, is what is stored, and names none of the places."""
+    """Fail unless the output is right, equals the stored output, and shows none of the places."""
     assert [output.text for output in outputs(fresh) if output.get("name") == "stderr"] == []
     assert not [text for text in texts(fresh) for place in (FOLDER.parent, *places) if str(place) in text]
     TRUTHS[path.stem](said(fresh))

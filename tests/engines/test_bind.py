@@ -1,4 +1,4 @@
-"""A store in its caller's own transaction: what it writes and the caller's own tables stand or fall together."""
+"""A store in the caller's transaction: its writes and the caller's own are committed or rolled back together."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Caller:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[tuple[Any, Any]]:
-        """A connection and its transaction, committed at the end; rolled back when the block fails or says so."""
+        """A connection and its transaction. Commits at the end; rolls back if the block fails or asks for it."""
         connection = self._engine.connect()
         if self.mode == "async":
             self._loop.run(connection.start())
@@ -257,7 +257,7 @@ def test_a_connection_to_another_database_is_refused(new_location: Callable[[str
 
 
 @pytest.mark.parametrize("thing", [None, "connection", create_engine("sqlite://")], ids=["None", "str", "Engine"])
-def test_what_is_no_connection_is_refused(thing: Any) -> None:
+def test_bind_rejects_an_object_that_is_not_a_connection(thing: Any) -> None:
     with DocShelf(":memory:") as shelf, pytest.raises(DocShelfError) as refusal:
         shelf.bind(thing).get("k")
     assert isinstance(refusal.value, TypeError)

@@ -1,4 +1,4 @@
-"""Engines: made from a URL on first use or brought by the caller, shared by threads, closed by whom they belong to."""
+"""Engines: created from a URL on first use or given by the caller, shared by threads, closed by their owner."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_engines_of_two_databases_are_refused() -> None:
 
 
 @pytest.mark.parametrize("level", ["AUTOCOMMIT", "REPEATABLE READ", "SERIALIZABLE"])
-def test_a_write_is_one_transaction_whatever_the_isolation_of_a_given_engine(
+def test_a_write_is_one_transaction_with_any_isolation_of_a_given_engine(
     pg_location: Location, new_engine: Callable[..., Engine], level: str
 ) -> None:
     shelf = DocShelf(engine=new_engine(pg_location, isolation_level=level))
@@ -487,7 +487,7 @@ def test_many_clients_work_through_pgbouncer_at_once(proxy: Proxy, pgbouncer: st
         loop.run(shelf.aclose())
 
 
-def test_what_sync_wrote_async_reads_and_the_reverse(location: Location, loop: Loop) -> None:
+def test_async_reads_what_sync_wrote_and_the_reverse(location: Location, loop: Loop) -> None:
     with DocShelf(location.url) as shelf:
         shelf.set("sync", 1)
         loop.run(shelf.aset("async", 2))

@@ -1,4 +1,4 @@
-"""One store in several event loops: after each other, at once, beside sync calls, and at the end of each."""
+"""One store in several event loops: one after another, in parallel, with sync calls, and at the end of a loop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def place(request: pytest.FixtureRequest, new_location: Callable[[str], Location
 
 @pytest.fixture
 def idle() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop that runs only when it is told to."""
+    """A loop that runs only on request."""
     loop = asyncio.new_event_loop()
     yield loop
     loop.close()
@@ -87,7 +87,7 @@ def finished(sessions: Sessions) -> bool:
     return True
 
 
-def test_asyncio_run_may_come_again_and_leaves_no_connection(sessions: Sessions) -> None:
+def test_asyncio_run_may_run_twice_and_leaves_no_connection(sessions: Sessions) -> None:
     complaints: list[dict[str, Any]] = []
 
     async def main(shelf: DocShelf) -> None:
@@ -113,7 +113,7 @@ def test_a_run_that_fails_leaves_no_connection(sessions: Sessions) -> None:
         assert finished(sessions)
 
 
-def test_a_store_that_nobody_closes_ends_with_its_loop(sessions: Sessions) -> None:
+def test_an_unclosed_store_closes_its_connections_with_its_loop(sessions: Sessions) -> None:
     async def main() -> None:
         await use(DocShelf(sessions[0]))
 
@@ -226,7 +226,7 @@ def test_aclose_within_one_loop_ends_the_connections_of_another_that_runs(sessio
         assert finished(sessions)
 
 
-def test_aclose_may_come_twice_and_ends_both_halves(sessions: Sessions) -> None:
+def test_aclose_may_be_called_twice_and_closes_sync_connections_too(sessions: Sessions) -> None:
     async def main() -> None:
         async with DocShelf(sessions[0]) as shelf:
             await use(shelf)
@@ -242,7 +242,7 @@ def test_aclose_may_come_twice_and_ends_both_halves(sessions: Sessions) -> None:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_loop_that_was_closed_without_ceremony_does_not_hinder_the_next(sessions: Sessions) -> None:
-    # `loop.close()` alone gives nobody a chance to hang up; its connections end with the garbage.
+    # `loop.close()` alone runs no clean-up. Garbage collection closes its connections.
     with DocShelf(sessions[0]) as shelf:
         rough = asyncio.new_event_loop()
         rough.run_until_complete(use(shelf))

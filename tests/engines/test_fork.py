@@ -1,4 +1,4 @@
-"""A store that was used before a fork, in the child and again in the parent: no connection is shared."""
+"""A store that was used before a fork works in the child and in the parent. They share no connection."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Work = Callable[[], Any]
 
 
 class Child:
-    """A forked process that does one piece of work, tells its result and stays until it is told to end."""
+    """A forked process that does one piece of work, sends its result and waits until it may end."""
 
     def __init__(self, work: Work) -> None:
         gc.collect()  # the parent's garbage is none of the child's
@@ -174,7 +174,7 @@ def test_no_connection_is_shared_and_none_dies_with_the_child(
     shelf.close()
 
 
-def test_two_children_write_beside_their_parent(location: Location) -> None:
+def test_two_children_write_in_parallel_with_their_parent(location: Location) -> None:
     with DocShelf(location.url) as shelf:
         shelf.setup()
 

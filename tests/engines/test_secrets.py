@@ -1,4 +1,4 @@
-"""A password is in no repr, no error, no traceback and no log."""
+"""A password appears in no repr, error, traceback or log."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_no_failure_to_connect_shows_a_password(
     drivername: str,
     change: dict[str, Any],
 ) -> None:
-    # Some of these work with one of the drivers: what matters is what is shown.
+    # Some of these work with one of the drivers. Only what is shown matters here.
     with Proxy(password_url) as proxy:
         place = {"username": password_url.username, "host": "127.0.0.1", "port": proxy.port, "database": "postgres"}
         url = URL.create(drivername, password=SECRET, **{**place, **change})

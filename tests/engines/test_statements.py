@@ -1,4 +1,4 @@
-"""How many statements an operation sends, and what no statement may hold."""
+"""How many statements an operation sends, and what statements must not contain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.operations import OPERATIONS, fill, missing
 from tests.support.statements import of_operations, recorded_statements
 from tests.support.tables import TABLES, contents
 
-# Both more than what is copied, on PostgreSQL, between a savepoint and its release.
+# Both are large enough for a COPY, with its savepoint, on PostgreSQL.
 FEW, MANY = 60, 1_000
 
 
@@ -104,7 +104,7 @@ def test_an_operation_that_reads_changes_nothing_and_one_that_writes_does(face: 
     assert changing == {operation.name: operation.writes and operation.name != "setup" for operation in OPERATIONS}
 
 
-def test_reads_and_unchanged_writes_are_one_statement_whatever_their_size(face: Face) -> None:
+def test_reads_and_unchanged_writes_of_any_size_are_one_statement(face: Face) -> None:
     few, many = filled(face, FEW), filled(face, MANY)
     for sized, size in ((few, FEW), (many, MANY)):
         keys = list(items(size))
@@ -135,7 +135,7 @@ def test_an_unchanged_write_of_many_sources_is_a_statement_or_two(face: Face) ->
         mixed = [Item(f"k{number}", "value", f"s{number % 50}") for number in range(size)]
         sized.mset(mixed)
         assert sent(sized.mset, mixed) == 1
-        # What has these keys is more than twice what is asked for.
+        # These keys have more than twice as many entries as were asked for.
         sized.mset([item._replace(source=f"other {number}") for item in mixed for number in range(2)])
         assert sent(sized.mset, mixed) == 2
 
@@ -179,7 +179,7 @@ def test_yield_keys_is_a_statement_a_page(face: Face, monkeypatch: pytest.Monkey
     assert sent(list, face.yield_keys()) <= 5
 
 
-def test_no_statement_depends_on_what_partitions_and_citus_lack(face: Face) -> None:
+def test_no_statement_needs_a_feature_that_partitions_or_citus_lack(face: Face) -> None:
     with recorded_statements() as statements:
         face.sync(items(FEW), source="f", fingerprint="f1")
         face.sync(items(FEW, "changed") | {"new": 1}, source="f", metadata={"a": 1})
@@ -199,7 +199,7 @@ def test_no_statement_depends_on_what_partitions_and_citus_lack(face: Face) -> N
     assert len(upserts) > 4
     for statement in statements:
         assert not re.search(r"\b(xmax|LATERAL|MERGE|RECURSIVE|DECLARE)\b|FOR\s+UPDATE", statement, re.IGNORECASE)
-        # SQLite, and PostgreSQL before 17, look for every key in every source.
+        # SQLite, and PostgreSQL before 17, would try every key in every source.
         assert not re.search(r"\bkey (= ANY|IN).*\bsource (= ANY|IN)", statement, re.DOTALL)
     for statement in upserts:
         update = statement.partition("DO UPDATE")[2]

@@ -1,4 +1,4 @@
-"""What a user may give as URL, what each driver makes of it, and that it connects."""
+"""Which URLs a user may give, what each driver gets from them, and that they connect."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def connect(mode: str, loop: Loop) -> Iterator[Callable[[str | URL], Face]]:
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port of this machine on which nobody listens."""
+    """A port of this machine without a listener."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
@@ -284,7 +284,7 @@ def test_an_sqlite_file_can_be_opened_for_reading_only(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_what_is_no_url_is_refused_at_once_and_not_repeated(given_url: Any) -> None:
+def test_an_invalid_url_is_rejected_at_once_and_not_shown(given_url: Any) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         DocShelf(given_url)
     assert isinstance(refusal.value, ValueError)
@@ -292,7 +292,7 @@ def test_what_is_no_url_is_refused_at_once_and_not_repeated(given_url: Any) -> N
 
 
 @pytest.mark.parametrize("dialect", ["mysql", "oracle+oracledb", "mssql+pyodbc"])
-def test_another_database_is_named_in_the_refusal(dialect: str) -> None:
+def test_the_error_names_an_unsupported_database(dialect: str) -> None:
     with pytest.raises(ConfigurationError, match=f"PostgreSQL and SQLite, not '{dialect.partition('+')[0]}'"):
         DocShelf(f"{dialect}://ann:{SECRET}@db.example/shelf")
 
@@ -333,7 +333,7 @@ def test_a_percent_escaped_password_logs_in_over_tcp(
 
 @pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
 @pytest.mark.parametrize("password", ["wrong", None])
-def test_a_wrong_password_is_an_authentication_error_and_is_not_tried_again(
+def test_a_wrong_password_is_an_authentication_error_and_is_not_retried(
     connect: Callable[[str], Face], password_url: URL, drivername: str, password: str | None
 ) -> None:
     # pgpass and the environment are no help here: the role is of this test alone.
@@ -357,7 +357,7 @@ def test_options_of_the_url_are_those_of_the_session(
     with new_engine(location).connect() as connection:
         names = connection.scalars(text("SELECT application_name FROM pg_stat_activity")).all()
         assert name in names
-        # The search path came with `options`: the tables are where it says.
+        # The search path was given by `options`: the tables are in that schema.
         assert connection.scalar(text(f"SELECT count(*) FROM {location.schema}.docshelf_entries")) == 1
 
 
@@ -388,9 +388,7 @@ def test_of_several_hosts_the_one_that_answers_is_used(
 
 
 @pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
-def test_user_and_password_may_stand_among_the_options(
-    connect: Callable[[str], Face], password_url: URL, drivername: str
-) -> None:
+def test_user_and_password_may_be_options(connect: Callable[[str], Face], password_url: URL, drivername: str) -> None:
     query = {"user": str(password_url.username), "password": str(password_url.password)}
     url = password_url._replace(drivername=drivername, username=None, password=None).update_query_dict(query)
     face = connect(url.render_as_string(hide_password=False))
@@ -399,7 +397,7 @@ def test_user_and_password_may_stand_among_the_options(
 
 
 @pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
-def test_a_socket_folder_may_stand_in_the_place_of_the_host(
+def test_the_host_may_be_a_socket_folder(
     connect: Callable[[str], Face], new_location: Callable[[str], Location], drivername: str
 ) -> None:
     url = make_url(new_location("pg18").url)
@@ -411,7 +409,7 @@ def test_a_socket_folder_may_stand_in_the_place_of_the_host(
 
 
 @pytest.mark.parametrize("drivername", POSTGRESQL_DRIVERS)
-def test_a_port_where_nobody_listens_is_unreachable(
+def test_a_port_without_a_listener_is_unreachable(
     connect: Callable[[str], Face], closed_port: int, drivername: str
 ) -> None:
     with pytest.raises(UnreachableError, match="check host, port and network"):

@@ -59,18 +59,18 @@ def refused(face: Face, location: Location) -> Iterator[Callable[..., DocShelfEr
 
 # Each with the kind of the error and what it says; what to do comes last.
 BAD_NAMES: list[tuple[Any, type[Exception], tuple[str, ...]]] = [
-    ("a\0b", ValueError, ("'a\\x00b'", "NUL", "take it out")),
+    ("a\0b", ValueError, ("'a\\x00b'", "NUL", "remove it")),
     ("a\ud800", ValueError, ("'a\\ud800'", "surrogate", "not UTF-8")),
     ("k" * 1025, ValueError, ("'kkk", "1,025 bytes", "1,024", "shorten")),
     ("é" * 513, ValueError, ("'ééé", "1,026 bytes", "1,024", "shorten")),
-    (5, TypeError, ("5", "int", "has to be a str")),
-    (b"k", TypeError, ("b'k'", "bytes", "has to be a str")),
-    (("k", "l"), TypeError, ("('k', 'l')", "tuple", "has to be a str")),
+    (5, TypeError, ("5", "int", "must be a str")),
+    (b"k", TypeError, ("b'k'", "bytes", "must be a str")),
+    (("k", "l"), TypeError, ("('k', 'l')", "tuple", "must be a str")),
 ]
 BAD_KEYS = [
     *BAD_NAMES,
     ("", ValueError, ("empty", "1 to 1,024 bytes")),
-    (None, TypeError, ("None", "has to be a str")),
+    (None, TypeError, ("None", "must be a str")),
 ]
 
 
@@ -145,19 +145,19 @@ def test_every_operation_that_takes_keys_or_sources_is_tried_with_bad_ones(face:
         assert operations_with(arguments) == tried, f"{of} has to try exactly the operations that take {arguments}"
 
 
-def test_a_key_that_cannot_be_is_refused_by_every_call(face: Face, refused: Callable[..., DocShelfError]) -> None:
+def test_every_call_rejects_an_invalid_key(face: Face, refused: Callable[..., DocShelfError]) -> None:
     for key, kind, said in BAD_KEYS:
         for call in key_calls(face, key).values():
             refused(call, kind, "key", *said)
 
 
-def test_a_source_that_cannot_be_is_refused_by_every_call(face: Face, refused: Callable[..., DocShelfError]) -> None:
+def test_every_call_rejects_an_invalid_source(face: Face, refused: Callable[..., DocShelfError]) -> None:
     for source, kind, said in BAD_NAMES:
         for call in source_calls(face, source).values():
             refused(call, kind, "source", *said)
 
 
-def test_a_prefix_that_cannot_be_is_refused_at_once(face: Face, refused: Callable[..., DocShelfError]) -> None:
+def test_an_invalid_prefix_is_rejected_at_once(face: Face, refused: Callable[..., DocShelfError]) -> None:
     for prefix, kind, said in BAD_NAMES:
         for name in ("count", "yield_keys", "yield_items", "yield_entries"):
             refused(lambda name=name, prefix=prefix: getattr(face, name)(prefix), kind, "prefix", *said)
@@ -179,7 +179,7 @@ def test_names_of_exactly_their_limit_are_stored_and_found(new_face: Callable[..
 
 
 @pytest.mark.parametrize("collection", ["", "a\0b", "c" * 256, "é" * 128, 5, None], ids=repr)
-def test_a_collection_that_cannot_be_is_refused(collection: Any) -> None:
+def test_an_invalid_collection_name_is_rejected(collection: Any) -> None:
     kind = ArgumentValueError if isinstance(collection, str) else ArgumentTypeError
     with pytest.raises(kind, match="collection"):
         DocShelf(":memory:", collection)
@@ -248,7 +248,7 @@ def test_an_unsupported_value_is_named_by_key_and_path(face: Face, refused: Call
         refused(lambda value=value: face.sync({"a": 2}, metadata={"x": value}), TypeError, "metadata", path)
 
 
-def test_a_value_over_the_limit_is_refused_whatever_it_packs_to(
+def test_a_value_over_the_limit_is_rejected_even_if_it_packs_small(
     new_face: Callable[..., Face], location: Location
 ) -> None:
     face = new_face(max_value_bytes=1_000)
@@ -267,7 +267,7 @@ def test_a_value_over_the_limit_is_refused_whatever_it_packs_to(
     assert contents(location) == before
 
 
-def test_options_that_cannot_be_are_refused(face: Face, refused: Callable[..., DocShelfError]) -> None:
+def test_invalid_options_are_rejected(face: Face, refused: Callable[..., DocShelfError]) -> None:
     def sync(**options: Any) -> Callable[[], object]:
         return lambda: face.sync({"a": 2}, **options)
 
@@ -278,7 +278,7 @@ def test_options_that_cannot_be_are_refused(face: Face, refused: Callable[..., D
     shares = ["0.5", None, [1]]
     for share in shares:
         refused(sync(max_delete=share), ArgumentTypeError, "max_delete", "give a share from 0 to 1")
-    refused(sync(fingerprint=b"f2"), ArgumentTypeError, "fingerprint", "has to be a str")
+    refused(sync(fingerprint=b"f2"), ArgumentTypeError, "fingerprint", "must be a str")
     refused(sync(fingerprint="f\0"), ArgumentValueError, "fingerprint", "NUL")
     refused(sync(metadata=[("pages", 2)]), ArgumentTypeError, "metadata", "give a mapping")
     refused(sync(notes={"f.txt": SourceNote("f2")}), ArgumentValueError, "notes", "scope='sources'")
@@ -348,7 +348,7 @@ def everything_about(error: BaseException) -> str:
         "https://ann:{}@127.0.0.1/db",
     ],
 )
-def test_a_url_that_cannot_be_is_refused_and_its_password_shown_nowhere(template: str) -> None:
+def test_an_invalid_url_is_rejected_without_showing_its_password(template: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         DocShelf(template.format(SECRET))
     assert isinstance(caught.value, ValueError)
@@ -356,7 +356,7 @@ def test_a_url_that_cannot_be_is_refused_and_its_password_shown_nowhere(template
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "oracle+oracledb", "mongodb"])
-def test_an_unknown_dialect_is_named_beside_those_that_are_known(scheme: str) -> None:
+def test_the_error_for_an_unknown_dialect_lists_the_supported_ones(scheme: str) -> None:
     dialect = scheme.partition("+")[0]
     with pytest.raises(ConfigurationError, match=f"PostgreSQL and SQLite, not '{dialect}'"):
         DocShelf(f"{scheme}://127.0.0.1/db")

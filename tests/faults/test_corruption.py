@@ -1,4 +1,4 @@
-"""Rows that somebody altered by hand: named by key, never served, never executed, and no harm to the others."""
+"""Rows that were changed by hand: reported by key, never returned or executed; other rows still work."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ GOOD: dict[str, Any] = {
 
 @pytest.fixture
 def alter(location: Location) -> Iterator[Alter]:
-    """Sets columns of the row of a key, past docshelf; a callable is given the row as it stands."""
+    """Sets columns of the row of a key, without docshelf. A callable gets the existing row."""
     engine = create_engine(location.sync_url)
     entries = define_tables().entries
 
@@ -80,7 +80,7 @@ def alter(location: Location) -> Iterator[Alter]:
 
 
 def sha(content_type: str, data: bytes) -> bytes:
-    """The hash of a whole value: who alters a row may well know how to make it right."""
+    """The hash of a whole value: an attacker who changes a row can also set the right hash."""
     return hashlib.sha256(f"{content_type}\n".encode() + data).digest()
 
 
@@ -92,7 +92,7 @@ def forged(content_type: str, data: bytes) -> dict[str, Any]:
 
 @cache
 def bomb(*, tells_its_size: bool) -> tuple[bytes, bytes]:
-    """A frame of 257 MiB of zeros, which is over the largest limit, and the hash of what is inside."""
+    """A frame with 257 MiB of zeros, more than the largest limit, and the hash of the zeros."""
     size, block = 257 * MIB, bytes(MIB)
     compressor = zstandard.ZstdCompressor(level=1, write_content_size=tells_its_size)
     stream = compressor.compressobj(size=size if tells_its_size else -1)
@@ -123,7 +123,7 @@ PAGE = Page("word " * 400, {"mtime": 1})
 
 
 def damages(marker: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
-    """By name: the value that was written, the columns that are altered, and what the problem says."""
+    """By name: the value that was written, the columns to change, and words of the problem."""
     run = f"open({str(marker)!r}, 'w')"
     pickled = f"cbuiltins\neval\n(V{run}\ntR.".encode()
     tagged = f'{{"$eval":"{run}"}}'.encode()
@@ -158,15 +158,19 @@ def damages(marker: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
         "forged: a pickle as json": (PAGE, forged("json", pickled), "not canonical JSON"),
         "forged: deep": (PAGE, forged("json", b"[" * 100_000), "not canonical JSON"),
         "forged: a document that is none": (PAGE, forged("test/page", b'{"text":"a"}'), "not a test/page (KeyError"),
-        "forged: a document that is a list": (PAGE, forged("test/page", b"[]"), "a test/page that is not an object"),
+        "forged: a document that is a list": (
+            PAGE,
+            forged("test/page", b"[]"),
+            "the content of a test/page is not an object",
+        ),
         "forged: a bomb": (PAGE, bomb_row(tells_its_size=True), "over the limit"),
-        "forged: a bomb without a size": (PAGE, bomb_row(tells_its_size=False), "does not tell its size"),
+        "forged: a bomb without a size": (PAGE, bomb_row(tells_its_size=False), "does not state its size"),
     }
 
 
 @pytest.fixture
 def marker(tmp_path: Path) -> Iterator[Path]:
-    """A file that comes to be if what a row holds is executed."""
+    """A file that will exist if the content of a row is executed."""
     path = tmp_path / "executed"
     yield path
     assert not path.exists()
@@ -279,7 +283,9 @@ def test_every_way_to_read_values_follows_the_policy(
     assert len(of_kind(CorruptEntryWarning, warned)) == 2
 
 
-def test_what_reads_no_values_is_not_disturbed(new_face: Callable[..., Face], alter: Alter, marker: Path) -> None:
+def test_calls_that_read_no_values_work_beside_corrupt_rows(
+    new_face: Callable[..., Face], alter: Alter, marker: Path
+) -> None:
     face = new_face(content_types=TYPES)
     damaged = damage(face, alter, marker)
     keys = sorted(damaged.keys, key=str.encode)

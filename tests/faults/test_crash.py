@@ -38,7 +38,7 @@ def test_a_sync_that_is_killed_leaves_the_old_state_or_the_new_one(
     context = multiprocessing.get_context("spawn")
     with DocShelf(location.url) as shelf:
         large_sync(location.url, 0, ITEMS)
-        standing = 0
+        existing = 0
         for attempt, patience in enumerate(random.Random(5).sample(range(300, 1_200), 6), start=1):
             victim = context.Process(target=large_sync, args=(location.url, attempt, ITEMS))
             victim.start()
@@ -48,8 +48,8 @@ def test_a_sync_that_is_killed_leaves_the_old_state_or_the_new_one(
             [entries] = shelf.source_entries(["large"])
             assert len(entries) == ITEMS
             [value] = {entry.value[0] for entry in entries}
-            assert value in (standing, attempt)
-            standing = value
+            assert value in (existing, attempt)
+            existing = value
         large_sync(location.url, 99, ITEMS)
         [entries] = shelf.source_entries(["large"])
         assert {entry.value[0] for entry in entries} == {99}
@@ -73,7 +73,7 @@ def sync_in_chunks(url: str, die_at: int | None) -> None:
 
 
 @pytest.mark.parametrize("backend", [pytest.param(backend, marks=forking) for backend in ("sqlite", "pg18")])
-def test_wherever_a_sync_is_killed_nothing_of_it_is_there(
+def test_a_sync_killed_at_any_moment_leaves_nothing_behind(
     backend: str, new_location: Callable[[str], Location]
 ) -> None:
     location = new_location(backend)
@@ -120,7 +120,7 @@ def test_a_sync_that_is_killed_while_the_server_works_on_it_leaves_the_old_state
         victim.join()
         connection.rollback()
     with DocShelf(location.url) as shelf:
-        # Its session ends when the server notices; whoever comes next waits for no more than that.
+        # Its session ends when the server notices. The next writer waits only until then.
         assert shelf.sync(OLD, source="f").counts["SKIP"] == len(OLD)
         assert shelf.sync(NEW, source="f").counts == {"INS": 100, "UPD": 200, "SKIP": 0, "DEL": 100}
         assert dict(shelf.yield_items()) == NEW

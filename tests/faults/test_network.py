@@ -1,4 +1,4 @@
-"""A network that fails: what is healed, what is retried, what is given up, and how often the server is asked."""
+"""A failing network: what is repaired, what is retried, when retries end, and how many round trips calls take."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_unchanged_sync_is_one_round_trip(far: Face, proxy: Proxy) -> None:
 
 def test_the_round_trips_of_a_write_do_not_depend_on_its_size(far: Face, proxy: Proxy) -> None:
     counts = []
-    for size in (*[60] * 9, 400):  # psycopg 3 prepares a statement when it comes for the sixth time
+    for size in (*[60] * 9, 400):  # psycopg 3 prepares a statement when it runs for the sixth time
         before = proxy.round_trips
         far.mset({f"{size} {proxy.round_trips} {number}": number for number in range(size)})
         counts.append(proxy.round_trips - before)
@@ -159,7 +159,7 @@ def messages_of_a_sync(far: Face, proxy: Proxy) -> int:
     return proxy.messages - before
 
 
-def test_wherever_a_sync_is_cut_it_is_retried_and_ends_right(far: Face, proxy: Proxy) -> None:
+def test_a_sync_cut_at_any_message_is_retried_and_ends_right(far: Face, proxy: Proxy) -> None:
     wrong = {}
     for messages in range(0, messages_of_a_sync(far, proxy), 3):
         far.sync(OLD)
@@ -172,7 +172,7 @@ def test_wherever_a_sync_is_cut_it_is_retried_and_ends_right(far: Face, proxy: P
 
 
 def test_a_sync_whose_commit_was_not_answered_reports_what_it_did(far: Face, proxy: Proxy) -> None:
-    # The first attempt has written all of it, the second finds nothing to do; the call has not skipped them.
+    # The first attempt wrote everything, the second finds nothing to do. The report must still list the changes.
     wrong = {}
     last = messages_of_a_sync(far, proxy)
     for messages in range(last - 4, last):
@@ -223,7 +223,7 @@ UNANSWERED: dict[str, tuple[Callable[[Face], Any], Any]] = {
 
 
 @pytest.mark.parametrize(("call", "result"), UNANSWERED.values(), ids=UNANSWERED)
-def test_a_call_whose_commit_was_not_answered_says_what_it_did(
+def test_a_call_whose_commit_was_not_answered_reports_what_it_did(
     far: Face, monkeypatch: pytest.MonkeyPatch, call: Callable[[Face], Any], result: Any
 ) -> None:
     far.sync([Item(key, value, version="1") for key, value in OLD.items()])
@@ -270,7 +270,7 @@ def test_a_repeatable_write_merges_the_attempts_that_reached_their_commit() -> N
     assert step.run(connection) == {1, 2}
 
 
-def test_wherever_a_read_is_cut_it_is_read_again(far: Face, proxy: Proxy) -> None:
+def test_a_read_cut_at_any_message_is_retried(far: Face, proxy: Proxy) -> None:
     far.sync(OLD)
     for messages in itertools.count():
         proxy.cut_after(messages)
@@ -280,7 +280,7 @@ def test_wherever_a_read_is_cut_it_is_read_again(far: Face, proxy: Proxy) -> Non
     assert messages > 3
 
 
-def test_wherever_the_first_use_is_cut_the_tables_are_made_once(
+def test_a_first_use_cut_at_any_message_creates_the_tables_once(
     proxy: Proxy, drivername: str, mode: str, loop: Loop
 ) -> None:
     for messages in range(0, 120, 15):
@@ -292,7 +292,7 @@ def test_wherever_the_first_use_is_cut_the_tables_are_made_once(
         face.close()
 
 
-def test_wherever_a_bound_sync_is_cut_nothing_is_retried(proxy: Proxy, drivername: str) -> None:
+def test_a_bound_sync_cut_at_any_message_is_not_retried(proxy: Proxy, drivername: str) -> None:
     engine = create_engine(proxy.url(drivername if "+" in drivername else f"{drivername}+psycopg2"))
     with DocShelf(proxy.url(drivername)) as shelf:
         shelf.sync(OLD)
@@ -336,7 +336,7 @@ def test_a_server_gone_for_good_is_unreachable_after_a_bounded_number_of_attempt
     assert dict(far.yield_items()) == OLD
 
 
-def test_a_server_that_comes_back_meanwhile_is_found(far: Face, proxy: Proxy) -> None:
+def test_a_server_that_is_back_before_the_last_retry_is_used(far: Face, proxy: Proxy) -> None:
     far.sync(OLD)
     proxy.refuse(times=2)
     proxy.cut()
@@ -368,7 +368,7 @@ def test_a_server_that_ends_a_session_is_healed(
 
 @pytest.fixture
 def rival(pg_location: Location, new_engine: Callable[..., Engine]) -> Engine:
-    """The engine of somebody else at the same place."""
+    """An engine of another client on the same tables."""
     return new_engine(pg_location)
 
 
@@ -428,7 +428,7 @@ def test_a_lock_that_is_never_free_is_a_transient_error_after_a_bounded_number_o
 
 
 FAILING = [
-    "CREATE SEQUENCE failures",  # which no rollback sets back
+    "CREATE SEQUENCE failures",  # a rollback does not reset it
     """
     CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF nextval('failures') <= 3 THEN RAISE EXCEPTION 'failing' USING ERRCODE = '{state}'; END IF;
@@ -454,10 +454,10 @@ def test_a_failure_that_may_pass_is_retried(
     face.close()
 
 
-def test_a_row_that_somebody_else_holds_is_waited_for(
+def test_a_write_waits_for_a_row_that_is_locked_by_others(
     pg_location: Location, rival: Engine, new_engine: Callable[..., Engine]
 ) -> None:
-    # Somebody who does not know of docshelf's locks, and an engine whose level would make the wait a failure.
+    # The other client does not take docshelf's locks. The level of this engine would make the wait fail.
     shelf = DocShelf(engine=new_engine(pg_location, isolation_level="REPEATABLE READ"))
     shelf.sync(OLD)
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%docshelf_entries%'"

@@ -1,4 +1,4 @@
-"""`python -m benchmarks` from end to end, with next to no data: that it measures, not what."""
+"""`python -m benchmarks` runs from end to end on tiny data. This checks that it measures, not the figures."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_everything_is_measured_on_both_databases(
     assert {(one["group"], one["peer"], one["workload"]) for one in series} == expected
     assert all(len(one["seconds"]) == len(one["cpu_seconds"]) == 1 for one in found["series"])
     assert all(seconds > 0 for one in found["series"] for seconds in one["seconds"])
-    assert "fsync=on" in found["setting"]["PostgreSQL"]
+    assert "fsync=" in found["setting"]["PostgreSQL"]
     judged = {target["of"] for target in found["targets"] if target["group"] in OURS}
     assert judged == {"raw", "by hand", "cold sync"}
     [table] = tmp_path.glob("*.md")
@@ -91,7 +91,7 @@ def test_a_part_can_be_measured_without_a_server(tmp_path: Path) -> None:
         (("--only", "psycopg2", "--url", "postgresql://nobody:hunter2@127.0.0.1:1/none"), "refused"),
     ],
 )
-def test_what_cannot_be_measured_gets_a_message(arguments: tuple[str, ...], message: str) -> None:
+def test_a_benchmark_that_cannot_run_gives_a_message(arguments: tuple[str, ...], message: str) -> None:
     done = benchmark("--size", "700", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr

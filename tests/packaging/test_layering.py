@@ -1,4 +1,4 @@
-"""The arrows of the imports point one way, and importing docshelf does nothing else."""
+"""Imports go one way only, and importing docshelf has no side effects."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def rooms_of_code() -> dict[str, set[str]]:
 
 
 def rooms_of_contributing() -> dict[str, set[str]]:
-    """The same as the table in CONTRIBUTING says it."""
+    """The same, as the table in CONTRIBUTING says."""
     rows = re.findall(r"^\| `(\w+)/?` \| [^|]+ \|([^|]*)\|$", CONTRIBUTING.read_text(encoding="utf-8"), re.MULTILINE)
     return {room: set(re.findall(r"`(\w+)`", imported)) for room, imported in rows}
 
@@ -172,15 +172,16 @@ def test_contributing_lists_the_rooms_and_what_they_import() -> None:
 
 
 def test_every_operation_that_writes_entries_is_a_repeatable_write() -> None:
-    # A plain Write reports what its last attempt did, which is wrong after a commit that was not answered.
+    # A plain Write returns the result of its last attempt, which is wrong after a commit that was not answered. It is
+    # right for steps without a result: `setup` and `register`.
     writing = {
         name
         for name, path in MODULES.items()
         if name.startswith("docshelf.operations.") and "Write" in calls(path.read_text(encoding="utf-8"))
     }
-    # What is searchable is settled to the same end however often it is repeated, and reports nothing.
-    settling = {"docshelf.operations.searchable"}
-    assert writing - settling == {"docshelf.operations.repeatable", "docshelf.operations.maintenance"}
+    # `searchable` ends in the same state however often a step is repeated, and it returns no report.
+    names = ("repeatable", "maintenance", "searchable")
+    assert writing == {f"docshelf.operations.{name}" for name in names}
 
 
 def test_only_the_dialects_import_a_database_of_sqlalchemy() -> None:
@@ -269,7 +270,7 @@ def test_importing_docshelf_imports_no_framework_and_no_driver_and_does_no_io(tm
     assert run.stderr == ""
 
 
-def test_what_docshelf_offers_is_there_under_its_name() -> None:
+def test_every_public_name_exists() -> None:
     assert list(docshelf.__all__) == sorted(docshelf.__all__)
     for name in docshelf.__all__:
         assert getattr(docshelf, name) is not None

@@ -85,5 +85,5 @@ def test_twins_have_the_same_signature(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_a_twin_says_whose_twin_it_is(name: str) -> None:
+def test_the_docstring_of_a_twin_names_its_sync_method(name: str) -> None:
     assert PAIRS[name][1].__doc__ == f"As `{name.rpartition('.')[2]}`."

@@ -47,7 +47,7 @@ def test_of_two_sources_written_in_one_call_the_later_item_answers(face: Face) -
     assert face.get_entry("chunk").source == "a.txt"
 
 
-def test_an_entry_tells_all_that_is_known(face: Face) -> None:
+def test_an_entry_has_all_fields_of_its_row(face: Face) -> None:
     face.set("a", {"text": "one"}, source="f.txt", version="v1")
     first = face.get_entry("a")
     assert (first.key, first.source, first.value, first.version) == ("a", "f.txt", {"text": "one"}, "v1")
@@ -87,7 +87,7 @@ def test_source_entries_answers_source_by_source_in_order_of_insertion(face: Fac
     assert [(entry.key, entry.value) for entry in bare] == [("z", None), ("m", None), ("b", None)]
 
 
-def test_existence_is_of_the_entry_whatever_its_value(face: Face) -> None:
+def test_an_entry_exists_with_any_value(face: Face) -> None:
     face.set("none", None, source="f.txt")
     assert face.get("none") is None
     assert face.exists("none")
@@ -108,7 +108,7 @@ def test_counts_are_of_entries_by_prefix_and_source(face: Face) -> None:
     assert face.count("nowhere") == 0
 
 
-def test_values_that_are_false_or_alike_come_back_as_they_were(face: Face) -> None:
+def test_false_and_equal_values_are_read_back_unchanged(face: Face) -> None:
     alike: list[object] = [None, True, 0, 0.0, "", b"", [], {}, "0", b"0"]
     values = {repr(value): value for value in alike}
     face.mset(values)

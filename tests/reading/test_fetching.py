@@ -1,4 +1,4 @@
-"""Small reads go to the driver itself: to the same effect, and never where that would be noticed."""
+"""Small reads use the driver directly: with the same results, and only where no user can notice."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def pg_face(pg_location: Location, mode: str, loop: Loop) -> Iterator[Face]:
 
 @pytest.fixture
 def fetches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The statements that went to a driver and came back with rows."""
+    """The statements that were run on a driver directly and returned rows."""
     seen: list[str] = []
     original = reads.fetch_by_driver
 
@@ -66,7 +66,7 @@ def fetches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     ],
     ids=["plain", "backslashes", "quotes"],
 )
-def test_keys_are_what_they_are_whatever_an_array_is_written_with(
+def test_keys_with_special_characters_of_arrays_are_read_unchanged(
     face: Face, fetches: list[str], keys: list[str]
 ) -> None:
     face.mset([(key, key, source) for key in keys for source in ("s", "t")])
@@ -77,7 +77,7 @@ def test_keys_are_what_they_are_whatever_an_array_is_written_with(
     assert fetches
 
 
-def test_every_driver_gives_what_sqlalchemy_gives(face: Face, fetches: list[str]) -> None:
+def test_direct_reads_return_the_same_as_sqlalchemy(face: Face, fetches: list[str]) -> None:
     face.mset(VALUES)
     face.sync({**VALUES, "more": "two"}, source="s")
     for read in READS:
@@ -91,7 +91,7 @@ def test_every_driver_gives_what_sqlalchemy_gives(face: Face, fetches: list[str]
         assert not fetches
 
 
-def test_a_read_on_an_engine_of_the_callers_goes_by_sqlalchemy(
+def test_reads_on_the_callers_engine_use_sqlalchemy(
     new_engine: Callable[..., Engine], location: Location, fetches: list[str]
 ) -> None:
     engine = new_engine(location)
@@ -103,7 +103,9 @@ def test_a_read_on_an_engine_of_the_callers_goes_by_sqlalchemy(
     assert not fetches
 
 
-def test_who_logs_statements_sees_every_read(face: Face, fetches: list[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_of_statements_contains_every_read(
+    face: Face, fetches: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     face.mset(VALUES)
     with caplog.at_level(logging.INFO, logger="sqlalchemy.engine"):
         assert face.get("a") == "one"
@@ -120,7 +122,7 @@ def test_a_read_under_the_locks_of_a_write_is_part_of_its_transaction(pg_face: F
     assert len(fetches) == 2  # the probe before the transaction, and the one under the locks
 
 
-def test_what_goes_wrong_is_told_as_sqlalchemy_tells_it(
+def test_a_failed_direct_read_raises_the_error_of_sqlalchemy(
     pg_face: Face, pg_location: Location, new_engine: Callable[..., Engine]
 ) -> None:
     pg_face.mset(VALUES)
@@ -154,7 +156,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     assert not states
 
 
-def test_what_a_server_says_within_a_transaction_is_told_as_it_is(pg_face: Face, failing: list[str]) -> None:
+def test_a_servers_error_within_a_transaction_is_raised_as_it_is(pg_face: Face, failing: list[str]) -> None:
     pg_face.sync({"a": 1})
     failing.append("57014")
     with pytest.raises(DatabaseError, match="the server's own words") as caught:
@@ -164,7 +166,7 @@ def test_what_a_server_says_within_a_transaction_is_told_as_it_is(pg_face: Face,
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01", "55P03", "08006", "57P01"])
-def test_what_may_pass_within_a_transaction_is_tried_again(pg_face: Face, failing: list[str], state: str) -> None:
+def test_a_transient_error_within_a_transaction_is_retried(pg_face: Face, failing: list[str], state: str) -> None:
     pg_face.sync({"a": 1, "gone": 1})
     failing.append(state)
     assert pg_face.sync({"a": 2, "b": 1}).counts == {"INS": 1, "UPD": 1, "SKIP": 0, "DEL": 1}

@@ -1,4 +1,4 @@
-"""Large batches and long listings: no limit of parameters is met, and memory stays as it is."""
+"""Large batches and long listings: they meet no limit of parameters, and memory stays bounded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def opened(
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_a_hundred_thousand_keys_go_and_come_in_one_call(
+def test_a_hundred_thousand_keys_are_written_and_read_in_one_call(
     opened: Callable[[str, str], tuple[Face, Location]], driver: str
 ) -> None:
     face, _ = opened(*DRIVERS[driver])
@@ -76,7 +76,7 @@ def fill(location: Location, size: int) -> None:
         # The listing does not use this index, and keeping it takes half of the time.
         connection.execute(text("DROP INDEX docshelf_entries_source_idx"))
         connection.execute(text(statement.replace("::", r"\:\:")))
-        # As autovacuum does in time: without statistics each page would sort all that comes after it.
+        # Autovacuum would do this later. Without statistics each page would sort all rows after it.
         connection.execute(text("ANALYZE docshelf_entries"))
 
 

@@ -1,4 +1,4 @@
-"""`yield_keys`, `yield_items`, `yield_entries`: order, prefixes, pages, and what is held meanwhile."""
+"""`yield_keys`, `yield_items`, `yield_entries`: order, prefixes, pages, and memory."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_order_and_prefixes_equal_a_plain_python_model(face: Face) -> None:
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_a_key_in_many_sources_comes_once_across_pages(face: Face) -> None:
+def test_a_key_in_many_sources_is_yielded_once_across_pages(face: Face) -> None:
     sources = [f"{number}.txt" for number in range(7)]
     face.mset([Item(key, f"{key} of {source}", source) for key in "ab" for source in sources])
     face.mset([Item("c", "c", "0.txt"), Item("d", "d", "6.txt"), Item("e", "e")])
@@ -106,7 +106,7 @@ def test_pages_end_where_the_keys_end(face: Face) -> None:
         assert list(sized.yield_items()) == [(key, 1) for key in keys]
 
 
-def test_entries_come_whole_or_without_values(face: Face) -> None:
+def test_entries_are_yielded_with_or_without_values(face: Face) -> None:
     face.sync({"b": {"x": 1}, "a": b"2"}, source="f.txt")
     whole = list(face.yield_entries())
     assert whole == face.mget_entries(["a", "b"])
@@ -132,7 +132,7 @@ def test_left_early_or_between_pages_no_connection_is_held(face: Face, name: str
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_entries_may_go_and_come_while_they_are_listed(face: Face) -> None:
+def test_entries_may_be_deleted_and_inserted_while_they_are_listed(face: Face) -> None:
     face.mset({f"k{number}": number for number in range(9)})
     seen = []
     for key, value in face.yield_items():
@@ -152,7 +152,7 @@ def test_deleting_every_key_that_is_listed_empties_the_store(face: Face) -> None
     assert face.count() == 0
 
 
-def test_more_values_than_one_batch_holds_come_in_order(face: Face) -> None:
+def test_more_values_than_one_batch_are_yielded_in_order(face: Face) -> None:
     values = {f"k{number:04}": number for number in range(1_201)}
     face.mset(values)
     assert list(face.yield_items()) == list(values.items())

@@ -1,4 +1,4 @@
-"""A team whose migrations are Alembic's takes docshelf's tables into them."""
+"""A project that uses Alembic adds docshelf's tables to its own migrations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The entries in hash partitions by key: the same store; the layout is set when the table is created."""
+"""Entries in hash partitions by key: the store works as any; the layout is set when the table is created."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def face(place: Location, mode: str, loop: Loop) -> Iterator[Face]:
     face.close()
 
 
-def test_a_partitioned_store_does_what_a_store_does(face: Face) -> None:
+def test_a_partitioned_store_behaves_like_any_store(face: Face) -> None:
     face.setup(partitions=PARTITIONS)
     keys = [f"k{number:03}" for number in range(50)]
     assert face.sync(dict.fromkeys(keys, "text"), source="f").counts["INS"] == 50
@@ -49,7 +49,7 @@ def test_a_partitioned_store_does_what_a_store_does(face: Face) -> None:
     assert face.count() == 2
 
 
-def test_values_are_spread_and_kept_as_they_arrive(
+def test_values_are_spread_over_partitions_and_not_compressed_again(
     face: Face, place: Location, new_engine: Callable[..., Engine]
 ) -> None:
     face.setup(partitions=PARTITIONS)
@@ -116,13 +116,13 @@ def test_several_that_set_up_at_once_make_one_table(place: Location) -> None:
         ({"distribute": "citus", "partitions": 2}, "both partitions and distribute"),
     ],
 )
-def test_what_no_layout_is_gets_an_error(face: Face, options: dict[str, Any], message: str) -> None:
+def test_an_invalid_layout_is_rejected(face: Face, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         face.setup(**options)
 
 
 @pytest.mark.parametrize("options", [{"partitions": 2}, {"distribute": "citus"}])
-def test_sqlite_says_that_it_has_neither(options: dict[str, Any], mode: str, loop: Loop, tmp_path: Path) -> None:
+def test_sqlite_rejects_partitions_and_citus(options: dict[str, Any], mode: str, loop: Loop, tmp_path: Path) -> None:
     with (
         DocShelf(tmp_path / "shelf.db") as shelf,
         pytest.raises(ConfigurationError, match="sqlite has neither partitions nor Citus; use PostgreSQL"),

@@ -70,7 +70,7 @@ def face(place: Place, mode: str, loop: Loop) -> Iterator[Face]:
 
 
 @pytest.mark.usefixtures("tables")
-def test_a_role_without_ddl_can_do_everything_with_tables_that_stand(place: Place, face: Face) -> None:
+def test_a_role_without_ddl_can_do_everything_with_existing_tables(place: Place, face: Face) -> None:
     place.grant(*WRITING)
     face.setup()
     assert face.get("a") == 1
@@ -125,7 +125,7 @@ def test_every_operation_that_reads_needs_the_right_to_read_alone(place: Place, 
 
 
 @pytest.mark.usefixtures("tables")
-def test_what_a_reading_role_would_not_write_it_may_ask_for(place: Place, face: Face) -> None:
+def test_a_reading_role_may_make_calls_that_write_nothing(place: Place, face: Face) -> None:
     # A dry run and an unchanged sync need no right to write.
     place.grant(*READING)
     assert face.sync({"a": 1, "b": 2}, source="f", fingerprint="one").counts["SKIP"] == 2
@@ -143,7 +143,7 @@ def test_what_a_reading_role_would_not_write_it_may_ask_for(place: Place, face: 
     ],
     ids=["set", "sync", "mdelete", "clear"],
 )
-def test_a_reading_role_that_writes_is_told_what_it_lacks(
+def test_the_error_of_a_reading_role_names_the_missing_right(
     place: Place, face: Face, write: Callable[[Face], Any]
 ) -> None:
     place.grant(*READING)
@@ -179,13 +179,13 @@ def test_a_schema_that_may_not_be_used_is_a_schema_error(place: Place, face: Fac
 
 
 @pytest.mark.usefixtures("tables")
-def test_a_role_without_any_right_is_told_what_it_lacks(face: Face) -> None:
+def test_the_error_of_a_role_without_rights_names_the_missing_rights(face: Face) -> None:
     with pytest.raises(DatabaseError, match="permission denied for table"):
         face.get("a")
 
 
 @pytest.mark.usefixtures("tables")
-def test_a_role_without_the_sequence_is_told_what_it_lacks(place: Place, face: Face) -> None:
+def test_the_error_of_a_role_without_the_sequence_names_it(place: Place, face: Face) -> None:
     place.grant(*WRITING[:2])
     with pytest.raises(DatabaseError, match="permission denied for sequence"):
         face.set("k", "v")

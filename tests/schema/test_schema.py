@@ -1,4 +1,4 @@
-"""The tables: made once however many come at once, laid out as promised, upgraded in steps, never taken from others."""
+"""The tables: created once by many processes, laid out as documented, upgraded in steps, never taken from others."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_first_use_makes_the_tables(face: Face, engine: Engine, use: Callable[[F
     assert versions_at(engine) == sorted(STEPS)
 
 
-def test_tables_that_stand_are_looked_at_once_and_not_written(face: Face, new_face: Callable[..., Face]) -> None:
+def test_existing_tables_are_checked_once_and_not_written(face: Face, new_face: Callable[..., Face]) -> None:
     face.setup()
     second = new_face()
     with recorded_statements() as statements:
@@ -85,7 +85,7 @@ def test_tables_that_stand_are_looked_at_once_and_not_written(face: Face, new_fa
     assert not any(word in statement for statement in statements for word in ("CREATE", "INSERT", "advisory"))
 
 
-def test_a_store_whose_tables_were_dropped_makes_them_again_when_told(face: Face, engine: Engine) -> None:
+def test_setup_creates_dropped_tables_again(face: Face, engine: Engine) -> None:
     face.set("k", "v")
     with engine.begin() as connection:
         for name in TABLES:
@@ -161,7 +161,7 @@ def _drop_schemas(location: Location, *names: str) -> None:
 # Names
 
 
-def test_stores_of_two_prefixes_stand_side_by_side(new_face: Callable[..., Face], engine: Engine) -> None:
+def test_stores_with_two_prefixes_do_not_mix(new_face: Callable[..., Face], engine: Engine) -> None:
     one, other = new_face(table_prefix="one"), new_face(table_prefix="other")
     one.set("k", 1)
     other.set("k", 2)
@@ -212,7 +212,7 @@ def test_a_schema_that_is_missing_is_made(
         _drop_schemas(pg_location, schema)
 
 
-def test_a_schema_that_stands_is_used(pg_location: Location, new_engine: Callable[..., Engine]) -> None:
+def test_an_existing_schema_is_used(pg_location: Location, new_engine: Callable[..., Engine]) -> None:
     with DocShelf(pg_location.url, schema=pg_location.schema) as shelf:
         shelf.set("k", "v")
     assert tables_at(new_engine(pg_location)) == TABLES
@@ -349,7 +349,7 @@ def test_a_newer_schema_is_refused_and_untouched(
 
 
 def add_note(connection: Connection, dialect: Dialect, layout: Layout) -> None:
-    """A step as a later version would bring it: a column, and what it holds in the rows that stand."""
+    """A step as of a later version: it adds a column and fills it in existing rows."""
     connection.execute(text(f"ALTER TABLE {dialect.tables.entries.name} ADD COLUMN note text"))
     connection.execute(text(f"UPDATE {dialect.tables.entries.name} SET note = key"))
 

@@ -1,4 +1,4 @@
-"""The planner of PostgreSQL hears of many new rows before they are read, and not of every few."""
+"""PostgreSQL's planner gets new statistics before many new rows are read, but not after every few."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pg_face(pg_location: Location, mode: str, loop: Loop) -> Iterator[Face]:
 
 
 def known_rows(engine: Engine) -> float:
-    """What the planner has been told; -1 for nothing."""
+    """The planner's estimate of the rows; -1 if it has none."""
     with engine.connect() as connection:
         return float(connection.scalar(text("SELECT reltuples FROM pg_class WHERE relname = 'docshelf_entries'")) or 0)
 
@@ -70,7 +70,7 @@ def test_a_small_addition_to_a_large_table_is_left_to_the_server(pg_face: Face, 
     with recorded_statements() as sent:
         pg_face.mset({f"more {number}": number for number in range(1_500)})
         pg_face.mset({f"and {number}": number for number in range(400)})
-    assert sum("pg_class" in statement for statement in sent) == 1  # it was told to come again from 2,000 on
+    assert sum("pg_class" in statement for statement in sent) == 1  # the answer was: due from 2,000 rows on
     assert known_rows(engine) == 20_000
     pg_face.mset({f"at last {number}": number for number in range(100)})
     assert known_rows(engine) == 22_000

@@ -37,7 +37,7 @@ def test_a_view_is_another_collection_on_the_same_connections(face: Face) -> Non
         view.get("k")
 
 
-def test_stats_count_what_stands_in_the_collection(face: Face, new_face: Callable[..., Face]) -> None:
+def test_stats_count_the_entries_of_the_collection(face: Face, new_face: Callable[..., Face]) -> None:
     new_face("other").mset({f"key {number}": "x" * 400 for number in range(100)})
     empty = face.stats()
     assert (empty.entries, empty.sources, empty.stored_bytes) == (0, 0, 0)

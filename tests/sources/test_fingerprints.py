@@ -1,4 +1,4 @@
-"""The fingerprint of a file is the SHA-256 of its bytes, however large it is and however it is named."""
+"""The fingerprint of a file is the SHA-256 of its bytes, for any size and any name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of sources: their entries, fingerprints and metadata."""
+"""Sources: their entries, fingerprints and metadata."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def listed(face: Face) -> list[tuple[str, int, str | None]]:
     return [(source.source, source.entries, source.fingerprint) for source in face.sources()]
 
 
-def test_sources_lists_what_has_entries_or_was_synced_in_order(face: Face) -> None:
+def test_sources_lists_sources_with_entries_or_a_sync_in_order(face: Face) -> None:
     face.set("a", 1)
     face.mset([Item("a", 1, "z"), Item("b", 1, "z")])
     face.sync({"a": 1, "b": 1, "c": 1}, source="é", fingerprint="f1", metadata={"pages": (1, Decimal("2.50"))})
@@ -134,7 +134,7 @@ def test_notes_are_written_with_the_items_of_many_sources(face: Face) -> None:
     assert face.sources()[1].metadata == {"title": "X"}
 
 
-def test_delete_source_takes_its_entries_and_what_is_known_of_it(face: Face) -> None:
+def test_delete_source_deletes_its_entries_and_its_note(face: Face) -> None:
     face.sync({"b": 1, "a": 1}, source="f", fingerprint="one")
     face.sync({"a": 2}, source="g", fingerprint="one")
     assert [tuple(change) for change in face.delete_source("f")] == [("a", "DEL", "f"), ("b", "DEL", "f")]

@@ -1,1 +1,1 @@
-"""What the tests stand on: servers, a proxy, one face for sync and async."""
+"""Helpers of the tests: servers, a proxy, one face for sync and async."""

@@ -1,4 +1,4 @@
-"""What a database says of its tables, to compare one with another."""
+"""The catalog entries of tables, to compare two databases."""
 
 from __future__ import annotations
 

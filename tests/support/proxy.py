@@ -62,7 +62,7 @@ class Proxy:
             link.join()
 
     def cut_after(self, messages: int) -> None:
-        """Cut the connection over which the server sends its next message after this many more, once."""
+        """Forward this many more messages of the server, then cut the connection of the next one, once."""
         with self._changed:
             self._messages_left = messages
 
@@ -202,7 +202,7 @@ class _Link:
         return bool(data) and self._pass_messages()
 
     def _pass_messages(self) -> bool:
-        """Send the client the whole messages that came; False when the connection is to end here."""
+        """Forward the complete messages of the server to the client. False if the connection must end now."""
         start = 0
         data = self._from_server
         alive = True
@@ -224,7 +224,7 @@ class _Link:
 
 
 class _ClientStream:
-    """Reads a client's messages: the statements that it prepares, and whether what came last was the data of a COPY."""
+    """Reads the messages of a client: which statements it prepares, and whether the last one was COPY data."""
 
     def __init__(self) -> None:
         self.asked_for_encryption = False
@@ -233,7 +233,7 @@ class _ClientStream:
         self._data = b""
 
     def feed(self, data: bytes) -> list[str]:
-        """The names of the statements that are prepared in what came."""
+        """The names of the statements that the received messages prepare."""
         self._data += data
         self.copied = self._started and self._data[:1] in (b"d", b"c")  # CopyData, CopyDone
         names = []

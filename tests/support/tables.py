@@ -26,7 +26,7 @@ def connected(location: Location) -> Iterator[Connection]:
 
 
 def contents(location: Location) -> list[Row[Any]]:
-    """Every row of both tables, whole: what a call that fails has to leave as it was."""
+    """Every row of both tables, with all columns. A failed call must not change them."""
     entries, sources = TABLES.entries, TABLES.sources
     with connected(location) as connection:
         found = connection.execute(select(entries).order_by(entries.c.collection, entries.c.key, entries.c.source))
@@ -76,7 +76,7 @@ class Held:
 
 @contextlib.contextmanager
 def held_connections() -> Iterator[Held]:
-    """Counts the connections that any pool has given out, and not yet got back, meanwhile."""
+    """Counts the connections that are checked out of any pool in the block."""
     held = Held()
 
     def taken(*_: Any) -> None:

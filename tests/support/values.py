@@ -37,7 +37,7 @@ ODD_WALL_TIMES = (
 
 
 def shape(value: Any) -> Any:
-    """What tells a value from every other: types, signs of zero, NaN, fold and zone included. Shapes are compared."""
+    """A form of a value that is equal only for identical values: types, signs of zero, NaN, fold and zone count."""
     kind = type(value)
     if kind in (list, tuple):
         return kind, [shape(item) for item in value]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout: float = 20) -> None:
-    """Return as soon as the condition holds; fail when it does not come to hold."""
+    """Return as soon as the condition holds. Fail if it does not in time."""
     deadline = time.monotonic() + timeout
     pause = threading.Event()
     while not condition():

@@ -20,7 +20,7 @@ def set_of(writer: int, turn: int) -> dict[str, Any]:
 
 
 def sync_in_turns(shelf: DocShelf, writer: int, turns: int) -> None:
-    """Syncs overlapping sources; in between upserts and deletes in a collection beside, in random orders."""
+    """Syncs overlapping sources; in between, upserts and deletes in another collection, in random order."""
     beside = shelf.view("beside")
     for turn in range(turns):
         order = random.Random(writer * 77 + turn).sample(SOURCES, len(SOURCES))

@@ -1,4 +1,4 @@
-"""From a value to its row and back: content types, what counts as change, limits, and rows that nobody wrote."""
+"""Encoding a value into a row and back: content types, what counts as a change, limits, forged rows."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_value_that_is_part_of_itself_is_unsupported() -> None:
         Codec().encode(value, "k")
 
 
-def test_what_a_callable_counts_has_to_be_storable() -> None:
+def test_the_result_of_a_hash_on_callable_must_be_storable() -> None:
     with pytest.raises(UnsupportedValueError, match=r"^key 'k': .*cannot store a Foo "):
         Codec(hash_on=lambda value: {"a": Foo()}).encode("text", "k")
 
@@ -221,9 +221,7 @@ VARIANTS = {
     ],
     ids=["default", "text", "text and exclude", "exclude", "exclude all", "absent", "callable", "tuple", "constant"],
 )
-def test_what_counts_of_a_document_changes_its_hash_and_nothing_else_does(
-    options: dict[str, Any], counting: set[str]
-) -> None:
+def test_only_the_counted_part_of_a_document_changes_its_hash(options: dict[str, Any], counting: set[str]) -> None:
     base = hash_of(BASE, **options)
     assert base == hash_of(Page("text", dict(reversed(BASE.metadata.items()))), **options)  # type: ignore[union-attr]
     assert {name for name, page in VARIANTS.items() if hash_of(page, **options) != base} == counting
@@ -283,7 +281,7 @@ def test_the_content_type_is_part_of_the_hash(options: dict[str, Any]) -> None:
 
 
 def test_the_hash_is_sha256_of_content_type_and_canonical_bytes() -> None:
-    # What rows hold: another formula would make every stored entry look changed.
+    # Stored rows hold these hashes. With another formula every stored entry would look changed.
     assert hash_of({"b": 1, "a": 2}) == hashlib.sha256(b'json\n{"a":2,"b":1}').digest()
     assert hash_of(b"x") == hashlib.sha256(b"bytes\nx").digest()
     assert hash_of(Page("é"), hash_on="text") == hashlib.sha256(b"test/page\n\xc3\xa9").digest()
@@ -307,7 +305,7 @@ def test_the_hash_is_sha256_of_content_type_and_canonical_bytes() -> None:
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else type(value).__name__,
 )
-def test_a_checksum_stands_where_the_hash_covers_only_a_part(
+def test_a_row_has_a_checksum_if_its_hash_covers_only_a_part(
     value: Any, options: dict[str, Any], partial: bool
 ) -> None:
     checksum = encode(Codec(content_types=[PAGES], **options), value).checksum
@@ -323,7 +321,7 @@ def test_the_checksum_covers_what_the_hash_does_not() -> None:
     assert encoded(BASE).checksum != encoded(VARIANTS["page"]).checksum
 
 
-# Rows that nobody wrote
+# Forged rows
 
 
 def corrupt(codec: Codec, row: Stored) -> str:
@@ -393,7 +391,7 @@ def test_one_changed_bit_anywhere_is_seen(data: st.DataObject) -> None:
     altered = bytearray(getattr(row, name))
     altered[data.draw(st.integers(0, len(altered) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     if name == "value" and row.encoding == "zstd":
-        # A bit of the frame that carries nothing may change; what is served is still what was written.
+        # A bit without meaning may change. The value that is read is still the one that was written.
         try:
             served = PLAIN.decode(row._replace(value=bytes(altered)))
         except CorruptEntryError:
@@ -413,9 +411,9 @@ def forged(content_type: str, data: bytes) -> Stored:
 @pytest.mark.parametrize(
     ("content_type", "data", "reason"),
     [
-        ("builtins.eval", b'"1 + 1"', "a builtins.eval that is not an object"),
+        ("builtins.eval", b'"1 + 1"', "the content of a builtins.eval is not an object"),
         ("builtins.eval", b"\x80\x04\x95", "not canonical JSON"),
-        ("x" * 100, b"1", f"a {'x' * 60} that is not an object"),
+        ("x" * 100, b"1", f"the content of a {'x' * 60} is not an object"),
         ("", b"{}", "a content type of 0 characters"),
         ("x" * 256, b"{}", "a content type of 256 characters"),
         ("document", b'{"text":"t"}', "a document with other fields than id, metadata and text"),
@@ -423,9 +421,9 @@ def forged(content_type: str, data: bytes) -> Stored:
         ("json", b'{"$object": ["os.system", "true"]}', "unknown tag '$object'"),
         ("json", b"\x80\x04\x95", "not canonical JSON"),
         ("json", b"[" * 100_000, "not canonical JSON"),
-        ("test/page", b"[]", "a test/page that is not an object"),
+        ("test/page", b"[]", "the content of a test/page is not an object"),
         ("test/page", b"{}", "not a test/page (KeyError: 'text')"),
-        ("test/page", b'{"$tuple": []}', "a test/page that is not an object"),
+        ("test/page", b'{"$tuple": []}', "the content of a test/page is not an object"),
     ],
 )
 def test_a_forged_row_with_the_right_hash_is_corrupt(content_type: str, data: bytes, reason: str) -> None:
@@ -449,7 +447,7 @@ class VerboseError(Exception):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_whatever_a_load_raises_the_row_is_corrupt(error: Exception) -> None:
+def test_any_exception_of_a_load_makes_the_row_corrupt(error: Exception) -> None:
     def load(content: dict[str, Any]) -> Any:
         raise error
 
@@ -459,7 +457,7 @@ def test_whatever_a_load_raises_the_row_is_corrupt(error: Exception) -> None:
     assert len(reason) < 300
 
 
-def test_an_interrupt_in_a_load_goes_through() -> None:
+def test_an_interrupt_in_a_load_is_not_caught() -> None:
     def load(content: dict[str, Any]) -> Any:
         raise KeyboardInterrupt
 
@@ -499,8 +497,8 @@ def test_of_a_batch_every_bad_row_is_named() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"content_types": [page_type("json")]}, "'json' belongs to docshelf"),
-        ({"content_types": [page_type("bytes")]}, "'bytes' belongs to docshelf"),
+        ({"content_types": [page_type("json")]}, "'json' is reserved"),
+        ({"content_types": [page_type("bytes")]}, "'bytes' is reserved"),
         ({"hash_on": "metadata"}, "hash_on='metadata'"),
         ({"hash_on": None}, "hash_on=None"),
         ({"hash_exclude": "mtime"}, r"\('mtime',\)"),
@@ -515,7 +513,7 @@ def test_of_a_batch_every_bad_row_is_named() -> None:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_an_option_that_cannot_be_is_named(options: dict[str, Any], said: str) -> None:
+def test_the_error_names_an_invalid_option(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         Codec(**options)
 

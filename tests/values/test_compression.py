@@ -1,4 +1,4 @@
-"""Packing and bounded unpacking: a frame that lies about its size costs no more memory than its reader allows."""
+"""Packing and bounded unpacking: a frame that states a wrong size allocates no more than the limit."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def bomb(*, tells_its_size: bool) -> bytes:
 
 
 def with_size(frame: bytes, size: int) -> bytes:
-    """The same frame, saying that it holds `size` bytes (written in 8 bytes, whatever it was)."""
+    """The same frame with a header that states `size` bytes, written in 8 bytes."""
     descriptor = frame[4]
     single_segment = bool(descriptor & 0x20)
     field = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
@@ -60,13 +60,13 @@ TEXT = b"some words of a text, " * 200
 
 @given(st.binary(max_size=3000) | st.binary(min_size=1, max_size=20).map(lambda data: data * 200), st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_what_is_packed_is_unpacked(data: bytes, compress: bool) -> None:
+def test_packed_bytes_unpack_to_the_same_bytes(data: bytes, compress: bool) -> None:
     encoding, packed = pack(data, compress=compress)
     assert unpack(encoding, packed, limit=max(len(data), 1)) == data
     assert len(packed) <= len(data)
 
 
-def test_many_are_packed_as_each_alone_whatever_stands_among_them() -> None:
+def test_packing_many_gives_the_same_bytes_as_packing_each() -> None:
     noise = random.Random(1).randbytes
     values = [[TEXT[n:], b"short", noise(5_000), b""][n % 4] for n in range(300)]
     assert pack_all(values, compress=True) == [pack(data, compress=True) for data in values]
@@ -192,7 +192,7 @@ import re, sys
 from pathlib import Path
 from docshelf.values.compression import UnpackError, unpack
 
-def peak():  # of this program alone; what getrusage tells begins with the peak of its parent
+def peak():  # of this process alone: getrusage starts from the peak of the parent
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
 unpack("zstd", bytes.fromhex(sys.stdin.readline()), limit=1 << 20)  # what zstd needs for itself

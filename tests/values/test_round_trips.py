@@ -1,4 +1,4 @@
-"""Every storable value through a store, on every backend, sync and async: what is read is what was written."""
+"""Every storable value through a store, on every backend, sync and async: it is read back unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.face import Face
 from tests.support.values import odd_document, reordered, shape
 
 
-def test_an_odd_document_reads_back_equal_and_of_equal_type_at_every_level(face: Face) -> None:
+def test_a_document_with_all_types_is_read_back_equal_with_equal_types(face: Face) -> None:
     document = odd_document()
     expected = shape(document)
     face.set("odd", document, source="file")
@@ -26,7 +26,7 @@ def test_an_odd_document_reads_back_equal_and_of_equal_type_at_every_level(face:
     assert face.verify() == []
 
 
-def test_an_equal_value_is_no_change_in_whatever_order_it_was_filled(face: Face) -> None:
+def test_an_equal_value_is_no_change_with_its_keys_in_any_order(face: Face) -> None:
     document = odd_document()["metadata"]
     assert face.conditional_set("k", document) == ("k", "INS")
     for seed in range(3):
@@ -110,7 +110,7 @@ class Foo:
 
 
 @pytest.mark.parametrize("write", ["mset", "conditional_mset", "sync"])
-def test_a_value_that_cannot_be_stored_is_named_and_nothing_of_the_call_is_written(face: Face, write: str) -> None:
+def test_the_error_names_an_unstorable_value_and_nothing_is_written(face: Face, write: str) -> None:
     face.mset({"b": "old", "z": "old"})
     items = [Item("a", "new"), Item("b", "new"), Item("k", {"metadata": {"pages": [0, 1, 2, {"loc": Foo()}]}})]
     with pytest.raises(UnsupportedValueError) as caught:

@@ -1,4 +1,4 @@
-"""Canonical bytes: every storable value comes back as it was, and nothing that is read can do more than be a value."""
+"""Canonical bytes: every storable value is read back unchanged, and bytes that are read can only become values."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def with_frames_left(left: int, call: Callable[[], Any]) -> Any:
 
 @given(storable)
 @settings(max_examples=400, deadline=None)
-def test_a_value_comes_back_equal_and_of_equal_type_at_every_level(value: Any) -> None:
+def test_a_value_is_read_back_equal_with_equal_types_at_every_level(value: Any) -> None:
     assert shape(loads(dumps(value))) == shape(value)
 
 
@@ -107,7 +107,7 @@ def test_the_stored_format_stays_as_it_is(value: Any, text: str) -> None:
     assert shape(loads(text.encode())) == shape(value)
 
 
-def test_the_odd_document_comes_back() -> None:
+def test_the_document_with_all_types_is_read_back_unchanged() -> None:
     document = odd_document()
     assert shape(loads(dumps(document))) == shape(document)
 
@@ -123,7 +123,7 @@ def test_wall_times_in_gaps_and_overlaps_keep_instant_fold_and_zone(moment: date
 
 
 class Fixed(tzinfo):
-    """A time zone of a class that nobody knows."""
+    """A time zone of an unknown class."""
 
     def utcoffset(self, moment: datetime | None) -> timedelta:
         return timedelta(hours=3, minutes=30)
@@ -140,7 +140,7 @@ class WithoutOffset(Fixed):
         return None
 
 
-def test_a_zone_of_another_class_is_kept_as_its_offset() -> None:
+def test_a_zone_of_another_class_is_stored_as_its_offset() -> None:
     moment = datetime(2024, 1, 1, tzinfo=Fixed())
     back = loads(dumps(moment))
     assert back == moment
@@ -159,7 +159,7 @@ def test_a_zone_of_another_class_is_kept_as_its_offset() -> None:
     ],
     ids=str,
 )
-def test_an_offset_of_less_than_a_second_is_kept(offset: timedelta) -> None:
+def test_an_offset_of_less_than_a_second_is_read_back(offset: timedelta) -> None:
     zone = timezone(offset)
     moments: list[datetime | time] = [
         datetime(2024, 1, 1, tzinfo=zone),
@@ -241,7 +241,7 @@ def test_values_of_different_types_have_different_bytes(one: Any, other: Any) ->
 
 @given(storable)
 @settings(max_examples=200, deadline=None)
-def test_what_another_value_is_written_as_is_plain_data_when_a_caller_gives_it(value: Any) -> None:
+def test_user_data_that_looks_like_an_encoded_value_stays_plain_data(value: Any) -> None:
     once = json.loads(dumps(value))
     assert shape(loads(dumps(once))) == shape(once)
     twice = json.loads(dumps(once))
@@ -267,11 +267,11 @@ tag_like = st.recursive(
 @example({"$": 1})
 @example({"a": [{"$tuple": [{"$set": [[1]]}]}]})
 @example({"$str": "\\ud800", "b": 1})
-def test_data_that_looks_like_tags_comes_back_as_the_data_it_is(value: Any) -> None:
+def test_data_that_looks_like_tags_is_read_back_unchanged(value: Any) -> None:
     assert shape(loads(dumps(value))) == shape(value)
 
 
-# Reading what nobody wrote
+# Reading forged bytes
 
 
 CLOSED_SET = (bool, int, float, str, bytes, datetime, date, time, timedelta, UUID, Decimal, type(None))
@@ -291,7 +291,7 @@ def check_is_of_the_closed_set(value: Any) -> None:
 
 
 def check_reads_or_refuses(data: bytes) -> None:
-    """It is a value of the closed set, or a DecodeError; and a value that was read can be kept."""
+    """Reading gives a value of a supported type or a DecodeError. A value that was read can be written."""
     try:
         value = loads(data)
     except DecodeError:
@@ -413,7 +413,7 @@ def read(zone):
             pass
 
 names = json.load(sys.stdin)
-read("Nowhere/Nothing")  # what has to be imported for that is
+read("Nowhere/Nothing")  # imports whatever the lookup needs
 opened = []
 sys.addaudithook(lambda name, arguments: opened.append(str(arguments[0])) if name == "open" else None)
 for name in names:
@@ -533,7 +533,7 @@ def zone_named(name: str) -> ZoneInfo:
 
 
 @pytest.mark.parametrize("name", ["../../x", "/x", "\ud800", "Mars/Olympus"])
-def test_a_zone_with_a_made_up_name_is_refused_or_comes_back_as_the_same_instant(name: str) -> None:
+def test_an_invented_zone_is_rejected_or_read_back_as_the_same_instant(name: str) -> None:
     moment = datetime(2024, 7, 1, 12, tzinfo=zone_named(name))
     try:
         data = dumps(moment)
@@ -675,7 +675,7 @@ def test_a_longdouble_that_would_lose_digits_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
 @pytest.mark.parametrize("leaf", [1, ODD_WALL_TIMES[0], "\ud800"], ids=["plain", "tagged", "surrogate"])
-def test_at_every_depth_a_value_comes_back_or_is_refused(wrap: Callable[[Any], Any], leaf: Any) -> None:
+def test_a_value_of_any_depth_is_read_back_or_rejected(wrap: Callable[[Any], Any], leaf: Any) -> None:
     refused = set()
     for depth in itertools.chain(range(1, 60, 7), range(60, MAX_DEPTH + 3)):
         value = nested(depth, wrap, leaf)

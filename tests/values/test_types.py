@@ -1,4 +1,4 @@
-"""The values that come out of a store: a report counts, prints, and does not change."""
+"""The values that a store returns: a report counts, prints, and is immutable."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_empty_report_is_empty() -> None:
 
 
 @given(ops)
-def test_changes_are_sorted_by_what_they_were_and_counted(names: list[Op]) -> None:
+def test_changes_are_grouped_by_op_and_counted(names: list[Op]) -> None:
     report = report_of(names)
     parts = {"INS": report.inserted, "UPD": report.updated, "SKIP": report.skipped, "DEL": report.deleted}
     for op, part in parts.items():
@@ -125,7 +125,7 @@ def test_a_copy_of_a_report_is_equal_and_counts_alike(twin: Any) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_a_store_gives_cannot_be_changed(value: Any, name: str) -> None:
+def test_the_values_of_a_store_are_immutable(value: Any, name: str) -> None:
     with pytest.raises(AttributeError):
         setattr(value, name, "other")
 

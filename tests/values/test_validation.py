@@ -1,4 +1,4 @@
-"""Names that may and may not be, against a model that says it in the simplest way, with odd Unicode."""
+"""Valid and invalid names, compared with a simple model, with unusual Unicode."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_anything_but_text_is_a_type_error_that_names_it(
     what: str, check: Callable[[Any], Any], limit: int | None, may_be_empty: bool, value: Any
 ) -> None:
     name = type(value).__name__
-    with pytest.raises(ArgumentTypeError, match=rf"the {what} .* is a {name}; it has to be a str"):
+    with pytest.raises(ArgumentTypeError, match=rf"the {what} .* is a {name}; it must be a str"):
         check(value)
 
 
@@ -97,7 +97,7 @@ def test_none_is_a_name_only_where_it_has_a_meaning() -> None:
     assert check_prefix(None) is None
     assert check_label(None, "version") is None
     for check in (check_key, check_source, check_collection):
-        with pytest.raises(ArgumentTypeError, match="is a NoneType; it has to be a str"):
+        with pytest.raises(ArgumentTypeError, match="is a NoneType; it must be a str"):
             check(None)
 
 
@@ -105,12 +105,12 @@ def test_none_is_a_name_only_where_it_has_a_meaning() -> None:
 @pytest.mark.parametrize(
     ("text", "mend"),
     [
-        ("a\0b", "holds a NUL character; take it out"),
-        ("a\ud800", "holds a lone surrogate, which is not UTF-8"),
-        ("\ud83d\ude00", "holds a lone surrogate, which is not UTF-8"),
+        ("a\0b", "contains a NUL character; remove it"),
+        ("a\ud800", "contains a lone surrogate, which is not UTF-8"),
+        ("\ud83d\ude00", "contains a lone surrogate, which is not UTF-8"),
     ],
 )
-def test_an_error_says_which_name_and_what_to_do(
+def test_an_error_says_what_is_wrong_and_what_to_do(
     what: str, check: Callable[[Any], Any], limit: int | None, may_be_empty: bool, text: str, mend: str
 ) -> None:
     with pytest.raises(ArgumentValueError) as caught:
@@ -120,10 +120,10 @@ def test_an_error_says_which_name_and_what_to_do(
     assert isinstance(caught.value, ValueError)
 
 
-def test_an_empty_name_is_told_what_it_has_to_be() -> None:
+def test_the_error_for_an_empty_name_says_what_a_name_must_be() -> None:
     with pytest.raises(ArgumentValueError, match=r"^a key is empty; a key is text of 1 to 1,024 bytes$"):
         check_key("")
-    with pytest.raises(ArgumentValueError, match=r"^the collection's name is empty; give it one, or leave it out"):
+    with pytest.raises(ArgumentValueError, match=r"^the collection's name is empty; give a name, or leave it out"):
         check_collection("")
 
 
@@ -156,7 +156,7 @@ def test_a_subclass_of_str_is_taken_as_the_text_it_holds(
 
 
 @given(st.lists(texts.filter(bool)))
-def test_keys_come_in_any_iterable_and_keep_their_order(keys: list[str]) -> None:
+def test_keys_of_any_iterable_keep_their_order(keys: list[str]) -> None:
     valid = [key for key in keys if len(key.encode()) <= 1024]
     assert check_keys(valid) == check_keys(iter(valid)) == check_keys(tuple(valid)) == valid
     assert check_keys(dict.fromkeys(valid)) == list(dict.fromkeys(valid))
@@ -181,8 +181,10 @@ def test_one_string_is_no_batch_of_items(items: Any) -> None:
 @pytest.mark.parametrize(
     "pair", ["ab", {"k": "v"}, 5, None, ("k",), ("k", 1, "s", "v", 5), (), frozenset("k")], ids=repr
 )
-def test_what_is_no_pair_is_named_by_its_position(pair: Any) -> None:
-    with pytest.raises(ArgumentTypeError, match=rf"^item 6 is a {type(pair).__name__}( of \d)?; each item is a tuple"):
+def test_the_error_for_an_invalid_item_names_its_position(pair: Any) -> None:
+    with pytest.raises(
+        ArgumentTypeError, match=rf"^item 6 is a {type(pair).__name__}( of \d)?; give a mapping of keys to values"
+    ):
         list(check_items([("good", 1), pair], "", 5))
 
 
@@ -192,9 +194,9 @@ def test_what_is_no_pair_is_named_by_its_position(pair: Any) -> None:
         (("", 1), ArgumentValueError, "a key is empty"),
         ((5, 1), ArgumentTypeError, "the key 5 is a int"),
         (("k", 1, 5), ArgumentTypeError, "the source 5 of the key 'k' is a int"),
-        (("k", 1, "s\0"), ArgumentValueError, "the source .* of the key 'k' holds a NUL"),
+        (("k", 1, "s\0"), ArgumentValueError, "the source .* of the key 'k' contains a NUL"),
         (("k", 1, None, 5), ArgumentTypeError, "the version 5 of the key 'k' is a int"),
-        (("k", 1, None, "\ud800"), ArgumentValueError, "the version .* of the key 'k' holds a lone surrogate"),
+        (("k", 1, None, "\ud800"), ArgumentValueError, "the version .* of the key 'k' contains a lone surrogate"),
         (("k", 1, "x" * 1025), ArgumentValueError, "the source .* of the key 'k' has 1,025 bytes"),
     ],
 )

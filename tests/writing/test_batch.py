@@ -232,7 +232,7 @@ def test_a_dict_that_changes_after_the_call_began_is_written_as_it_was(face: Fac
     assert len(items) == len(expected) + 1
 
 
-def test_a_content_type_that_cannot_load_what_it_dumps_is_told_by_a_diff(face: Face) -> None:
+def test_a_diff_reports_a_content_type_that_cannot_load_what_it_dumps(face: Face) -> None:
     def load(content: dict[str, Any]) -> Any:
         raise LookupError("no such page")
 
@@ -266,7 +266,7 @@ def test_a_thread_that_outlives_the_main_one_writes_as_any(location: Location) -
     assert (done.stdout.strip(), done.stderr) == ("5000", "")
 
 
-def test_progress_is_told_once_of_what_is_written_twice(
+def test_progress_counts_a_row_once_if_its_transaction_is_repeated(
     face: Face, runs: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     face.setup()

@@ -1,4 +1,4 @@
-"""Writing and deleting by key: what counts as change, versions, and what a write leaves alone."""
+"""Writing and deleting by key: what counts as a change, versions, and what a write does not touch."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_an_empty_batch_is_an_empty_answer(face: Face, location: Location) -> No
     assert contents(location) == before
 
 
-def test_a_version_alone_is_a_change_and_none_says_nothing(face: Face) -> None:
+def test_a_new_version_alone_is_a_change_and_none_is_not(face: Face) -> None:
     assert face.conditional_set("k", "value", version="1") == ("k", "INS")
     assert face.conditional_set("k", "value", version="1") == ("k", "SKIP")
     assert face.conditional_set("k", "value", version="2") == ("k", "UPD")
@@ -221,7 +221,7 @@ def test_hash_on_text_counts_only_the_text_of_a_document(new_face: Callable[...,
     assert face.verify() == []
 
 
-def test_hash_exclude_leaves_named_metadata_out_of_what_counts(new_face: Callable[..., Face]) -> None:
+def test_hash_exclude_ignores_the_named_metadata(new_face: Callable[..., Face]) -> None:
     face = new_face(content_types=[PAGE], hash_exclude=("mtime",))
     face.mset({"page": Page("text", {"page": 1, "mtime": 1}), "plain": {"a": 1, "mtime": 1}})
     report = face.sync({"page": Page("text", {"page": 1, "mtime": 2}), "plain": {"a": 1}})
@@ -232,7 +232,7 @@ def test_hash_exclude_leaves_named_metadata_out_of_what_counts(new_face: Callabl
     assert face.verify() == []
 
 
-def test_a_callable_says_what_counts(new_face: Callable[..., Face]) -> None:
+def test_a_callable_chooses_what_counts_as_a_change(new_face: Callable[..., Face]) -> None:
     face = new_face(hash_on=lambda value: {word.lower() for word in value.split()})
     face.set("k", "To be or not to be")
     assert face.conditional_set("k", "or NOT to be") == ("k", "SKIP")
@@ -280,7 +280,7 @@ def test_clear_empties_one_collection_and_counts(face: Face, new_face: Callable[
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_same_keys_in_any_number_of_sources_are_told_apart(face: Face, seed: int) -> None:
+def test_equal_keys_in_many_sources_are_separate_entries(face: Face, seed: int) -> None:
     generator = random.Random(seed)
     keys, sources = [f"k{number}" for number in range(5)], [f"s{number}" for number in range(generator.choice((2, 40)))]
     everything = [(key, source) for key in keys for source in sources]
@@ -297,7 +297,7 @@ def test_the_same_keys_in_any_number_of_sources_are_told_apart(face: Face, seed:
     assert {(key, source): face.get(key, source=source) for key, source in everything} == wanted
 
 
-def test_expected_versions_pass_over_what_somebody_else_changed(face: Face) -> None:
+def test_expected_versions_skip_entries_that_another_writer_changed(face: Face) -> None:
     face.mset([Item("a", 1, version="1"), Item("b", 2, version="2"), Item("c", 3), Item("a", 4, "f.txt", "1")])
     expected = {"a": "1", "b": "1", "c": "1", "none": "1"}
     report = face.set_versions(dict.fromkeys(expected, "new"), expected=expected)

@@ -1,4 +1,4 @@
-"""Many writers of the same sources: no deadlock reaches a caller, no row is lost, the end is that of some order."""
+"""Many writers of the same sources: callers see no deadlock, no row is lost, and the result is a serial one."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_one_key_set_by_all_is_inserted_once(shared: Location) -> None:
         assert shelf.count() == 1
 
 
-# Everything at once: the reports of all writers together account for what is there at the end.
+# All operations in parallel: the reports of all writers together explain the final entries.
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 Balance = Counter[tuple[str, str]]
@@ -157,7 +157,7 @@ def mixed_calls(writer: int, turns: int) -> Iterator[Call]:
 
 
 def balance_of(report: Report) -> Balance:
-    """How many rows came, less how many went, by key and source."""
+    """Inserted minus deleted rows, by key and source."""
     balance: Balance = Counter()
     for change in report:
         balance[change.key, change.source] += {"INS": 1, "DEL": -1}.get(change.op, 0)
@@ -218,7 +218,7 @@ def test_the_reports_of_processes_account_for_what_is_there(shared: Location) ->
 
 
 def isolated(location: Location, new_engine: Callable[..., Engine], whose: str, level: str) -> DocShelf:
-    """A store whose transactions would have this isolation if nobody asked for another."""
+    """A store on an engine with this isolation level."""
     if whose == "given":
         return DocShelf(engine=new_engine(location, isolation_level=level))
     return DocShelf(f"{location.url}%20-cdefault_transaction_isolation%3D{level.replace(' ', '%5C%20')}")

@@ -1,4 +1,4 @@
-"""Many new rows go in by COPY: the rows are those that an INSERT would have made, whatever else happens."""
+"""Many new rows are written by COPY. They are the same rows as those of an INSERT, also after failures."""
 
 from __future__ import annotations
 
@@ -70,14 +70,16 @@ def test_a_copied_row_is_that_of_an_insert(new_face: Callable[..., Face], engine
     assert face.verify() == []
 
 
-def test_only_what_is_new_is_copied(face: Face) -> None:
+def test_only_new_rows_are_copied(face: Face) -> None:
     face.mset({f"k{number}": "old" for number in range(0, 2 * MANY, 2)})
     report = face.conditional_mset({f"k{number}": "new" for number in range(2 * MANY)})
     assert [change.op for change in report] == ["UPD", "INS"] * MANY
     assert set(face.mget([f"k{number}" for number in range(2 * MANY)])) == {"new"}
 
 
-def test_an_entry_that_another_writer_made_in_between_is_kept(location: Location, face: Face, engine: Engine) -> None:
+def test_an_entry_that_another_writer_inserted_in_between_is_not_lost(
+    location: Location, face: Face, engine: Engine
+) -> None:
     face.setup()
     mine = {f"k{number}": "mine" for number in range(2 * MANY)}
     with engine.connect() as connection, ThreadPoolExecutor(1) as thread:
@@ -130,7 +132,7 @@ def test_rows_that_a_trigger_keeps_out_are_not_reported_as_written(face: Face, e
     assert face.count() == MANY - 1
 
 
-def test_what_the_server_refuses_is_told_by_the_insert(face: Face, engine: Engine) -> None:
+def test_rows_that_a_copy_cannot_write_give_the_error_of_the_insert(face: Face, engine: Engine) -> None:
     face.setup()
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE docshelf_entries ADD CONSTRAINT short CHECK (length(key) < 5)"))
@@ -152,7 +154,7 @@ def _waits_for_another(engine: Engine) -> bool:
 
 
 @pytest.mark.parametrize("encoding", ["utf8", "latin1"])
-def test_keys_are_stored_alike_whatever_the_encoding_of_a_connection(location: Location, encoding: str) -> None:
+def test_keys_are_stored_alike_with_any_client_encoding(location: Location, encoding: str) -> None:
     url = make_url(location.sync_url).update_query_dict({"client_encoding": encoding})
     values = {f"\u00fc{number}": "\u00e9" for number in range(2 * MANY)}
     with DocShelf(url, "encoded") as shelf, DocShelf(location.url, "encoded") as plain:

@@ -1,4 +1,4 @@
-"""A store does what a dict does that knows hashes, sources and versions: found by hypothesis, or not at all."""
+"""A store behaves like a simple model: a dict with hashes, sources and versions. Hypothesis searches differences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import Location
 from tests.support.face import Face, Loop
 from tests.support.operations import missing
 
-# Few of each, so that they collide. In the order of their bytes; "B" stands before "a", "é" after "z".
+# Few of each, so that they collide. Ordered by bytes: "B" is before "a", "é" after "z".
 KEYS = ["B", "a", "a%", "z", "é"]
 SOURCES = ["", "f", "g"]
 # No two are the same to the store, though Python calls some equal: the model knows them by their place.
@@ -125,7 +125,7 @@ def plain(report: Report) -> list[Change]:
 
 
 class Store(RuleBasedStateMachine):
-    """A collection beside its model. A subclass brings the store."""
+    """A collection and its model. A subclass provides the store."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ class Store(RuleBasedStateMachine):
         dry_run: bool,
         call: Callable[[], Report],
     ) -> None:
-        """Compare one sync, whose scope holds the standing entries, with what it has to do."""
+        """Compare one sync with the model. `standing` are the existing entries of its scope."""
         stale = self.model.stale(standing, items)
         if standing and not items and not allow and not dry_run:
             with pytest.raises(MassDeleteError):
@@ -375,7 +375,7 @@ def test_the_model_knows_every_operation() -> None:
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "pg18", "pg18 in partitions"])
-def test_a_store_does_what_the_model_does(
+def test_a_store_behaves_like_the_model(
     backend: str, mode: str, loop: Loop, new_location: Callable[[str], Location]
 ) -> None:
     numbers = itertools.count()

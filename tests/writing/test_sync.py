@@ -1,4 +1,4 @@
-"""`sync`: what it reports, what it deletes, what it refuses, and that it is one transaction."""
+"""`sync`: its report, what it deletes, what it refuses, and that it is one transaction."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_a_deletion_that_fails_leaves_everything_as_it_was(face: Face, location:
         assert contents(location) == before
 
 
-def test_sync_says_what_each_key_went_through(face: Face) -> None:
+def test_sync_reports_a_change_for_each_key(face: Face) -> None:
     first = face.sync({"a": "one", "b": "two", "c": "three"}, source="f.txt")
     assert [tuple(change) for change in first] == [("a", "INS", "f.txt"), ("b", "INS", "f.txt"), ("c", "INS", "f.txt")]
     again = face.sync({"a": "one", "b": "two", "c": "three"}, source="f.txt")

@@ -1,1 +1,1 @@
-"""What people see of values and of long work: HTML in notebooks, progress bars. Knows no other module of docshelf."""
+"""What people see: HTML in notebooks, progress bars. Imports no other module of docshelf."""

@@ -1,8 +1,7 @@
-"""What a notebook shows of the values that come out of a store, as HTML.
+"""Views: the HTML that a notebook shows for values of a store.
 
-All that a row holds is cut, escaped, and rid of characters that act instead of showing. Text has the page's own colour
-and stands on its own background; what is coloured is a tint over that, so light and dark themes both read well. Where
-styles are stripped, plain tables remain.
+Everything from a row is cut, escaped, and cleared of control characters. Text keeps the page's colours, and tints are
+transparent, so that light and dark themes both work. Where styles are removed, plain tables remain.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from docshelf.display.shapes import (
     StatsShape,
 )
 
-# The four words of a report, told apart by lightness as well as by hue.
+# The colours of the ops of a report. They differ in lightness as well as in hue.
 TINTS: Final = {"INS": "#2a9d6f", "UPD": "#4a86e8", "SKIP": "rgba(128,128,128,.35)", "DEL": "#d9603b"}
 _MAX_TEXT: Final = 48
 _MAX_VALUE: Final = 400
 _MAX_KEYS: Final = 3
 _MAX_ROWS: Final = 20
-# Of a diff: words that are compared, which takes time by their square, and what is shown on each side of a change.
+# Of a diff: how many words are compared, which takes quadratic time, and how many characters around a change are shown.
 _MAX_WORDS: Final = 4_000
 _CONTEXT: Final = 80
 _DELETED: Final = "background:rgba(217,96,59,.28)"
@@ -42,16 +41,16 @@ _TABLE: Final = "border-collapse:collapse;border:0;margin:.3em 0"
 _CELL: Final = "border:0;padding:.15em 1.2em .15em 0;vertical-align:top"
 _HEAD: Final = f"{_CELL};border-bottom:1px solid {_LINE};font-weight:600"
 _TEXT: Final = "text-align:left;overflow-wrap:anywhere"
-_WHOLE: Final = "text-align:left;white-space:nowrap"
+_ONE_LINE: Final = "text-align:left;white-space:nowrap"
 _NUMBER: Final = "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
 _FAINT: Final = "opacity:.6"
 
 
-def report(shown: ReportShape, further: Mapping[str, int]) -> str:
+def report(shown: ReportShape, extra_counts: Mapping[str, int]) -> str:
     """A report: a bar of its four counts, and a table of them with the first keys of each.
 
     Args:
-        further: what else was counted, by name.
+        extra_counts: further counts, by name.
     """
     counts = shown.counts
     sources = {change.source for change in shown}
@@ -62,9 +61,11 @@ def report(shown: ReportShape, further: Mapping[str, int]) -> str:
     rows = [_row([("op", _TEXT), ("would be" if shown.dry_run else "done", _NUMBER), ("keys", _TEXT)], _HEAD)]
     for op, count in counts.items():
         keys = _first_keys((change.key for change in shown if change.op == op), count)
-        cells = [(f"{_swatch(TINTS[op])}{op}", _WHOLE), (f"{count:,}", _NUMBER), (keys, _TEXT)]
+        cells = [(f"{_swatch(TINTS[op])}{op}", _ONE_LINE), (f"{count:,}", _NUMBER), (keys, _TEXT)]
         rows.append(_row(cells, _CELL if count else f"{_CELL};{_FAINT}"))
-    rows += [_row([(_escaped(name), _TEXT), (f"{count:,}", _NUMBER), ("", _TEXT)]) for name, count in further.items()]
+    rows += [
+        _row([(_escaped(name), _TEXT), (f"{count:,}", _NUMBER), ("", _TEXT)]) for name, count in extra_counts.items()
+    ]
     refused = "" if shown.refused is None else f"<div>refused: {_escaped(shown.refused, 400)}</div>"
     return _titled(
         f"{type(shown).__name__}{' of a dry run' if shown.dry_run else ''}",
@@ -74,31 +75,31 @@ def report(shown: ReportShape, further: Mapping[str, int]) -> str:
 
 
 def shelf(name: str, facts: Mapping[str, str]) -> str:
-    """A store, by what it was made of."""
+    """A store, with some facts about it."""
     rows = [
-        _row([(_escaped(fact), f"{_WHOLE};{_FAINT}"), (_escaped(told, 200), _TEXT)]) for fact, told in facts.items()
+        _row([(_escaped(fact), f"{_ONE_LINE};{_FAINT}"), (_escaped(text, 200), _TEXT)]) for fact, text in facts.items()
     ]
     return _titled(_escaped(name), "", _table(rows))
 
 
-def sources(found: Sequence[SourceShape]) -> str:
-    """Sources: each with its number of entries and what is known of its file."""
-    widest = max((source.entries for source in found), default=0)
+def sources(values: Sequence[SourceShape]) -> str:
+    """Sources, each with its number of entries and what is stored about its file."""
+    widest = max((source.entries for source in values), default=0)
     heads = ("source", "entries", "", "synced", "fingerprint", "metadata")
-    rows = [_row([(head, _NUMBER if head == "entries" else _WHOLE) for head in heads], _HEAD)]
-    rows += [_source(source, widest) for source in islice(found, _MAX_ROWS)]
-    total = f"{len(found):,}, with {sum(source.entries for source in found):,} entries"
-    return _titled("Sources", total, _table(rows) + _more(len(found) - _MAX_ROWS))
+    rows = [_row([(head, _NUMBER if head == "entries" else _ONE_LINE) for head in heads], _HEAD)]
+    rows += [_source(source, widest) for source in islice(values, _MAX_ROWS)]
+    total = f"{len(values):,}, with {sum(source.entries for source in values):,} entries"
+    return _titled("Sources", total, _table(rows) + _more(len(values) - _MAX_ROWS))
 
 
 def _source(shown: SourceShape, widest: int) -> str:
     return _row(
         [
-            (_code(shown.source) if shown.source else f'<span style="{_FAINT}">no source</span>', _WHOLE),
+            (_code(shown.source) if shown.source else f'<span style="{_FAINT}">no source</span>', _ONE_LINE),
             (f"{shown.entries:,}", _NUMBER),
             (bar({TINTS["UPD"]: shown.entries}, of=widest, width="4em"), f"{_TEXT};padding-top:.5em"),
-            (_time(shown.synced_at), _WHOLE),
-            (_code(shown.fingerprint, 8) if shown.fingerprint is not None else "", _WHOLE),
+            (_time(shown.synced_at), _ONE_LINE),
+            (_code(shown.fingerprint, 8) if shown.fingerprint is not None else "", _ONE_LINE),
             (
                 _escaped(preview(dict(shown.metadata)), 2 * _MAX_TEXT) if shown.metadata else "",
                 f"{_TEXT};min-width:10em",
@@ -111,31 +112,31 @@ def collections(found: Sequence[CollectionShape]) -> str:
     """Collections: each with its number of entries and what they take."""
     widest = max((one.entries for one in found), default=0)
     heads = ("collection", "entries", "", "sources", "values, as packed")
-    rows = [_row([(head, _WHOLE if head in ("collection", "") else _NUMBER) for head in heads], _HEAD)]
+    rows = [_row([(head, _ONE_LINE if head in ("collection", "") else _NUMBER) for head in heads], _HEAD)]
     for one in islice(found, _MAX_ROWS):
         filled = (bar({TINTS["UPD"]: one.entries}, of=widest, width="4em"), f"{_TEXT};padding-top:.5em")
         sources = "" if one.sources is None else f"{one.sources:,}"
         stored = "" if one.stored_bytes is None else size(one.stored_bytes)
-        cells = [(_code(one.name), _WHOLE), (f"{one.entries:,}", _NUMBER), filled]
+        cells = [(_code(one.name), _ONE_LINE), (f"{one.entries:,}", _NUMBER), filled]
         rows.append(_row([*cells, (sources, _NUMBER), (stored, _NUMBER)]))
     total = f"{len(found):,}, with {sum(one.entries for one in found):,} entries"
     return _titled("Collections", total, _table(rows) + _more(len(found) - _MAX_ROWS))
 
 
-def stats(found: StatsShape) -> str:
+def stats(numbers: StatsShape) -> str:
     """Numbers and sizes of a collection."""
-    mean = size(found.stored_bytes // found.entries) if found.entries else ""
+    mean = size(numbers.stored_bytes // numbers.entries) if numbers.entries else ""
     rows = [
-        _row([("entries", _TEXT), (f"{found.entries:,}", _NUMBER), ("", _TEXT)]),
-        _row([("sources", _TEXT), (f"{found.sources:,}", _NUMBER), ("", _TEXT)]),
-        _row([("values, as packed", _TEXT), (size(found.stored_bytes), _NUMBER), (mean and f"{mean} each", _TEXT)]),
-        _row([("on disk", _TEXT), (size(found.disk_bytes), _NUMBER), ("the whole table, with indexes", _TEXT)]),
+        _row([("entries", _TEXT), (f"{numbers.entries:,}", _NUMBER), ("", _TEXT)]),
+        _row([("sources", _TEXT), (f"{numbers.sources:,}", _NUMBER), ("", _TEXT)]),
+        _row([("values, as packed", _TEXT), (size(numbers.stored_bytes), _NUMBER), (mean and f"{mean} each", _TEXT)]),
+        _row([("on disk", _TEXT), (size(numbers.disk_bytes), _NUMBER), ("the whole table, with indexes", _TEXT)]),
     ]
     return _titled("Stats", "", _table(rows))
 
 
 def entry(shown: EntryShape) -> str:
-    """An entry, with the beginning of its value."""
+    """An entry with the beginning of its value."""
     facts = {
         "key": _code(shown.key, 2 * _MAX_TEXT),
         "source": _code(shown.source, 2 * _MAX_TEXT) if shown.source else "",
@@ -146,8 +147,8 @@ def entry(shown: EntryShape) -> str:
         "created": _time(shown.created_at),
         "updated": _time(shown.updated_at) if shown.updated_at != shown.created_at else "",
     }
-    told = f"{_TEXT};white-space:pre-wrap"
-    rows = [_row([(name, f"{_WHOLE};{_FAINT}"), (fact, told)]) for name, fact in facts.items() if fact]
+    style = f"{_TEXT};white-space:pre-wrap"
+    rows = [_row([(name, f"{_ONE_LINE};{_FAINT}"), (fact, style)]) for name, fact in facts.items() if fact]
     return _titled("Entry", "", _table(rows))
 
 
@@ -165,18 +166,18 @@ def unknown_document(content_type: str, fields: Mapping[str, Any]) -> str:
 
 def _named(values: Mapping[str, Any]) -> str:
     """Values beside their names."""
-    told = f"{_TEXT};white-space:pre-wrap"
+    style = f"{_TEXT};white-space:pre-wrap"
     rows = [
-        _row([(_escaped(str(name)), f"{_WHOLE};{_FAINT}"), (_lines(preview(value)), told)])
+        _row([(_escaped(str(name)), f"{_ONE_LINE};{_FAINT}"), (_lines(preview(value)), style)])
         for name, value in islice(values.items(), _MAX_ROWS)
     ]
     return (_table(rows) if rows else "") + _more(len(values) - _MAX_ROWS)
 
 
-def diffs(found: Sequence[DiffShape]) -> str:
-    """Updated entries, each with the words that went and came."""
-    shown = "".join(_diff(one) for one in islice(found, _MAX_ROWS))
-    return _titled("Updated", f"{len(found):,}", shown + _more(len(found) - _MAX_ROWS))
+def diffs(values: Sequence[DiffShape]) -> str:
+    """Updated entries, each with the words that were deleted and inserted."""
+    shown = "".join(_diff(one) for one in islice(values, _MAX_ROWS))
+    return _titled("Updated", f"{len(values):,}", shown + _more(len(values) - _MAX_ROWS))
 
 
 def _diff(one: DiffShape) -> str:
@@ -196,13 +197,13 @@ def _part(op: str, old: str, new: str) -> str:
 
 
 def _lines(text: str) -> str:
-    """A text of several lines, each visible."""
+    """A text of several lines, cut and escaped."""
     shown = "\n".join(map(visible, text[:_MAX_VALUE].split("\n")))
     return html.escape(shown) + ("…" if len(text) > _MAX_VALUE else "")
 
 
 def compare(old: str, new: str) -> list[tuple[str, str, str]]:
-    """How one text became another, by words: ("equal" or another op, the old part, the new part), in order."""
+    """The differences between two texts, by words: (op, old part, new part), in order. `op` may be "equal"."""
     a, b = (re.findall(r"\s*\S+|\s+", text) for text in (old, new))
     start = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     room = min(len(a), len(b)) - start
@@ -220,10 +221,11 @@ def compare(old: str, new: str) -> list[tuple[str, str, str]]:
 
 
 def bar(parts: Mapping[str, int], *, of: int | None = None, width: str = "22em") -> str:
-    """A bar of parts side by side, by their tint; each that is not nothing can be seen.
+    """A bar of parts side by side.
 
     Args:
-        of: what the full width stands for; by default the sum.
+        parts: the size of each part, by its tint. Every part above 0 is visible.
+        of: the total of the full width; by default the sum of the parts.
     """
     total = sum(parts.values())
     if not total:
@@ -249,20 +251,20 @@ def size(count: int) -> str:
 
 
 def visible(text: str) -> str:
-    """A text with every character that acts instead of showing as its escape: NUL, ESC, line ends, lone surrogates,
-    those that turn the direction of writing, ..."""
+    """A text with escapes for all characters that do not print: NUL, ESC, line ends, lone surrogates, characters that
+    change the direction of writing, ..."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def cut(text: str, limit: int = _MAX_TEXT) -> str:
-    """The visible beginning of a text."""
+    """The beginning of a text, with escapes for characters that do not print."""
     return visible(text[:limit]) + ("…" if len(text) > limit else "")
 
 
 def preview(value: Any) -> str:
-    """The beginning of any value, in time and space that do not grow with it for what docshelf itself stores."""
+    """The beginning of any value. For types that docshelf itself stores, the cost does not grow with the value."""
     try:
         if isinstance(value, str):
             return value[: _MAX_VALUE + 1]
@@ -273,7 +275,7 @@ def preview(value: Any) -> str:
         if value is None or isinstance(value, bool | int | float | list | tuple | set | frozenset):
             return _SHORT.repr(value)
         return str(value)[: _MAX_VALUE + 1]
-    except Exception as exc:  # a document's own __str__ may raise anything, and a view never does
+    except Exception as exc:  # a document's own __str__ may raise anything, but a view must not
         return f"a {type(value).__name__} that cannot be shown ({type(exc).__name__})"
 
 
@@ -285,7 +287,7 @@ class _Short(reprlib.Repr):
         self.maxlevel = 4
 
     def repr_int(self, number: int, level: int) -> str:
-        # Python refuses to write down integers of thousands of digits.
+        # Python refuses to print integers with thousands of digits.
         if number.bit_length() > 1000:
             return f"an int of {number.bit_length():,} bits"
         return super().repr_int(number, level)
@@ -317,8 +319,8 @@ def _table(rows: Iterable[str]) -> str:
     return f'<table style="{_TABLE}"><tbody>{"".join(rows)}</tbody></table>'
 
 
-def _titled(title: str, beside: str, body: str) -> str:
-    note = f' <span style="{_FAINT}">{beside}</span>' if beside else ""
+def _titled(title: str, subtitle: str, body: str) -> str:
+    note = f' <span style="{_FAINT}">{subtitle}</span>' if subtitle else ""
     return f'<div><div style="margin-bottom:.3em"><b>{title}</b>{note}</div>{body}</div>'
 
 

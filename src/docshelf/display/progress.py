@@ -1,4 +1,4 @@
-"""A progress bar for long work, where the caller wants one."""
+"""An optional progress bar for long calls."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-def _ignore(_done: int) -> None:
-    """No bar to move."""
+def _ignore(_count: int) -> None:
+    """Without a bar there is nothing to do."""
 
 
 @contextmanager
 def progress_bar(total: int, description: str, *, show: bool, unit: str = "entry") -> Iterator[Callable[[int], None]]:
-    """A progress bar (tqdm's) while the `with` lasts, where it is to be shown.
+    """A tqdm progress bar for a `with` block.
 
     Args:
-        total: how much there is to do.
-        description: what is done, before the bar.
-        show: False shows nothing, and imports nothing.
+        total: how many there are to do.
+        description: the text before the bar.
+        show: False shows no bar and does not import tqdm.
         unit: what is counted.
 
     Returns:
-        A function to call with the number of those that were just done.
+        A function `on_progress(n)`: n more are done.
     """
     if not show:
         yield _ignore
@@ -29,8 +29,8 @@ def progress_bar(total: int, description: str, *, show: bool, unit: str = "entry
     from tqdm.auto import tqdm
 
     with tqdm(total=total, desc=description, unit=unit) as bar:
-        yield lambda done: _advance(bar, done)
+        yield lambda count: _advance(bar, count)
 
 
-def _advance(bar: object, done: int) -> None:
-    bar.update(done)  # type: ignore[attr-defined]
+def _advance(bar: object, count: int) -> None:
+    bar.update(count)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What a view reads of the value that it shows. Views know these shapes only, so that values may show themselves."""
+"""Protocols of the values that a view can show. They let `types` import views without an import circle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 class ChangeShape(Protocol):
-    """What one key went through."""
+    """What a write did to one key."""
 
     @property
     def key(self) -> str: ...
@@ -107,7 +107,7 @@ class CollectionShape(Protocol):
 
 
 class StatsShape(Protocol):
-    """Sizes of a collection."""
+    """Numbers and sizes of a collection."""
 
     @property
     def entries(self) -> int: ...

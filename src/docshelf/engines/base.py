@@ -31,7 +31,7 @@ class Backend(ABC):
     Attributes:
         dialect: the statements of this kind of database.
         ready: True once the schema is known to be current.
-        registered: the collections that are known to be stored as belonging to others.
+        registered: the collections whose owner is known to be stored.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -87,7 +87,7 @@ class Backend(ABC):
     async def _awith_connection(self, step: Read | Write) -> Any: ...
 
     def may_register(self, collection: str) -> bool:
-        """True when it is not known that it is written down to which collection this one belongs."""
+        """True unless the owner of the collection is known to be stored."""
         return collection not in self.registered
 
     def check_open(self) -> None:

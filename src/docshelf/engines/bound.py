@@ -47,7 +47,7 @@ class BoundBackend(Backend):
             return await self._connection.run_sync(step.run)
 
     def may_register(self, collection: str) -> bool:
-        return False  # where the role may not, the caller's transaction would be aborted
+        return False  # a missing right would abort the caller's transaction
 
     def _is_due(self, step: Maintenance) -> bool:
         return False  # the caller's transaction should not wait for it

@@ -1,4 +1,4 @@
-"""Operations on a collection as a whole: who owns it, and its name."""
+"""Operations on whole collections: which collection one belongs to, and its name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from docshelf.errors import ArgumentValueError
 from docshelf.operations.context import Context
 from docshelf.operations.repeatable import repeatable_write
 from docshelf.sql.collections import CollectionQueries
-from docshelf.steps import Flow, Read, Write
+from docshelf.steps import Flow, Read
 from docshelf.types import Collection
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def register(context: Context, owner: str) -> Flow[None]:
-    """Write down that the collection belongs to another, unless that is known."""
+    """Store that the collection belongs to `owner`, unless it is stored already."""
     queries, collection = CollectionQueries(context.dialect), context.collection
     if (yield Read(lambda connection: queries.owner(connection, collection))) != owner:
-        yield Write(lambda connection: queries.register(connection, collection, owner))
+        yield repeatable_write(lambda connection: queries.register(connection, collection, owner), lambda _, last: last)
 
 
 def listed(context: Context, *, exact: bool) -> Flow[list[Collection]]:
@@ -30,16 +30,16 @@ def listed(context: Context, *, exact: bool) -> Flow[list[Collection]]:
 
 
 def rename(context: Context, new: str) -> Flow[int]:
-    """Give the collection, and those that belong to it, another name; returns how many entries it has.
+    """Rename the collection and all collections that belong to it. Returns how many entries it has.
 
     Raises:
-        ArgumentValueError: there is no such collection, or one has the new name already.
+        ArgumentValueError: there is no such collection, or the new name is taken.
     """
     queries, dialect, old = CollectionQueries(context.dialect), context.dialect, context.collection
 
     def apply(connection: Connection) -> int | None:
         names = {name: f"{new}{name.removeprefix(old)}" for name in queries.family(connection, old)}
-        # In one order in every process, so that two renames do not wait for each other.
+        # In the same order in every process, so that two renames cannot deadlock.
         for name in sorted({*names, *names.values()}):
             dialect.begin_write(connection, name, None, exclusive=True)
         if queries.family(connection, old) != list(names):
@@ -49,7 +49,7 @@ def rename(context: Context, new: str) -> Flow[int]:
         taken = queries.taken(connection, list(names.values()))
         if taken:
             raise ArgumentValueError(
-                f"there is a collection {taken[0]!r} already; give another name, or clear and rename that one first"
+                f"a collection {taken[0]!r} exists already; give another name, or rename that collection first"
             )
         counts = [queries.rename(connection, name, renamed) for name, renamed in names.items()]
         return counts[0]

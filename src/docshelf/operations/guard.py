@@ -1,11 +1,11 @@
-"""The guard against mass deletion: when a call is refused because it would delete more than anybody means."""
+"""The guard against mass deletion: refuses a sync that would delete far more than a user normally means to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from typing import Final
 
-# A sync that would remove fewer sources than this is an everyday one.
+# Removing fewer sources than this is normal.
 _FEW_SOURCES: Final = 10
 _NAMED: Final = 3
 _REMEDY: Final = "to do so on purpose, pass allow_mass_delete=True"
@@ -14,14 +14,14 @@ _REMEDY: Final = "to do so on purpose, pass allow_mass_delete=True"
 def entries_refusal(
     where: str, deleted: int, existing: int, kept: int, max_delete: float | None, *, call: str = "sync of"
 ) -> str | None:
-    """Why a call may not delete so many entries, or None where it may.
+    """Why a call may not delete so many entries; None if it may.
 
     Args:
-        where: what the entries are of: "source 'a.txt'".
+        where: the source or collection, for the text: "source 'a.txt'".
         deleted: how many of the `existing` entries the call would delete.
-        kept: how many entries the call names.
-        max_delete: the share of the existing entries that may go; None for no limit but one: not all of them, with
-            nothing in their place.
+        kept: how many entries would be left.
+        max_delete: the share of the existing entries that may be deleted. None only refuses to delete all of them and
+            leave none.
         call: what the call does, for the text.
     """
     if not deleted:
@@ -34,13 +34,13 @@ def entries_refusal(
 def sources_refusal(
     collection: str, vanished: Collection[str], count_sources: Callable[[], int], *, call: str = "sync of"
 ) -> str | None:
-    """Why a call may not remove so many sources whole, or None where it may.
+    """Why a call may not remove so many whole sources; None if it may.
 
-    A folder that is mounted by half, or a loader that found a few of its files, looks like this.
+    This happens when only a part of a folder is mounted, or a loader finds only some of the files.
 
     Args:
         vanished: the sources that would lose all their entries.
-        count_sources: gives how many sources the collection has; called only where it matters.
+        count_sources: returns how many sources the collection has. Called only when needed.
         call: what the call does, for the text.
     """
     if len(vanished) < _FEW_SOURCES:

@@ -55,17 +55,17 @@ def problems(context: Context, keys: Sequence[str]) -> Flow[list[Problem]]:
     )
 
     def check() -> list[Problem]:
-        found: list[Problem] = []
+        problems: list[Problem] = []
         for row in rows:
             try:
                 context.codec.decode(row)
             except CorruptEntryError as exc:
-                found += exc.problems
-        return found
+                problems += exc.problems
+        return problems
 
-    found: list[Problem] = yield Compute(check, heavy=True)
+    problems: list[Problem] = yield Compute(check, heavy=True)
     context.on_progress(len(rows))
-    return found
+    return problems
 
 
 class HealthCheck:

@@ -25,7 +25,7 @@ class WritePlan:
         sources: the sources that the call names.
         notes: fingerprints and metadata to store, by source.
         move: a key lives in one source only. Writing it deletes its entries in other sources.
-        max_delete: the share of the existing entries that may be deleted; None for the guard of whole sources.
+        max_delete: the share of the existing entries that may be deleted; None guards whole sources instead.
         diff: add the texts of updated entries, before and after, to the report.
     """
 

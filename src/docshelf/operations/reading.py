@@ -49,20 +49,20 @@ def source_entries(context: Context, sources: Sequence[str], *, values: bool) ->
         )
     )
     pairs = yield from _decoded(context, rows, values=values)
-    found: dict[str, list[Entry]] = {source: [] for source in sources}
+    by_source: dict[str, list[Entry]] = {source: [] for source in sources}
     for row, value in pairs:
-        found[row.source].append(entry_of(row, value))
-    return [found[source] for source in sources]
+        by_source[row.source].append(entry_of(row, value))
+    return [by_source[source] for source in sources]
 
 
 def existing_keys(context: Context, keys: Sequence[str], source: str | None) -> Flow[set[str]]:
     """Those of the keys that have an entry."""
     if not keys:
         return set()
-    found: set[str] = yield Read(
+    existing: set[str] = yield Read(
         lambda connection: context.queries.existing_keys(connection, context.collection, keys, source)
     )
-    return found
+    return existing
 
 
 def key_page(context: Context, after: str | None, prefix: str | None, source: str | None) -> Flow[list[str]]:
@@ -105,10 +105,10 @@ def count(context: Context, prefix: str | None, source: str | None) -> Flow[int]
 
 def sources(context: Context) -> Flow[list[Source]]:
     """Every source that has entries or was synced."""
-    found: list[Source]
-    found, problems = yield Read(lambda connection: context.queries.sources(connection, context.collection))
+    result: list[Source]
+    result, problems = yield Read(lambda connection: context.queries.sources(connection, context.collection))
     context.codec.report_problems(problems)
-    return found
+    return result
 
 
 def changed_sources(context: Context, fingerprints: Mapping[str, str]) -> Flow[list[str]]:

@@ -73,7 +73,7 @@ class Spill:
                 self._file.close()
 
     def _open_file(self) -> bool:
-        """False where this system lets us make no temporary file."""
+        """False if no temporary file can be made."""
         if self._file is None:
             if self._closed:
                 raise _failed("the call has ended")

@@ -72,7 +72,7 @@ class ConditionalUpsert:
         return [] if self.plan.scope is None and not self.plan.move else sorted(comparison.unlisted)
 
     def refusal(self, connection: Connection, comparison: Comparison) -> str | None:
-        """Why a sync may not delete what it would, or None where it may."""
+        """Why the sync is refused as a mass deletion; None if it is not."""
         plan, collection, encoded = self.plan, self.context.collection, self.encoded
         if plan.scope is None or plan.allow_mass_delete or not comparison.unlisted:
             return None

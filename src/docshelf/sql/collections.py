@@ -1,4 +1,4 @@
-"""Statements about whole collections: which one belongs to which, and their names."""
+"""Statements about whole collections: which collection belongs to which, and their names."""
 
 from __future__ import annotations
 
@@ -43,34 +43,34 @@ class CollectionQueries:
         return owner
 
     def register(self, connection: Connection, collection: str, owner: str) -> None:
-        """Write down that a collection belongs to another."""
+        """Store that a collection belongs to another."""
         insert = self._dialect.insert(self._tables.collections)
         c = self._tables.collections.c
         statement = insert.on_conflict_do_update(index_elements=[c.collection], set_={"owner": insert.excluded.owner})
         connection.execute(statement, {"collection": collection, "owner": owner})
 
     def family(self, connection: Connection, collection: str) -> list[str]:
-        """A collection and all that belong to it, directly or through others, the collection first."""
+        """The collection itself, then all collections that belong to it, directly or through others."""
         c = self._tables.collections.c
-        found = [collection]
+        names = [collection]
         newest = [collection]
-        # A loop, not a recursive query, which Citus does not take.
+        # A loop, because Citus does not support recursive queries.
         while newest:
             statement = select(c.collection).where(c.owner.in_(newest)).order_by(c.collection)
-            newest = [name for name in connection.scalars(statement) if name not in found]
-            found += newest
-        return found
+            newest = [name for name in connection.scalars(statement) if name not in names]
+            names += newest
+        return names
 
     def taken(self, connection: Connection, collections: Sequence[str]) -> list[str]:
-        """Those of the names that a collection has already."""
-        found: set[str] = set()
+        """The names that exist as collections."""
+        existing: set[str] = set()
         for table in self._named():
             column = table.c.collection
-            found.update(connection.scalars(select(column).where(column.in_(collections)).distinct()))
-        return [name for name in collections if name in found]
+            existing.update(connection.scalars(select(column).where(column.in_(collections)).distinct()))
+        return [name for name in collections if name in existing]
 
     def rename(self, connection: Connection, old: str, new: str) -> int:
-        """Give a collection another name; returns how many entries it has."""
+        """Rename a collection. Returns how many entries it has."""
         count = 0
         for table in self._named():
             statement = update(table).where(table.c.collection == bindparam("old")).values(collection=bindparam("new"))
@@ -143,6 +143,7 @@ class CollectionQueries:
         return [Collection(name, self._dialect.estimated_entries(connection, name)) for name in self.names(connection)]
 
     def _named(self) -> tuple[Table, ...]:
+        """The tables with a column for the name of the collection."""
         tables: Any = self._tables
         return tables.entries, tables.sources, tables.collections
 

@@ -34,7 +34,7 @@ def _add_collections_and_search(connection: Connection, dialect: Dialect, layout
     dialect.tune_tables(connection)
 
 
-# The column that step 2 adds: a table without it may be of step 1.
+# The column that step 2 adds. A table without it may be a table of step 1.
 _SEARCH_FIELDS: Final = "search_fields"
 # Step N upgrades the schema from version N - 1 to N. Step 1 creates the tables, or completes those that Alembic made.
 # A new database equals an upgraded one.
@@ -95,7 +95,7 @@ def _table_exists(connection: Connection, table: Table) -> bool:
     """True when the table exists. Raises a SchemaError if it lacks a column of docshelf's table."""
     existing = _columns(connection, table)
     if not existing:
-        return False  # or another process is creating it right now; `upgrade` checks again under the lock
+        return False  # missing, or another process is creating it right now; `upgrade` checks again under the lock
     missing = sorted({column.name for column in table.columns} - existing - {_SEARCH_FIELDS})
     if missing:
         raise SchemaError(
@@ -106,7 +106,7 @@ def _table_exists(connection: Connection, table: Table) -> bool:
 
 
 def _columns(connection: Connection, table: Table) -> set[str]:
-    """The names of a table's columns; none where there is no such table."""
+    """The names of a table's columns; empty if the table does not exist."""
     try:
         return {column["name"] for column in inspect(connection).get_columns(table.name, schema=table.schema)}
     except NoSuchTableError:

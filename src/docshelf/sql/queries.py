@@ -292,7 +292,7 @@ class Queries(Statements):
         return connection.execute(delete(self._entries).where(self._of_collection), {"collection": collection}).rowcount
 
     def count_sources(self, connection: Connection, collection: str) -> int:
-        """How many sources have entries."""
+        """The number of sources with entries."""
         statement = select(func.count(self._entries.c.source.distinct())).where(self._of_collection)
         return int(connection.scalar(statement, {"collection": collection}) or 0)
 

@@ -1,4 +1,4 @@
-"""How canonical bytes are packed into a row: plain, or zstd where that pays."""
+"""Packs the canonical bytes of a value for its row: plain, or zstd where that saves space."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ PLAIN: Final = "plain"
 ZSTD: Final = "zstd"
 # zstd level 1 halves English prose; higher levels cost time and save little at these sizes.
 _LEVEL: Final = 1
-# Below this a frame's saving does not pay for its 12 µs and for a row that psql cannot show.
+# Shorter values stay plain: compressing saves little, takes 12 µs, and psql could no longer show the value.
 MIN_BYTES: Final = 512
 _MIN_SAVING: Final = 0.9
-# Fewer than this are packed one by one; more, by up to so many threads.
-_MANY: Final = 64
+# From this many values on, up to `_MAX_THREADS` threads pack them.
+_PARALLEL_FROM: Final = 64
 _MAX_THREADS: Final = 4
 
 
 class _Contexts(threading.local):
-    """zstd contexts are costly to make (24 against 12 µs a document) and belong to one thread."""
+    """zstd contexts of one thread. With a new one for each document, packing takes 24 µs instead of 12."""
 
     def __init__(self) -> None:
         self.compressor = zstandard.ZstdCompressor(level=_LEVEL)
@@ -33,11 +33,11 @@ _contexts = _Contexts()
 
 
 class UnpackError(Exception):
-    """Packed bytes cannot be unpacked; the text says why."""
+    """Packed bytes cannot be unpacked. The message says why."""
 
 
 def pack_all(values: Sequence[bytes], *, compress: bool) -> list[tuple[str, bytes]]:
-    """For each of them the name of the encoding and the packed bytes."""
+    """The name of the encoding and the packed bytes of each value."""
     result = [(PLAIN, data) for data in values]
     if not compress:
         return result
@@ -49,11 +49,11 @@ def pack_all(values: Sequence[bytes], *, compress: bool) -> list[tuple[str, byte
 
 
 def _compressed(values: list[bytes]) -> Iterable[bytes]:
-    compressor: Any = _contexts.compressor  # its stubs do not say that the result can be iterated over
-    if len(values) < _MANY or not hasattr(compressor, "multi_compress_to_buffer"):
+    compressor: Any = _contexts.compressor  # according to the stubs, the result cannot be iterated
+    if len(values) < _PARALLEL_FROM or not hasattr(compressor, "multi_compress_to_buffer"):
         return map(compressor.compress, values)
-    # One call into C, on as many threads as pay, that holds no lock of Python's meanwhile.
-    threads = min(_MAX_THREADS, os.cpu_count() or 1, len(values) // _MANY)
+    # One call into C, which releases the GIL.
+    threads = min(_MAX_THREADS, os.cpu_count() or 1, len(values) // _PARALLEL_FROM)
     return (segment.tobytes() for segment in compressor.multi_compress_to_buffer(values, threads=threads))
 
 
@@ -61,17 +61,17 @@ def unpack(encoding: str | None, packed: bytes, *, limit: int) -> bytes:
     """The bytes that were packed.
 
     Raises:
-        UnpackError: unknown encoding, broken frame, or more than `limit` bytes inside; never allocates more than that.
+        UnpackError: unknown encoding, broken frame, or more than `limit` bytes. Never allocates more than the limit.
     """
     if encoding == PLAIN:
         return packed
     if encoding != ZSTD:
         raise UnpackError(f"unknown encoding {encoding!r:.40}")
     try:
-        # `decompress` trusts the size in the frame's header, so that is what has to be bounded.
+        # `decompress` allocates the size in the frame's header, so check that size first.
         size = zstandard.frame_content_size(packed)
         if size <= 0:
-            raise UnpackError("a zstd frame that does not tell its size")
+            raise UnpackError("a zstd frame that does not state its size")
         if size > limit:
             raise UnpackError(f"a zstd frame of {size:,} bytes, over the limit of {limit:,}")
         return _contexts.decompressor.decompress(packed, allow_extra_data=False)

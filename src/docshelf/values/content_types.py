@@ -1,10 +1,10 @@
-"""From a value to what its row holds, and back: content types, hashes, packing."""
+"""Encodes a value into the columns of its row, and decodes it: content types, hashes, packing."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pprint import pformat
@@ -23,6 +23,7 @@ from docshelf.values.compression import UnpackError, pack_all, unpack
 from docshelf.values.documents import (
     BYTES,
     DOCUMENT,
+    DOCUMENT_FIELDS,
     JSON,
     MAX_CONTENT_TYPE,
     UnknownDocument,
@@ -39,22 +40,22 @@ from docshelf.values.where import Condition, Fields
 
 HashOn = Literal["value", "text"] | Callable[[Any], Any]
 OnCorrupt = Literal["raise", "skip"]
-# A value has to fit a field of PostgreSQL (1 GB) in the form that psycopg2 sends, four bytes for one at worst.
+# PostgreSQL limits a field to 1 GB, and psycopg2 may send four bytes for each byte of the value.
 DEFAULT_MAX_VALUE_BYTES: Final = 255 * 1024 * 1024
 _NO_FIELDS: Final[Fields] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class ContentType:
-    """How documents of a framework are stored and read. Adapters give these to `DocShelf(content_types=...)`.
+    """How a framework's documents are stored and read. Adapters pass these to `DocShelf(content_types=...)`.
 
     Attributes:
-        name: what the row says, "langchain/document" for example.
-        python_types: the classes written with it; empty for a content type that is only read.
+        name: the content type in the row, "langchain/document" for example.
+        python_types: the classes that are written with this content type; empty if it is only read.
         dump: document -> dict of storable values.
-        load: that dict -> document. It has to build the same classes whatever the dict says.
+        load: that dict -> document. It must build the same classes, whatever the dict contains.
         text_field: the key in that dict that holds the document's text, for `hash_on="text"`.
-        metadata_field: the key that holds the metadata, for `hash_exclude`.
+        metadata_field: the key in that dict that holds the metadata, for `hash_exclude`.
     """
 
     name: str
@@ -69,14 +70,14 @@ _DOCUMENTS: Final = ContentType(
     DOCUMENT, (Document,), dump_document, load_document, text_field="text", metadata_field="metadata"
 )
 Encoded = tuple[str, bytes, bytes, "bytes | None"]
-"""A value as it will be stored, before packing: content type, canonical bytes, value_hash, checksum.
+"""An encoded value before packing: content type, canonical bytes, value_hash, checksum.
 
-The checksum guards the bytes where the hash covers only a part of them; else it is None.
+The checksum covers all bytes. It is None where the value hash already does.
 """
 
 
 class _Kind(NamedTuple):
-    """How the values of a class are written: content type, what is hashed before their bytes, and who dumps them."""
+    """How values of a class are written: the content type, the prefix of the hashed bytes, what dumps the values."""
 
     content_type: str
     prefix: bytes
@@ -84,7 +85,7 @@ class _Kind(NamedTuple):
 
 
 class Codec:
-    """Encodes and decodes values under the options of one store. Safe to use from many threads."""
+    """Encodes and decodes values with the options of one store. Thread-safe."""
 
     def __init__(
         self,
@@ -126,7 +127,7 @@ class Codec:
         }
         for one in self.content_types:
             if one.name in (JSON, BYTES, DOCUMENT):
-                raise ConfigurationError(f"the content type name {one.name!r} belongs to docshelf itself")
+                raise ConfigurationError(f"the content type name {one.name!r} is reserved; use another")
             if not is_content_type(one.name):
                 raise ConfigurationError(f"content type {one.name!r:.60}: give text of 1 to {MAX_CONTENT_TYPE}")
             self._loaders[one.name] = partial(_load, one)
@@ -141,7 +142,7 @@ class Codec:
         hash_on: HashOn | None = None,
         hash_exclude: Iterable[str] | None = None,
     ) -> Codec:
-        """A codec with other options, and this one's where None is given."""
+        """A copy of this codec with other options. None keeps an option."""
         return Codec(
             content_types=self.content_types if content_types is None else content_types,
             hash_on=self.hash_on if hash_on is None else hash_on,
@@ -152,11 +153,11 @@ class Codec:
         )
 
     def encode(self, value: Any, key: str) -> Encoded:
-        """What the row of `key` would hold.
+        """Encode the value of `key`.
 
         Raises:
-            UnsupportedValueError: with the key and the path to what cannot be stored.
-            ValueTooLargeError: more than `max_value_bytes` of canonical bytes.
+            UnsupportedValueError: a part of the value cannot be stored. Names the key and the path to it.
+            ValueTooLargeError: the canonical bytes exceed `max_value_bytes`.
         """
         content_type, prefix, handler = self._kinds.get(type(value)) or self._kind_of(value)
         content: Any
@@ -165,13 +166,13 @@ class Codec:
             if handler is not None:
                 content = handler.dump(value)
                 if not isinstance(content, dict):
-                    raise EncodeError("", f"{content_type} dumps a {type(content).__name__}; it has to be a dict")
+                    raise EncodeError("", f"{content_type} dumps a {type(content).__name__}; it must dump a dict")
                 data = dumps(content)
             elif content_type == BYTES:
                 content = data = value
             else:
                 content, data = value, dumps(value)
-            counted = None if self._hashes_all else self._counted(value, content, handler)
+            hashed_part = None if self._hashes_all else self._hashed_part(value, content, handler)
         except EncodeError as exc:
             raise UnsupportedValueError(f"key {key!r}: {exc}") from exc
         if len(data) > self.max_value_bytes:
@@ -183,13 +184,13 @@ class Codec:
             self._check_known(content_type, data, key)
             if hashes is not None and _is_intact(*hashes, content_type, data):
                 return content_type, data, *hashes
-        if counted is None:
+        if hashed_part is None:
             return content_type, data, sha256(prefix + data).digest(), None
-        value_hash = sha256(prefix + counted).digest()
+        value_hash = sha256(prefix + hashed_part).digest()
         return content_type, data, value_hash, checksum_of(value_hash, content_type, data)
 
     def pack_all(self, values: Sequence[bytes]) -> list[tuple[str, bytes]]:
-        """For each of them the name of the encoding and the packed bytes."""
+        """The name of the encoding and the packed bytes of each value."""
         return pack_all(values, compress=self.compression is not None)
 
     def fields(self, content_type: str, data: bytes) -> Fields:
@@ -247,10 +248,10 @@ class Codec:
         return matching
 
     def decode(self, row: Stored, *, values: bool = True) -> Any:
-        """The value of a row; None where it has none, or where `values` is False and it was not read.
+        """The value of a row. None if the row has no value, or if `values` is False because it was not read.
 
         Raises:
-            CorruptEntryError: for a row that docshelf cannot have written.
+            CorruptEntryError: docshelf cannot have written this row.
         """
         try:
             found = self._unpacked(row, values=values)
@@ -295,16 +296,16 @@ class Codec:
         return content_type, data, value_hash, checksum
 
     def value_of(self, content_type: str, data: bytes) -> Any:
-        """The value that canonical bytes stand for.
+        """The value of some canonical bytes.
 
         Raises:
-            DecodeError: they stand for none.
+            DecodeError: the bytes are not of this content type.
         """
         load = self._loaders.get(content_type)
         return UnknownDocument(content_type, _fields(content_type, data)) if load is None else load(data)
 
     def _check_known(self, content_type: str, data: bytes, key: str) -> None:
-        """Refuse an `UnknownDocument` of a content type that this store knows, and could not read again."""
+        """Refuse an `UnknownDocument` of a content type that this store knows but could not read again."""
         if content_type in self._loaders:
             try:
                 self.value_of(content_type, data)
@@ -312,10 +313,10 @@ class Codec:
                 raise UnsupportedValueError(f"key {key!r}: the UnknownDocument is {exc}") from exc
 
     def decode_all(self, rows: Iterable[Stored], *, values: bool = True) -> list[tuple[Stored, Any]]:
-        """Rows with their values, under this store's `on_corrupt`.
+        """Rows with their values. Bad rows are handled as `on_corrupt` says.
 
         Raises:
-            CorruptEntryError: under "raise", naming every bad row of the batch.
+            CorruptEntryError: with "raise". Names every bad row of the batch.
         """
         decoded: list[tuple[Stored, Any]] = []
         problems: list[Problem] = []
@@ -328,10 +329,10 @@ class Codec:
         return decoded
 
     def report_problems(self, problems: Sequence[Problem]) -> None:
-        """Do with what cannot be read as `on_corrupt` says.
+        """Raise or warn about rows that cannot be read, as `on_corrupt` says.
 
         Raises:
-            CorruptEntryError: under "raise", naming all of it.
+            CorruptEntryError: with "raise". Names every bad row.
         """
         if problems and self.on_corrupt == "raise":
             raise CorruptEntryError(problems)
@@ -343,9 +344,9 @@ class Codec:
             )
 
     def readable(self, old: Any, new: Any) -> tuple[str, str]:
-        """The texts of two values for a reader to compare: documents by text and metadata if these tell them apart."""
-        for parts in (1, 2):
-            texts = self._text_of(old, parts), self._text_of(new, parts)
+        """Two values as texts for a reader to compare: of documents the text; with metadata, or all, only if needed."""
+        for with_metadata in (False, True):
+            texts = self._text_of(old, with_metadata), self._text_of(new, with_metadata)
             if texts[0] != texts[1]:
                 return texts
         return _printed(self._content(old)), _printed(self._content(new))
@@ -354,32 +355,40 @@ class Codec:
         handler = self._kind_of(value).handler
         return handler.dump(value) if handler else value
 
-    def _text_of(self, value: Any, parts: int) -> str:
-        """The text of a document; of two parts, with its metadata."""
+    def _text_of(self, value: Any, with_metadata: bool) -> str:
+        """The text of a document, with or without its metadata."""
         handler, content = self._kind_of(value).handler, self._content(value)
         if handler is None or handler.text_field is None:
             return _printed(content)
         text = _printed(content.get(handler.text_field))
         metadata = content.get(handler.metadata_field) if handler.metadata_field else None
-        return f"{text}\n\n{_printed(metadata)}" if parts == 2 and metadata else text
+        return f"{text}\n\n{_printed(metadata)}" if with_metadata and metadata else text
 
     def _kind_of(self, value: Any) -> _Kind:
         python_type = type(value)
         kind = self._kinds.get(python_type)
         if kind is None and python_type is UnknownDocument:
-            # Each says itself what it is.
+            # Each of them names its own content type.
             name = value.content_type
-            return _Kind(name, hash_prefix(name), ContentType(name, (), dict, dict))
+            return _Kind(name, hash_prefix(name), self._handler_of(name))
         if kind is None:
             known = (*self.content_types, _DOCUMENTS)
-            able = (one for one in known if one.python_types and issubclass(python_type, one.python_types))
-            handler = next(able, None)
+            matching = (one for one in known if one.python_types and issubclass(python_type, one.python_types))
+            handler = next(matching, None)
             name = handler.name if handler else JSON
             kind = self._kinds.setdefault(python_type, _Kind(name, hash_prefix(name), handler))
         return kind
 
-    def _counted(self, value: Any, content: Any, handler: ContentType | None) -> bytes | None:
-        """The bytes of what counts as change; None where that is everything."""
+    def _handler_of(self, name: str) -> ContentType:
+        """How the fields of an `UnknownDocument` are written, and which of them are its text and its metadata."""
+        registered = next((one for one in (*self.content_types, _DOCUMENTS) if one.name == name), None)
+        if registered is not None:
+            return replace(registered, dump=dict)
+        text_field, metadata_field = DOCUMENT_FIELDS.get(name, (None, None))
+        return ContentType(name, (), dict, dict, text_field=text_field, metadata_field=metadata_field)
+
+    def _hashed_part(self, value: Any, content: Any, handler: ContentType | None) -> bytes | None:
+        """The bytes of the part that counts as a change; None if everything counts."""
         if callable(self.hash_on):
             return dumps(self.hash_on(value))
         if self.hash_on == "text":
@@ -400,12 +409,12 @@ class Codec:
 
 
 def _printed(value: Any) -> str:
-    """A text as it is, any other value as Python prints it."""
+    """A text as it is; any other value as Python prints it."""
     if isinstance(value, str):
         return value
     try:
         return pformat(value, width=100)
-    except ValueError:  # Python does not print an int of thousands of digits
+    except ValueError:  # Python refuses to print an int with thousands of digits
         return dumps(value).decode("utf-8", "replace")
 
 
@@ -413,7 +422,7 @@ def canonical_bytes(value: Any) -> bytes:
     """The canonical bytes of a JSON-like value: UTF-8 JSON, the same for equal values in every process.
 
     Raises:
-        UnsupportedValueError: it holds something that cannot be stored without loss; names the path.
+        UnsupportedValueError: a part of the value cannot be stored without loss. Names the path to it.
     """
     try:
         return dumps(value)
@@ -429,10 +438,10 @@ def _is_intact(value_hash: bytes, checksum: bytes | None, content_type: str, dat
 
 
 def _fields(content_type: str, data: bytes) -> dict[str, Any]:
-    """What canonical bytes of a document hold."""
+    """The fields of a document, from its canonical bytes."""
     content = loads(data)
     if not isinstance(content, dict):
-        raise DecodeError(f"a {content_type:.60} that is not an object")
+        raise DecodeError(f"the content of a {content_type:.60} is not an object")
     return content
 
 
@@ -442,5 +451,5 @@ def _load(handler: ContentType, data: bytes) -> Any:
         return handler.load(content)
     except DecodeError:
         raise
-    except Exception as exc:  # a framework's validation may raise anything; the row is what is wrong
+    except Exception as exc:  # a framework's validation may raise anything; it means that the row is bad
         raise DecodeError(f"not a {handler.name} ({type(exc).__name__}: {exc!s:.200})") from exc

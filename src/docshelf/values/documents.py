@@ -18,6 +18,14 @@ BYTES: Final = "bytes"
 DOCUMENT: Final = "document"
 # Characters. A name is shown in errors and views, and is hashed with every value.
 MAX_CONTENT_TYPE: Final = 255
+DOCUMENT_FIELDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        DOCUMENT: ("text", "metadata"),
+        "langchain/document": ("page_content", "metadata"),
+        "llama-index/node": ("text", "metadata"),
+    }
+)
+"""The fields that hold text and metadata, by content type: of all documents that docshelf and its adapters write."""
 _FIELDS: Final = frozenset(("id", "metadata", "text"))
 _NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -117,13 +125,17 @@ def load_document(content: dict[str, Any]) -> Document:
 
 
 def as_document(value: Any) -> Document | None:
-    """A plain value as a document, where it is one; else None.
+    """A value as a document of no framework, where it is one; else None.
 
     Args:
-        value: a `Document`, a text, or a dict of a `"text"` and maybe `"metadata"`, a dict, and `"id"`, a text.
+        value: a `Document`, a text, or a dict of a `"text"` and maybe `"metadata"`, a dict, and `"id"`, a text. An
+            `UnknownDocument` that an adapter of docshelf wrote is one too, without the fields that have no place there.
     """
     if type(value) is Document:
         return value
+    if type(value) is UnknownDocument and value.content_type in DOCUMENT_FIELDS:
+        text_field, metadata_field = DOCUMENT_FIELDS[value.content_type]
+        value = {"text": value.get(text_field), "metadata": value.get(metadata_field), "id": value.get("id")}
     if type(value) is str:
         return Document(value)
     if type(value) is not dict or "text" not in value or not value.keys() <= _FIELDS:

@@ -1,4 +1,4 @@
-"""SHA-256 hashes: of values, of stored bytes, of files."""
+"""SHA-256 hashes of values, of stored bytes and of files."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-# Bytes of a file that are read at once.
+# How many bytes of a file are read at a time.
 _BLOCK: Final = 1024 * 1024
 
 
 @lru_cache(64)
 def hash_prefix(content_type: str) -> bytes:
-    # The content type is part of what is hashed: b"1" and 1 have the same bytes and are not the same value.
+    """The bytes to hash before the canonical bytes: b"1" and 1 have equal bytes but are different values."""
     return content_type.encode("utf-8", "surrogatepass") + b"\n"
 
 
 def checksum_of(value_hash: bytes, content_type: str, data: bytes) -> bytes:
+    """The checksum of a row whose value hash covers only a part of its bytes."""
     return sha256(value_hash.hex().encode() + hash_prefix(content_type) + data).digest()
 
 

@@ -1,8 +1,8 @@
-"""Canonical, lossless, safe JSON: equal values give one byte string in every process, and come back as they were.
+"""Canonical, lossless, safe JSON: equal values give the same bytes in every process, and are read back unchanged.
 
-What JSON lacks is written as an object with one key that starts with "$" (`{"$decimal": "1.10"}`). A dict of the
-caller's whose keys start with "$", or are not text, is itself written as `{"$dict": [[key, value], ...]}`, so a tag
-can never be user data. The set of tags is closed: reading builds these types and nothing else.
+A type that JSON lacks is written as an object with one key that starts with "$", a tag: `{"$decimal": "1.10"}`. A
+user's dict with keys that start with "$", or that are not text, is written as `{"$dict": [[key, value], ...]}`. So user
+data never looks like a tag. The set of tags is fixed: reading creates these types and no others.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# Levels of containers as written; a tuple or set takes two, a dict with other keys than text three. orjson writes 254.
+# How deep written containers may nest. A tuple or set takes two levels, a dict with keys that are not text three.
+# orjson's own limit is 254.
 MAX_DEPTH: Final = 250
-# Types of which orjson writes every value without loss, or refuses it.
+# Types whose values orjson writes without loss or rejects.
 _ATOMS: Final = frozenset((str, int, bool, type(None)))
 _DOLLAR: Final = ord("$")
 _INT_MIN: Final = -(2**63)
@@ -39,14 +40,14 @@ _STORABLE: Final = (
 
 
 class EncodeError(Exception):
-    """A value cannot be stored. `path` says where in it, in the words of the caller's own data."""
+    """A value cannot be stored. `path` is the place within it, such as `metadata.pages[3]`."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}" if path else problem)
 
 
 class DecodeError(Exception):
-    """Bytes are not what `dumps` writes."""
+    """Bytes that `dumps` cannot have written."""
 
 
 def dumps(value: Any) -> bytes:
@@ -62,27 +63,27 @@ def dumps(value: Any) -> bytes:
         UTF-8 JSON with sorted keys and no white space.
 
     Raises:
-        EncodeError: for anything else, with the path to it.
+        EncodeError: the value contains anything else. Names the path to it.
     """
     try:
         if _is_plain(value, MAX_DEPTH):
             try:
                 data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
             except orjson.JSONEncodeError:
-                pass  # a lone surrogate or an int of more than 64 bits, which has to be tagged
+                pass  # a lone surrogate or an int of more than 64 bits: needs a tag
             else:
                 if not _may_hold_tags(data) or _has_plain_keys(value):
                     return data
         return orjson.dumps(_Encoder().encode(value, MAX_DEPTH), option=orjson.OPT_SORT_KEYS)
     except RecursionError:
-        raise EncodeError("", "nested deeper than the rest of the stack allows") from None
+        raise EncodeError("", "nested deeper than Python's recursion limit allows here") from None
 
 
 def loads(data: bytes) -> Any:
-    """The value whose canonical bytes these are.
+    """The value of some canonical bytes.
 
     Raises:
-        DecodeError: for anything that `dumps` cannot have written.
+        DecodeError: `dumps` cannot have written these bytes.
     """
     try:
         value = orjson.loads(data)
@@ -94,12 +95,13 @@ def loads(data: bytes) -> Any:
 
 
 def _may_hold_tags(data: bytes) -> bool:
-    """False for most documents: no tag is without this pair of bytes. (To look for one byte takes a tenth.)"""
+    """False if the data contains no tag, which is so for most documents."""
+    # Every tag begins with this pair of bytes. Searching for a single byte first takes a tenth of the time.
     return _DOLLAR in data and b'"$' in data
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """True when orjson alone writes `value` without loss or refuses it, but for keys that start as tags do."""
+    """True when orjson itself writes `value` without loss, or rejects it. Keys that look like tags are not checked."""
     kind = type(value)
     if kind is dict and depth > 0:
         for key in value:
@@ -120,7 +122,7 @@ def _is_plain(value: Any, depth: int) -> bool:
 
 
 def _has_plain_keys(value: Any) -> bool:
-    """True when no key within a value of dicts and lists starts as a tag does."""
+    """True when no key within nested dicts and lists starts like a tag."""
     if type(value) is dict:
         for key, item in value.items():
             if key[:1] == "$" or (type(item) is not str and not _has_plain_keys(item)):
@@ -147,12 +149,12 @@ def _unescape(match: re.Match[str]) -> str:
     if match.group(1) == "\\":
         return "\\"
     if not match.group(2):
-        raise DecodeError("a broken escape in a $str")
+        raise DecodeError("a $str with a broken escape")
     return chr(int(match.group(2), 16))
 
 
 class _Encoder:
-    """Turns a value into one that orjson writes without loss, keeping the path for the error."""
+    """Turns a value into one that orjson writes without loss. Tracks the path for error messages."""
 
     def __init__(self) -> None:
         self._path: list[str] = []
@@ -185,7 +187,7 @@ class _Encoder:
         path = "".join(self._path)
         return EncodeError(path[1:] if path.startswith(".") else path, problem)
 
-    # Two frames of the stack for each level, so that values as deep as the limit fit Python's own.
+    # These use two stack frames per level, so that values of MAX_DEPTH stay within Python's recursion limit.
 
     def _items(self, values: Iterable[Any], depth: int, step: str | None = None) -> list[Any]:
         encoded = []
@@ -229,7 +231,7 @@ def _str(value: str) -> Any:
 
 
 def _int(value: int) -> Any:
-    # Hexadecimal: Python limits the length of decimal conversions, not of these.
+    # Hexadecimal, because Python limits the length of decimal conversions only.
     return value if _INT_MIN <= value <= _INT_MAX else {"$int": hex(value)}
 
 
@@ -238,7 +240,7 @@ def _float(value: float) -> Any:
 
 
 def _zone_of(value: datetime | time) -> str | None:
-    """The name of the zone, where that name leads back to it; else the offset alone has to do."""
+    """The name of the time zone if it can be looked up again; else None: only the offset is stored."""
     zone: tzinfo | None = value.tzinfo
     if isinstance(zone, ZoneInfo) and zone.key and _ZONE.fullmatch(zone.key):
         with suppress(OSError, KeyError, ValueError):
@@ -275,14 +277,14 @@ _SIMPLE: Final[dict[type, Callable[[Any], Any]]] = {
 
 
 def _as_builtin(value: Any) -> bool | int | float | str | None:
-    """A subclass of a built-in scalar or a numpy scalar as the built-in, else None. Never loses a digit."""
+    """A subclass of a built-in scalar, or a numpy scalar, as the built-in; else None. Loses no precision."""
     if isinstance(value, str):
         return str.__str__(value)
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.bool_):
         return bool(value)
     if numpy is not None and isinstance(value, numpy.timedelta64):
-        return None  # numpy counts it among the integers
+        return None  # numpy registers it as an integer
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, float) or (numpy is not None and isinstance(value, numpy.floating)):
@@ -313,19 +315,19 @@ def _decode(value: Any) -> Any:
 
 def _text(content: Any) -> str:
     if type(content) is not str:
-        raise DecodeError("a tag whose content is not text")
+        raise DecodeError("a tag with content that is not text")
     return content
 
 
 def _list(content: Any) -> list[Any]:
     if type(content) is not list:
-        raise DecodeError("a tag whose content is not a list")
+        raise DecodeError("a tag with content that is not a list")
     return [_decode(item) for item in content]
 
 
 def _decode_float(content: Any) -> float:
     if content not in ("nan", "inf", "-inf"):
-        raise DecodeError("a $float that is a plain number")
+        raise DecodeError("a $float that is neither NaN nor infinite")
     return float(content)
 
 
@@ -334,7 +336,7 @@ def _decode_zoned(kind: type[datetime] | type[time]) -> Callable[[Any], Any]:
         value: datetime | time = kind.fromisoformat(stamp)
         sign, fraction = stamp[-16:-6], stamp[-6:]
         if sign in ("+00:00:00.", "-00:00:00."):
-            # CPython (3.10 to 3.13 at least) takes an offset of less than a second for none.
+            # CPython (3.10 to 3.13 at least) ignores an offset of less than a second.
             value = value.replace(tzinfo=timezone(timedelta(microseconds=int(sign[0] + fraction))))
         return value
 
@@ -346,12 +348,12 @@ def _decode_zoned(kind: type[datetime] | type[time]) -> Callable[[Any], Any]:
         if zone is None:
             return value
         if not _ZONE.fullmatch(_text(zone)):
-            raise DecodeError("a time zone with a name that none has")
+            raise DecodeError("a time zone with an invalid name")
         try:
             named = value.replace(tzinfo=ZoneInfo(zone))
         except (OSError, KeyError):
-            return value  # a machine without this zone still reads the same instant
-        # Zone rules change; the instant that was written does not.
+            return value  # this machine does not know the zone; the offset still gives the same instant
+        # If the rules of the zone have changed since, keep the instant that was written.
         return named if isinstance(value, time) or named.utcoffset() == value.utcoffset() else value
 
     return decode

@@ -1,4 +1,4 @@
-"""A row of the entries table as a driver gives it."""
+"""A row of the entries table as it was read, and checks of its columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from docshelf.values.json import DecodeError
 
 
 class Stored(NamedTuple):
-    """A row of the entries table as it was read; what `Codec.decode` judges. The last fields are read where needed."""
+    """A row of the entries table as a driver returned it. `Codec.decode` validates it.
+
+    Fields with a default are not read by every query.
+    """
 
     key: str
     source: str
@@ -25,26 +28,27 @@ class Stored(NamedTuple):
 
 
 def utc_time(value: Any) -> datetime:
-    """A time as a driver gives it, in UTC.
+    """A time that a driver returned, in UTC.
 
     Raises:
-        ValueError, TypeError: it is none. SQLite lets a column hold anything.
+        ValueError, TypeError: it is not a time. Any SQLite column may hold any type.
     """
     time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
 
 
 def raw_bytes(value: Any) -> bytes | None:
-    """The bytes of a binary column as drivers give them; b"" for what is no bytes at all, which matches no hash."""
+    """The bytes of a binary column that a driver returned. A value of another type gives b"", which matches no hash."""
     if type(value) is bytes or value is None:
         return value
     return bytes(value) if type(value) is memoryview else b""
 
 
 def check_times(row: Stored) -> None:
+    """Raise a DecodeError if a time of the row is invalid."""
     try:
         for time in (row.created_at, row.updated_at):
             if type(time) is not datetime:
                 utc_time(time)
     except (ValueError, TypeError):
-        raise DecodeError("a time that is none") from None
+        raise DecodeError("a column for a time that holds something else") from None

@@ -1,4 +1,4 @@
-"""Stores of ours at fresh places on SQLite and PostgreSQL."""
+"""Stores in fresh places on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def place(request: pytest.FixtureRequest, new_location: Callable[[str], Location
 
 @pytest.fixture
 def opened() -> Iterator[Callable[[Any], Any]]:
-    """Closes what is passed through it when the test ends."""
+    """Returns the store that it is given, and closes it when the test ends."""
     stores: list[Any] = []
 
-    def keep(store: Any) -> Any:
+    def open_store(store: Any) -> Any:
         stores.append(store)
         return store
 
-    yield keep
+    yield open_store
     for store in stores:
         store.close()
 
 
 @pytest.fixture
 def twin(mode: str, loop: Loop) -> Callable[[Any], Twin]:
-    """An object under this test's mode."""
+    """Wraps an object for this test's mode."""
     return lambda of: Twin(of, mode, loop)
 
 

@@ -44,7 +44,7 @@ def test_a_prefix_is_literal_text_of_any_length(byte_store: Twin, prefix: str) -
     assert sorted(byte_store.yield_keys(prefix=prefix)) == expected
 
 
-def test_a_key_that_looks_like_a_folded_one_does_not_meet_it(byte_store: Twin) -> None:
+def test_a_key_that_looks_like_a_folded_one_has_a_row_of_its_own(byte_store: Twin) -> None:
     byte_store.mset([("k" * 2000, b"long")])
     [stored] = list(byte_store.of.shelf.yield_keys())
     byte_store.mset([(stored, b"other")])
@@ -52,7 +52,7 @@ def test_a_key_that_looks_like_a_folded_one_does_not_meet_it(byte_store: Twin) -
     assert sorted(byte_store.yield_keys()) == sorted([stored, "k" * 2000])
 
 
-def test_a_folded_row_of_somebody_else_is_listed_as_it_is(byte_store: Twin) -> None:
+def test_a_folded_row_of_another_program_is_listed_by_its_stored_key(byte_store: Twin) -> None:
     byte_store.mset([("k" * 2000, b"long")])
     [stored] = list(byte_store.of.shelf.yield_keys())
     for version in ("not JSON", "5", json.dumps("another key"), json.dumps("a")):
@@ -66,7 +66,7 @@ def test_more_folded_keys_than_a_page_are_all_listed(byte_store: Twin) -> None:
     assert sorted(byte_store.yield_keys()) == keys
 
 
-def test_of_duplicates_in_a_batch_the_last_wins(byte_store: Twin) -> None:
+def test_the_last_of_equal_keys_wins(byte_store: Twin) -> None:
     byte_store.mset([("a", b"1"), ("b", b"2"), ("a", b"3")])
     assert byte_store.mget(["a", "b", "a"]) == [b"3", b"2", b"3"]
 
@@ -86,7 +86,7 @@ def test_only_bytes_go_in(byte_store: Twin, value: Any) -> None:
 
 
 @pytest.mark.parametrize("keys", ["abc", b"abc", 5])
-def test_one_string_is_no_list_of_keys(byte_store: Twin, keys: Any) -> None:
+def test_one_string_is_refused_as_a_list_of_keys(byte_store: Twin, keys: Any) -> None:
     with pytest.raises(ArgumentTypeError, match="keys"):
         byte_store.mget(keys)
 
@@ -96,13 +96,13 @@ def test_a_key_that_is_no_text_is_refused(byte_store: Twin) -> None:
         byte_store.mget([5])
 
 
-def test_a_value_that_is_no_bytes_is_named(byte_store: Twin) -> None:
+def test_a_stored_value_that_is_no_bytes_is_an_error(byte_store: Twin) -> None:
     byte_store.of.shelf.set("j", {"a": 1})
     with pytest.raises(CorruptEntryError, match="a json value where a DocShelfByteStore reads a bytes"):
         byte_store.mget(["j"])
 
 
-def test_float32_vectors_take_no_more_than_their_bytes_and_json_vectors_less(place: Any) -> None:
+def test_vectors_take_no_more_space_than_their_bytes(place: Any) -> None:
     chance = random.Random(1)
     vectors = [[chance.gauss(0, 0.03) for _ in range(768)] for _ in range(20)]
     with DocShelfByteStore(place.url) as floats, DocShelfByteStore(place.url, "json") as texts:

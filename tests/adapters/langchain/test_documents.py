@@ -60,7 +60,7 @@ def keys(report: Any) -> list[tuple[str, str, str]]:
 
 
 class TestRoundTrip:
-    def test_odd_metadata_comes_back_equal_to_the_last_type(self, store: Twin) -> None:
+    def test_odd_metadata_comes_back_with_equal_values_and_types(self, store: Twin) -> None:
         document = Document(id="d", page_content="text", metadata=ODD_METADATA)
         store.mset([("k", document)])
         [got] = store.mget(["k"])
@@ -68,11 +68,11 @@ class TestRoundTrip:
         assert (got.id, got.page_content, got.type) == ("d", "text", "Document")
         assert shape(got.metadata) == shape(ODD_METADATA)
 
-    def test_a_document_without_id_and_metadata_comes_back_so(self, store: Twin) -> None:
+    def test_a_document_without_id_and_metadata_comes_back_without(self, store: Twin) -> None:
         store.mset([("k", Document(page_content=""))])
         assert store.mget(["k"]) == [Document(page_content="")]
 
-    def test_what_is_read_is_as_what_a_user_makes(self, store: Twin) -> None:
+    def test_a_document_that_is_read_behaves_as_a_new_one(self, store: Twin) -> None:
         made = Document(id="d", page_content="text", metadata={"a": [1]})
         store.mset([("k", made), ("other", Document(page_content="other"))])
         read, other = store.mget(["k", "other"])
@@ -91,7 +91,7 @@ class TestRoundTrip:
         read.metadata["b"] = 1
         assert (other.metadata, "type" in other.model_fields_set) == ({}, False)
 
-    def test_writing_a_document_leaves_it_as_it_is(self, store: Twin) -> None:
+    def test_writing_does_not_change_the_document(self, store: Twin) -> None:
         document = Document(page_content="x", metadata={"tags": {"a"}, "box": (1,), 7: 2**70, "$": "\ud800"})
         before = copy.deepcopy(document)
         store.mset([("k", document)])
@@ -113,7 +113,7 @@ class TestRoundTrip:
         [got] = store.mget(["k"])
         assert (type(got), got) == (Document, document)
 
-    def test_what_cannot_be_stored_is_named_and_nothing_is_written(self, store: Twin) -> None:
+    def test_a_document_that_cannot_be_stored_is_an_error_and_nothing_is_written(self, store: Twin) -> None:
         with pytest.raises(UnsupportedValueError, match=r"key 'b': metadata\.pages\[1\]: cannot store a object"):
             store.mset([("a", page("a")), ("b", page("b", pages=[1, object()]))])
         assert store.yield_keys() == []
@@ -141,7 +141,7 @@ class TestSubclasses:
         assert got.model_dump() == self.DOCUMENT.model_dump()
         assert (got.type, *(getattr(got, name) for name in ("number", "printed"))) == ("Page", 3, dt.date(2024, 1, 1))
 
-    def test_writing_back_what_was_read_without_its_class_changes_nothing(self, new_store: Callable[..., Twin]) -> None:
+    def test_writing_a_stored_document_back_changes_nothing(self, new_store: Callable[..., Twin]) -> None:
         store = new_store()
         store.mset([("k", self.DOCUMENT)])
         report = store.conditional_mset([("k", store.mget(["k"])[0])])
@@ -160,7 +160,7 @@ class TestSubclasses:
         with pytest.raises(CorruptEntryError, match="not a langchain/document"):
             new_store(document_types=[Page]).mget(["k"])
 
-    def test_what_is_no_document_class_cannot_be_registered(self) -> None:
+    def test_only_document_classes_can_be_registered(self) -> None:
         with pytest.raises(ConfigurationError, match="not a document class"):
             DocShelfStore(document_types=[str])  # type: ignore[list-item]
 
@@ -175,7 +175,7 @@ class TestSources:
         store.mset([("a", page("a", "a.md")), ("b", page("b", "b.md")), ("c", page("c"))])
         assert [(source.source, source.entries) for source in store.sources()] == [("", 1), ("a.md", 1), ("b.md", 1)]
 
-    def test_a_source_of_none_is_no_source(self, store: Twin) -> None:
+    def test_source_none_in_metadata_means_no_source(self, store: Twin) -> None:
         report = store.conditional_mset([("a", Document(page_content="a", metadata={"source": None}))])
         assert keys(report) == [("INS", "a", "")]
 
@@ -183,7 +183,7 @@ class TestSources:
         store = new_store(source_key="file")
         assert keys(store.conditional_mset([("a", page("a", "no", file="yes"))])) == [("INS", "a", "yes")]
 
-    def test_a_function_may_tell_the_source(self, new_store: Callable[..., Twin]) -> None:
+    def test_a_function_may_name_the_source(self, new_store: Callable[..., Twin]) -> None:
         store = new_store(source_key=lambda document: Path("folder", document.metadata["name"]))
         report = store.conditional_mset([("a", page("a", name="x.md"))])
         assert keys(report) == [("INS", "a", str(Path("folder", "x.md")))]
@@ -210,7 +210,7 @@ class TestSources:
         store.delete_source("old.md")
         assert store.mget(["k"]) == [page("text", "new.md")]
 
-    def test_a_renamed_document_leaves_its_old_source_when_it_is_moved(self, store: Twin) -> None:
+    def test_move_deletes_a_renamed_document_from_its_old_source(self, store: Twin) -> None:
         store.mset([("k", page("text", "old.md"))])
         report = store.conditional_mset([("k", page("text", "new.md"))], move=True)
         assert keys(report) == [("INS", "k", "new.md"), ("DEL", "k", "old.md")]
@@ -228,12 +228,12 @@ class TestSync:
         assert keys(report) == [("SKIP", "a1", "a"), ("INS", "a3", "a"), ("UPD", "b1", "b"), ("DEL", "a2", "a")]
         assert store.yield_keys() == ["a1", "a3", "b1", "c1"]
 
-    def test_a_source_that_is_given_takes_all_documents(self, store: Twin) -> None:
+    def test_source_argument_takes_all_documents(self, store: Twin) -> None:
         store.mset([("a", page("a", "s")), ("b", page("b", "t"))])
         report = store.sync([("x", page("x", "/a/long/path/of/s")), ("y", page("y"))], source="s")
         assert keys(report) == [("INS", "x", "s"), ("INS", "y", "s"), ("DEL", "a", "s")]
 
-    def test_the_whole_collection_is_made_so_only_when_asked(self, store: Twin) -> None:
+    def test_scope_collection_deletes_the_documents_of_other_sources(self, store: Twin) -> None:
         store.mset([("a", page("a", "s")), ("b", page("b", "t"))])
         report = store.sync([("a", page("a", "s"))], scope="collection")
         assert keys(report) == [("SKIP", "a", "s"), ("DEL", "b", "t")]
@@ -244,7 +244,7 @@ class TestSync:
         store.mset([])
         assert store.yield_keys() == ["a"]
 
-    def test_emptying_a_source_has_to_be_meant(self, store: Twin) -> None:
+    def test_emptying_a_source_needs_allow_mass_delete(self, store: Twin) -> None:
         store.mset([("a", page("a", "s"))])
         with pytest.raises(MassDeleteError, match="source 's'"):
             store.sync([], source="s")
@@ -259,14 +259,14 @@ class TestSync:
         store.sync([("a", page("a", "s"))], notes={"s": SourceNote("v1", {"pages": 1})})
         assert not store.of.shelf.source_changed("s", "v1")
 
-    def test_a_generator_a_mapping_and_duplicate_keys_are_taken(self, store: Twin) -> None:
+    def test_pairs_may_be_a_generator_or_a_mapping_and_may_repeat_keys(self, store: Twin) -> None:
         store.mset((key, page(key)) for key in "ab")
         store.mset({"c": page("c")})
         store.mset([("d", page("first")), ("d", page("last"))])
         assert store.mget(key for key in "abcd") == [page("a"), page("b"), page("c"), page("last")]
 
     @pytest.mark.parametrize("pairs", ["ab", 5, [("a",)], ["ab"], None])
-    def test_what_are_no_pairs_is_refused(self, store: Twin, pairs: Any) -> None:
+    def test_items_that_are_no_pairs_are_refused(self, store: Twin, pairs: Any) -> None:
         with pytest.raises(ArgumentTypeError, match="pair"):
             store.mset(pairs)
 
@@ -277,7 +277,7 @@ class TestRowsOfOthers:
             statement = text("UPDATE docshelf_entries SET content_type = 'evil' WHERE key = :key")
             connection.execute(statement, {"key": key})
 
-    def test_one_unreadable_row_is_left_out_under_skip(self, place: Location, new_store: Callable[..., Twin]) -> None:
+    def test_an_unreadable_row_is_left_out_under_skip(self, place: Location, new_store: Callable[..., Twin]) -> None:
         documents = {f"k{number:02}": page(str(number)) for number in range(100)}
         store = new_store(on_corrupt="skip")
         store.mset(documents)
@@ -286,13 +286,13 @@ class TestRowsOfOthers:
             got = store.mget(list(documents))
         assert got == [None if key == "k42" else document for key, document in documents.items()]
 
-    def test_an_unreadable_row_is_named_by_default(self, place: Location, store: Twin) -> None:
+    def test_an_unreadable_row_is_an_error_by_default(self, place: Location, store: Twin) -> None:
         store.mset({"a": page("a"), "b": page("b")})
         self.spoil(place, "b")
         with pytest.raises(CorruptEntryError, match=r"'b' .*do not match its hash"):
             store.mget(["a", "b"])
 
-    def test_a_value_that_is_no_document_is_named_with_what_it_is(self, store: Twin) -> None:
+    def test_a_value_that_is_no_document_is_an_error_that_names_it(self, store: Twin) -> None:
         store.of.shelf.mset([Item("j", {"a": 1}, "s"), Item("b", b"x")])
         with pytest.raises(CorruptEntryError, match=r"'j' and source 's'.*a json value where a DocShelfStore reads"):
             store.mget(["j", "b"])
@@ -318,20 +318,20 @@ class TestShelf:
             with DocShelfStore(shelf=shelf, collection="other") as other:
                 assert other.mget(["k"]) == [None]
 
-    def test_a_given_shelf_excludes_a_url_and_options(self, tmp_path: Path) -> None:
+    def test_a_shelf_beside_a_url_or_options_is_refused(self, tmp_path: Path) -> None:
         with DocShelf(tmp_path / "x.db") as shelf:
             with pytest.raises(ConfigurationError, match="both shelf and url"):
                 DocShelfStore("y.db", shelf=shelf)
             with pytest.raises(ConfigurationError, match="both shelf and hash_on"):
                 DocShelfByteStore(shelf=shelf, hash_on="text")
 
-    def test_a_view_may_skip_what_its_shelf_would_raise(self, tmp_path: Path) -> None:
+    def test_a_store_on_a_shelf_may_skip_corrupt_entries_where_the_shelf_raises(self, tmp_path: Path) -> None:
         with DocShelf(tmp_path / "x.db") as shelf:
             shelf.set("j", 1)
             with pytest.warns(CorruptEntryWarning):
                 assert DocShelfStore(shelf=shelf, on_corrupt="skip").mget(["j"]) == [None]
 
-    def test_an_engine_of_the_callers_serves_and_stays(self, place: Location, new_engine: Any) -> None:
+    def test_a_given_engine_is_used_and_not_closed(self, place: Location, new_engine: Any) -> None:
         engine = new_engine(place)
         with DocShelfStore(engine=engine) as store:
             store.mset({"k": page("x")})

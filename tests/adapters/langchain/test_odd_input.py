@@ -1,4 +1,4 @@
-"""Metadata that look like code, rows that cannot be read, and the odd ways to name a source or to hand documents in."""
+"""Metadata that look like code, unreadable rows, and unusual ways to name sources and to pass documents."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from langchain_docshelf import (
     PostgresByteStore,
     StoredDocument,
 )
-from tests.adapters.langchain.test_retriever import numbers, sentences, text
+from tests.adapters.langchain.retrievers import numbers, sentences, text
 from tests.adapters.langchain.twins import Twin, page
 from tests.adapters.langchain.vectors import Vectors
 from tests.conftest import Location
@@ -81,14 +81,14 @@ def changes(report: Any) -> list[tuple[str, str, str]]:
 
 
 class TestLookalikes:
-    def test_they_are_data_in_the_store_of_any_value(self, spec_store: Twin) -> None:
+    def test_data_that_looks_like_code_is_data_in_every_value(self, spec_store: Twin) -> None:
         for data in LOOKALIKES:
             values = {"dict": data, "document": page("x", data=[data], **data), "list": [data]}
             spec_store.mset(list(values.items()))
             assert spec_store.mget(list(values)) == list(values.values())
             assert type(spec_store.get("dict")) is dict
 
-    def test_they_are_data_in_parents_and_children(self, retriever: Twin, vectors: Vectors) -> None:
+    def test_data_that_looks_like_code_is_data_in_parents_and_children(self, retriever: Twin, vectors: Vectors) -> None:
         documents = [page(f"word{number}", "s", data=data, **data) for number, data in enumerate(LOOKALIKES)]
         retriever.sync(documents)
         for document in documents:
@@ -113,7 +113,7 @@ class TestLookalikes:
     @pytest.mark.parametrize(
         "name", ["model_dump", "__class__", "__dict__", "_class_name", "model_config", "class_name"]
     )
-    def test_a_field_with_the_name_of_a_part_of_python_is_data(self, store: Twin, name: str) -> None:
+    def test_a_field_with_a_name_that_python_uses_is_data(self, store: Twin, name: str) -> None:
         class Loose(Document, extra="allow"):
             pass
 
@@ -178,7 +178,7 @@ class TestUnreadableRows:
         return run
 
     @pytest.mark.parametrize("kind", [DocShelfStore, DocShelfByteStore, PostgresByteStore])
-    def test_it_is_left_out_under_skip(
+    def test_an_unreadable_row_of_any_store_is_left_out_under_skip(
         self,
         place: Location,
         opened: Callable[[Any], Any],
@@ -194,7 +194,7 @@ class TestUnreadableRows:
             got = store.mget(HUNDRED)
         assert got == [None if key == "k42" else values[key] for key in HUNDRED]
 
-    def test_a_retriever_answers_with_the_parents_that_can_be_read(
+    def test_a_retriever_returns_the_parents_that_can_be_read(
         self, new_store: Callable[..., Twin], vectors: Vectors, spoil: Callable[[str], None]
     ) -> None:
         store = new_store(on_corrupt="skip")
@@ -210,7 +210,7 @@ class TestSources:
     """What the retriever and the stores make of the sources that documents name."""
 
     @pytest.mark.parametrize("metadata", [{}, {"source": None}, {"source": ""}])
-    def test_documents_without_a_source_are_those_of_the_source_without_a_name(
+    def test_documents_without_a_source_belong_to_the_empty_source(
         self, store: Twin, retriever: Twin, vectors: Vectors, metadata: dict[str, Any]
     ) -> None:
         retriever.sync([page(text("a"), "a.md")])
@@ -221,14 +221,14 @@ class TestSources:
         assert len(vectors.children) == 6
         assert numbers(retriever.delete_source("")) == (0, 0, 0, 1, 0, 0, 3)
 
-    def test_none_as_the_source_of_a_sync_is_none_that_is_given(self, store: Twin) -> None:
+    def test_source_none_means_no_source_argument(self, store: Twin) -> None:
         store.mset({"a": page("a", "a.md"), "b": page("b")})
         assert changes(store.sync([("c", page("c", "a.md"))], source=None)) == [
             ("INS", "c", "a.md"),
             ("DEL", "a", "a.md"),
         ]
 
-    def test_a_path_in_metadata_cannot_be_stored_and_a_function_makes_it_a_source(
+    def test_a_path_is_refused_in_metadata_and_accepted_from_a_source_function(
         self, store: Twin, new_store: Callable[..., Twin]
     ) -> None:
         with pytest.raises(UnsupportedValueError, match=r"metadata\.source: cannot store a \w*Path"):
@@ -237,17 +237,19 @@ class TestSources:
         assert changes(named.conditional_mset({"k": page("x", file="a.md")})) == [("INS", "k", "a.pdf")]
 
     @pytest.mark.parametrize(("given", "source"), [(None, ""), ("s", "s")])
-    def test_a_function_may_find_none(self, new_store: Callable[..., Twin], given: Any, source: str) -> None:
+    def test_a_source_function_may_return_none(self, new_store: Callable[..., Twin], given: Any, source: str) -> None:
         store = new_store(source_key=lambda document: given)
         assert changes(store.conditional_mset({"k": page("x", "not this")})) == [("INS", "k", source)]
 
-    def test_a_function_that_gives_no_text_is_told(self, new_store: Callable[..., Twin], vectors: Vectors) -> None:
+    def test_a_source_function_that_returns_no_text_is_an_error(
+        self, new_store: Callable[..., Twin], vectors: Vectors
+    ) -> None:
         store = new_store(source_key=lambda document: 5)
         retriever = retriever_of(store, vectors)
-        told = pytest.raises(ArgumentTypeError, match="source_key gives a int as the source")
-        with told:
+        refusal = pytest.raises(ArgumentTypeError, match="source_key gives a int as the source")
+        with refusal:
             store.mset({"k": page("x")})
-        with told:
+        with refusal:
             retriever.sync([page("x")])
         assert (store.yield_keys(), vectors.children) == ([], {})
 
@@ -293,7 +295,7 @@ class TestSources:
         assert retriever.invoke("moved part", k=1) == [page(text("moved"), "new.md")]
         assert len(vectors.children) == 6
 
-    def test_a_source_that_was_renamed_as_a_whole_leaves_nothing_behind(
+    def test_delete_source_after_a_rename_leaves_only_the_new_source(
         self, store: Twin, retriever: Twin, vectors: Vectors
     ) -> None:
         for name in ("old.md", "new.md"):
@@ -313,7 +315,7 @@ class TestSources:
         assert spec_store.get("k", "old") is None
 
     @pytest.mark.parametrize("filename", [None, ""])
-    def test_a_file_of_none_is_no_file(self, spec_store: Twin, filename: str | None) -> None:
+    def test_filename_none_means_no_file(self, spec_store: Twin, filename: str | None) -> None:
         assert spec_store.conditional_mset([("a", 1), ("b", 2, filename)], filename) == [("a", "INS"), ("b", "INS")]
         assert sources_of(spec_store) == [("", 2)]
 
@@ -334,12 +336,12 @@ class TestBatches:
         assert numbers(retriever.sync(page(text(key), "r") for key in "ab"))[:5] == (2, 0, 0, 0, 6)
         assert numbers(retriever.add_documents(page(text(key), "r") for key in "bc"))[:5] == (1, 0, 1, 0, 3)
 
-    def test_a_mapping_serves_as_pairs(self, store: Twin, spec_store: Twin) -> None:
+    def test_a_mapping_may_be_given_as_pairs(self, store: Twin, spec_store: Twin) -> None:
         assert changes(store.sync({"a": page("a")}, source="s")) == [("INS", "a", "s")]
         assert spec_store.conditional_mset({"a": 1}, "f") == [("a", "INS")]
 
     @pytest.mark.parametrize("empty", [list, dict, lambda: iter(())])
-    def test_nothing_is_nothing_done(
+    def test_empty_input_does_nothing(
         self, store: Twin, byte_store: Twin, spec_store: Twin, retriever: Twin, empty: Callable[[], Any]
     ) -> None:
         store.mset({"a": page("a", "s")})
@@ -352,7 +354,7 @@ class TestBatches:
         assert numbers(retriever.sync(empty())) == numbers(retriever.add_documents(empty())) == (0,) * 7
         assert store.yield_keys() == ["a"]
 
-    def test_nothing_in_a_source_that_has_nothing_needs_no_permission(self, store: Twin, retriever: Twin) -> None:
+    def test_emptying_an_empty_source_needs_no_permission(self, store: Twin, retriever: Twin) -> None:
         store.mset({"a": page("a", "s")})
         assert changes(store.sync([], source="none")) == []
         assert numbers(retriever.sync([], source="none")) == (0,) * 7
@@ -360,12 +362,12 @@ class TestBatches:
         assert store.yield_keys() == ["a"]
 
     @pytest.mark.parametrize("documents", [None, 5])
-    def test_what_cannot_be_gone_through_is_refused_by_a_retriever(self, retriever: Twin, documents: Any) -> None:
+    def test_a_retriever_refuses_documents_that_are_no_iterable(self, retriever: Twin, documents: Any) -> None:
         for write in (retriever.sync, retriever.add_documents):
             with pytest.raises(ArgumentTypeError, match="an iterable of documents"):
                 write(documents)
 
-    def test_ids_may_come_one_by_one_but_each_once(self, store: Twin, retriever: Twin) -> None:
+    def test_ids_may_be_a_generator_but_must_be_unique(self, store: Twin, retriever: Twin) -> None:
         pages = [page("one", "s"), page("two", "s")]
         retriever.sync(pages, ids=(name for name in "ab"))
         assert store.yield_keys() == ["a", "b"]
@@ -381,7 +383,7 @@ class TestBatches:
         assert store.yield_keys() == []
 
     @pytest.mark.parametrize("documents", ["text", {"k": page("x")}, [("k", page("x"))], [None], page("x")])
-    def test_what_are_no_documents_is_refused_by_a_retriever(
+    def test_a_retriever_refuses_items_that_are_no_documents(
         self, store: Twin, retriever: Twin, documents: Any
     ) -> None:
         for write in (retriever.sync, retriever.add_documents):
@@ -402,7 +404,7 @@ class TestHashing:
         ],
         ids=["function", "text", "exclude"],
     )
-    def test_a_retriever_follows_whatever_counts_as_change(
+    def test_hash_options_decide_what_a_retriever_embeds(
         self, new_store: Callable[..., Twin], vectors: Vectors, options: dict[str, Any]
     ) -> None:
         retriever = retriever_of(new_store(**options), vectors)

@@ -76,7 +76,7 @@ class TestSpecAsync(Spec, BaseStoreAsyncTests[Any]):
 
 async def test_one_object_serves_sync_and_async(place: Location, opened: Callable[[Any], Any]) -> None:
     for store in (DocShelfStore(place.url), PostgresByteStore(place.url, "spec")):
-        kept: Any = opened(store)
-        kept.mset([("a", THREE_DOCUMENTS[0])])
-        await kept.amset([("b", THREE_DOCUMENTS[1])])
-        assert await kept.amget(["a", "b"]) == kept.mget(["a", "b"]) == list(THREE_DOCUMENTS[:2])
+        one: Any = opened(store)
+        one.mset([("a", THREE_DOCUMENTS[0])])
+        await one.amset([("b", THREE_DOCUMENTS[1])])
+        assert await one.amget(["a", "b"]) == one.mget(["a", "b"]) == list(THREE_DOCUMENTS[:2])

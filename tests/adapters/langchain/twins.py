@@ -1,4 +1,4 @@
-"""One face for the sync and async methods of a store or retriever of ours."""
+"""One interface to the sync and async methods of a store or retriever."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TWINS = {"sync_parent_documents": "async_parent_documents"}
 
 
 class Twin:
-    """An object whose methods are called as sync ones; under mode "async" their twins run in a loop."""
+    """Calls the methods of an object; under mode "async" their twins, in an event loop."""
 
     def __init__(self, of: Any, mode: str, loop: Loop) -> None:
         self.of = of

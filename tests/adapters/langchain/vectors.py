@@ -1,4 +1,4 @@
-"""Embeddings that count, and vector stores of several manners."""
+"""Embeddings that count what they embed, and vector stores that behave as different products do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 
 
 class CountingEmbeddings(Embeddings):
-    """Vectors of the words of a text; remembers what it was asked to embed."""
+    """Makes vectors of the words of a text, and records the texts that it embeds."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -30,14 +30,14 @@ class CountingEmbeddings(Embeddings):
         return vector
 
     def take(self) -> int:
-        """How many texts were embedded since it was last asked."""
+        """The number of texts that were embedded since the last call."""
         count = len(self.texts)
         self.texts.clear()
         return count
 
 
 class Vectors(InMemoryVectorStore):
-    """LangChain's own, with relevance scores."""
+    """LangChain's vector store in memory, with relevance scores."""
 
     def __init__(self) -> None:
         self.counting = CountingEmbeddings()
@@ -69,14 +69,14 @@ class StrictVectors(Vectors):
 
 
 class BlindVectors(Vectors):
-    """Does not tell what it holds."""
+    """Cannot be asked what it holds."""
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         raise NotImplementedError("does not yet support get_by_ids")
 
 
 class FileVectors(Vectors):
-    """Keeps what it holds in a file, after each call."""
+    """Saves its content to a file after each call."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

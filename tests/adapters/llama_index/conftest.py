@@ -1,4 +1,4 @@
-"""Stores of the framework and ours, under the same names."""
+"""Stores of LlamaIndex and of docshelf, made in the same way."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def place(request: pytest.FixtureRequest, new_location: Callable[[str], Location
 
 @pytest.fixture
 def opened() -> Iterator[Callable[[Any], Any]]:
-    """Closes what is passed through it when the test ends."""
+    """Takes and returns a store, and closes it when the test ends."""
     stores: list[Any] = []
 
-    def keep(store: Any) -> Any:
+    def register(store: Any) -> Any:
         stores.append(store)
         return store
 
-    yield keep
+    yield register
     for store in stores:
         store.close()
 
 
 @pytest.fixture
 def new_store(place: Location, mode: str, loop: Loop, opened: Callable[[Any], Any]) -> Callable[..., Twin]:
-    """Makes stores of ours, under this test's mode."""
+    """Makes docshelf's stores, sync or async as the test asks."""
 
     def make(kind: type = DocShelfDocumentStore, **options: Any) -> Twin:
         return Twin(opened(kind(place.url, **options)), mode, loop)
@@ -55,7 +55,7 @@ def new_store(place: Location, mode: str, loop: Loop, opened: Callable[[Any], An
 
 @pytest.fixture
 def docstore(new_store: Callable[..., Twin]) -> Twin:
-    """Our document store, on SQLite and PostgreSQL, sync and async."""
+    """docshelf's document store, on SQLite and PostgreSQL, sync and async."""
     return new_store()
 
 
@@ -67,7 +67,7 @@ def any_store(
     loop: Loop,
     opened: Callable[[Any], Any],
 ) -> Callable[[type], Twin]:
-    """Makes a store of a kind: the framework's own in memory, or ours, sync and async."""
+    """Makes a store of a class: LlamaIndex's own in memory, or docshelf's, sync and async."""
 
     def make(kind: type) -> Twin:
         if request.param == "simple":

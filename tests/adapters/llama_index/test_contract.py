@@ -1,4 +1,4 @@
-"""The contract of LlamaIndex's stores, asked alike of the framework's own in memory and of ours."""
+"""The contract of LlamaIndex's stores. The same tests run on LlamaIndex's own stores in memory and on docshelf's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TestKVStore:
     def store(self, any_store: Callable[[type], Twin]) -> Twin:
         return any_store(DocShelfKVStore)
 
-    def test_a_value_that_was_put_is_got(self, store: Twin) -> None:
+    def test_get_returns_what_put_wrote(self, store: Twin) -> None:
         store.put("a", {"n": 1, "deep": {"list": [1, None, "x"]}})
         assert store.get("a") == {"n": 1, "deep": {"list": [1, None, "x"]}}
 
@@ -53,7 +53,7 @@ class TestKVStore:
         assert store.delete("a", collection="other/data")
         assert (store.get("a"), store.get("a", collection="other/data")) == ({"n": 1}, None)
 
-    def test_delete_says_whether_there_was_something(self, store: Twin) -> None:
+    def test_delete_returns_whether_the_key_existed(self, store: Twin) -> None:
         store.put("a", {})
         assert [store.delete("a"), store.delete("a")] == [True, False]
 
@@ -70,7 +70,7 @@ class TestDocumentStore:
     def store(self, any_store: Callable[[type], Twin]) -> Twin:
         return any_store(DocShelfDocumentStore)
 
-    def test_nodes_come_back_in_the_order_asked_for(self, store: Twin) -> None:
+    def test_get_nodes_keeps_the_order_of_the_ids(self, store: Twin) -> None:
         nodes = pieces("d", 5)
         store.add_documents(nodes)
         assert store.get_nodes(["d-3", "d-0", "d-4"]) == [nodes[3], nodes[0], nodes[4]]
@@ -86,10 +86,10 @@ class TestDocumentStore:
             getattr(store, method)("gone")
 
     @pytest.mark.parametrize("method", ["get_document", "get_node", "delete_document", "delete_ref_doc"])
-    def test_a_missing_node_is_none_where_no_error_is_wanted(self, store: Twin, method: str) -> None:
+    def test_a_missing_node_is_none_with_raise_error_false(self, store: Twin, method: str) -> None:
         assert getattr(store, method)("gone", raise_error=False) is None
 
-    def test_missing_nodes_are_an_error_or_left_out(self, store: Twin) -> None:
+    def test_get_nodes_raises_for_missing_nodes_or_leaves_them_out(self, store: Twin) -> None:
         store.add_documents([piece("a")])
         with pytest.raises(ValueError, match="b not found"):
             store.get_nodes(["a", "b"])
@@ -114,7 +114,7 @@ class TestDocumentStore:
         assert store.get_node("a").text == "last"
         assert store.get_ref_doc_info("d").node_ids == ["a", "b"]
 
-    def test_without_allow_update_a_known_node_is_refused_and_nothing_written(self, store: Twin) -> None:
+    def test_without_allow_update_an_existing_node_is_refused_and_nothing_is_written(self, store: Twin) -> None:
         store.add_documents([piece("a", text="old")])
         with pytest.raises(ValueError, match=r"node_id a already exists\. Set allow_update to True to overwrite"):
             store.add_documents([piece("b"), piece("a", text="new")], allow_update=False)
@@ -125,7 +125,7 @@ class TestDocumentStore:
         store.add_documents([piece("a"), piece("b")], allow_update=False)
         assert ids(store.get_nodes(["a", "b"])) == ["a", "b"]
 
-    def test_exists_tells_of_nodes_and_not_of_hashes(self, store: Twin) -> None:
+    def test_document_exists_is_true_for_nodes_and_false_for_hashes(self, store: Twin) -> None:
         store.add_documents([piece("a", "d")])
         store.set_document_hash("hash only", "h")
         assert [store.document_exists(name) for name in ("a", "d", "hash only")] == [True, False, False]
@@ -137,35 +137,35 @@ class TestDocumentStore:
         assert [store.get_document_hash(name) for name in ("a", "d")] == [node.hash for node in nodes]
         assert store.get_document_hash("gone") is None
 
-    def test_a_hash_may_stand_without_a_node(self, store: Twin) -> None:
+    def test_a_hash_may_exist_without_a_node(self, store: Twin) -> None:
         store.set_document_hash("a", "h1")
         store.set_document_hashes({"a": "h2", "b": "h3"})
         assert (store.get_document_hash("a"), store.get_document_hash("b")) == ("h2", "h3")
         assert store.get_document("a", raise_error=False) is None
         assert store.docs == {}
 
-    def test_all_hashes_are_given_with_the_id_that_came_last(self, store: Twin) -> None:
+    def test_all_hashes_are_returned_with_the_last_id_of_each(self, store: Twin) -> None:
         assert store.get_all_document_hashes() == {}
         store.set_document_hash("b", "same")
         store.set_document_hashes({"a": "same", "c": "other", "d": ""})
         assert store.get_all_document_hashes() == {"same": "a", "other": "c"}
 
-    def test_hashes_that_are_set_together_come_in_the_order_given(self, store: Twin) -> None:
+    def test_hashes_that_are_set_together_keep_their_order(self, store: Twin) -> None:
         store.set_document_hashes({"b": "same", "a": "same"})
         assert store.get_all_document_hashes() == {"same": "a"}
 
     @pytest.mark.parametrize("document", [None, "d"])
-    def test_without_text_only_hash_and_document_are_kept(self, store: Twin, document: str | None) -> None:
+    def test_without_text_only_hash_and_document_are_stored(self, store: Twin, document: str | None) -> None:
         node = piece("a", document, metadata={"title": "T"})
         store.add_documents([node], store_text=False)
         assert not store.document_exists("a")
         assert store.get_document("a", raise_error=False) is None
         assert store.get_document_hash("a") == node.hash
-        known = RefDocInfo(node_ids=["a"], metadata={"title": "T"})
-        assert store.get_all_ref_doc_info() == ({} if document is None else {"d": known})
+        info = RefDocInfo(node_ids=["a"], metadata={"title": "T"})
+        assert store.get_all_ref_doc_info() == ({} if document is None else {"d": info})
 
     @pytest.mark.parametrize("document", [None, "d"])
-    def test_without_text_a_node_that_stands_keeps_its_text_and_takes_the_hash(
+    def test_without_text_an_existing_node_keeps_its_text_and_gets_the_hash(
         self, store: Twin, document: str | None
     ) -> None:
         store.add_documents([piece("a", document, "old")])
@@ -173,18 +173,18 @@ class TestDocumentStore:
         store.add_documents([new], store_text=False)
         assert (store.get_node("a").text, store.get_document_hash("a")) == ("old", new.hash)
 
-    def test_a_document_knows_its_nodes_in_the_order_of_insertion_and_their_metadata(self, store: Twin) -> None:
+    def test_ref_doc_info_lists_nodes_in_the_order_of_insertion_and_their_metadata(self, store: Twin) -> None:
         store.add_documents([piece("z", "d", metadata={"title": "T", "page": 1})])
         store.add_documents([piece("a", "d", metadata={"title": "T", "page": 1}), piece("m", "other")])
         assert store.get_ref_doc_info("d") == RefDocInfo(["z", "a"], {"title": "T", "page": 1})
         assert store.get_all_ref_doc_info() == {"d": store.get_ref_doc_info("d"), "other": RefDocInfo(["m"], {})}
         assert list(store.get_all_ref_doc_info()) == ["d", "other"]
 
-    def test_the_metadata_of_a_document_is_that_of_all_nodes_of_its_first_call(self, store: Twin) -> None:
+    def test_ref_doc_info_merges_the_metadata_of_all_nodes_of_a_call(self, store: Twin) -> None:
         store.add_documents([piece("a", "d", metadata={"x": 1, "y": 1}), piece("b", "d", metadata={"y": 2})])
         assert store.get_ref_doc_info("d").metadata == {"x": 1, "y": 2}
 
-    def test_a_document_without_nodes_is_not_known(self, store: Twin) -> None:
+    def test_a_document_without_nodes_has_no_ref_doc_info(self, store: Twin) -> None:
         store.add_documents([Document(id_="d", text="t")])
         assert store.get_ref_doc_info("d") is None
         assert not store.get_all_ref_doc_info()
@@ -201,7 +201,7 @@ class TestDocumentStore:
         with pytest.raises(ValueError, match="ref_doc_id d not found"):
             store.delete_ref_doc("d")
 
-    def test_nothing_is_written_of_no_nodes(self, store: Twin) -> None:
+    def test_empty_calls_write_nothing(self, store: Twin) -> None:
         store.add_documents([])
         store.set_document_hashes({})
         assert store.get_nodes([]) == []
@@ -223,13 +223,13 @@ class TestIndexStore:
         ],
         ids=lambda struct: type(struct).__name__,
     )
-    def test_an_index_struct_comes_back_as_it_was(self, store: Twin, struct: Any) -> None:
+    def test_an_index_struct_comes_back_equal(self, store: Twin, struct: Any) -> None:
         store.add_index_struct(struct)
         assert store.get_index_struct("i") == struct
         assert store.get_index_struct() == struct
         assert type(store.get_index_struct("i")) is type(struct)
 
-    def test_an_unknown_one_reads_as_none_and_deletes_as_nothing(self, store: Twin) -> None:
+    def test_a_missing_index_struct_is_none_and_can_be_deleted(self, store: Twin) -> None:
         assert store.get_index_struct("gone") is None
         store.delete_index_struct("gone")
 

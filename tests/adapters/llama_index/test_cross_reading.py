@@ -45,7 +45,7 @@ def test_llama_index_reads_what_langchain_wrote(langchain: Any, llama: Twin) -> 
     assert llama.document_exists("a")
 
 
-def test_sources_are_listed_alike_in_both(langchain: Any, llama: Twin) -> None:
+def test_both_list_the_same_sources(langchain: Any, llama: Twin) -> None:
     llama.add_documents([piece("a", "f.txt"), piece("b", "f.txt"), piece("c")])
     langchain.mset([("x", LangChainDocument(id="x", page_content="t", metadata={"source": "g.txt"}))])
     listed = [(source.source, source.entries) for source in llama.sources()]
@@ -54,14 +54,14 @@ def test_sources_are_listed_alike_in_both(langchain: Any, llama: Twin) -> None:
 
 
 class Parcel:
-    """Stands for a document class of LangChain's, which the reading side does not need."""
+    """Takes the place of LangChain's document class, which a reader does not need."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
 
 
-def written(place: Location, *items: Item) -> None:
-    """Rows as LangChain's adapter writes them."""
+def write_rows(place: Location, *items: Item) -> None:
+    """Write rows as LangChain's adapter writes them."""
     content_type = ContentType("langchain/document", (Parcel,), lambda parcel: parcel.content, Parcel)
     with DocShelf(place.url, "kb", content_types=[content_type]) as shelf:
         shelf.mset([item._replace(value=Parcel(item.value)) for item in items])
@@ -71,8 +71,8 @@ def content(name: str | None, text: str = "t") -> dict[str, Any]:
     return {"id": name, "page_content": text, "metadata": dict(METADATA), "type": "Document"}
 
 
-def test_a_document_of_a_source_is_a_node_of_it_and_stays_there(place: Location, llama: Twin) -> None:
-    written(place, Item("k1", content("a"), "f.txt"), Item("k2", content(None), "f.txt"))
+def test_a_langchain_document_of_a_source_is_a_node_of_it_and_stays_there(place: Location, llama: Twin) -> None:
+    write_rows(place, Item("k1", content("a"), "f.txt"), Item("k2", content(None), "f.txt"))
     nodes = llama.get_nodes(["k1", "k2"])
     assert [type(node) for node in nodes] == [TextNode, TextNode]
     assert ids(nodes) == ["a", "k2"]
@@ -85,13 +85,13 @@ def test_a_document_of_a_source_is_a_node_of_it_and_stays_there(place: Location,
     assert llama.docs == {}
 
 
-def test_a_document_without_a_source_is_a_document(place: Location, llama: Twin) -> None:
-    written(place, Item("k", content("a", "text")))
+def test_a_langchain_document_without_a_source_is_a_document(place: Location, llama: Twin) -> None:
+    write_rows(place, Item("k", content("a", "text")))
     assert llama.get_node("k") == Document(id_="a", text="text", metadata=METADATA)
 
 
-async def test_async_reads_them_too(place: Location) -> None:
-    written(place, Item("k", content("a"), "f.txt"))
+async def test_async_methods_read_langchain_documents(place: Location) -> None:
+    write_rows(place, Item("k", content("a"), "f.txt"))
     async with DocShelfDocumentStore(place.url, "kb") as store:
         assert (await store.aget_node("k")).ref_doc_id == "f.txt"
 

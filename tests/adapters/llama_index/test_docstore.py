@@ -1,4 +1,4 @@
-"""Where our document store does more than the contract, or the right thing where KVDocumentStore does not."""
+"""What docshelf's document store does beyond the contract, and where it does better than KVDocumentStore."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_node_added_to_another_document_moves_there(docstore: Twin) -> None:
     assert ids(docstore.get_nodes(["old-0", "new-0"])) == ["old-0", "new-0"]
 
 
-def test_a_node_without_text_moves_with_the_text_it_has(docstore: Twin) -> None:
+def test_a_node_added_without_text_moves_with_its_existing_text(docstore: Twin) -> None:
     docstore.add_documents([piece("a", "old", "text"), piece("b", "old")])
     docstore.add_documents([piece("a", "new"), piece("c", "new")], store_text=False)
     assert docstore.get_node("a").text == "text"
@@ -64,7 +64,7 @@ def test_a_node_without_text_moves_with_the_text_it_has(docstore: Twin) -> None:
 
 
 @pytest.mark.parametrize("through", ["delete_document", "delete_ref_doc"])
-def test_nothing_stays_of_deleted_nodes(docstore: Twin, through: str) -> None:
+def test_deleted_nodes_leave_no_rows(docstore: Twin, through: str) -> None:
     docstore.add_documents([*pieces("d", 3), Document(id_="d", text="whole")])
     if through == "delete_ref_doc":
         docstore.delete_ref_doc("d")
@@ -90,7 +90,7 @@ def test_a_hash_without_a_node_can_be_deleted(docstore: Twin) -> None:
     assert docstore.get_document_hash("a") is None
 
 
-def test_what_belongs_to_no_document_is_not_a_document_to_delete(docstore: Twin) -> None:
+def test_nodes_of_no_document_cannot_be_deleted_as_a_document(docstore: Twin) -> None:
     docstore.add_documents([piece("a"), piece("b")])
     with pytest.raises(ValueError, match="not found"):
         docstore.delete_ref_doc("")
@@ -98,7 +98,7 @@ def test_what_belongs_to_no_document_is_not_a_document_to_delete(docstore: Twin)
     assert list(docstore.docs) == ["a", "b"]
 
 
-def test_many_ids_are_looked_up_at_once(docstore: Twin) -> None:
+def test_existence_and_hashes_of_many_ids_are_read_in_one_call(docstore: Twin) -> None:
     docstore.add_documents([piece("a", "d")])
     docstore.set_document_hash("h", "hash")
     assert docstore.documents_exist(["h", "a", "gone"]) == {"h": False, "a": True, "gone": False}
@@ -118,14 +118,14 @@ def test_sync_makes_a_document_hold_exactly_these_nodes(docstore: Twin) -> None:
     }
 
 
-def test_sync_of_all_documents_that_the_nodes_name_leaves_the_others(docstore: Twin) -> None:
+def test_sync_without_ref_doc_id_leaves_documents_that_no_node_names(docstore: Twin) -> None:
     docstore.add_documents([*pieces("d", 2), *pieces("e", 2), *pieces("f", 2)])
     report = docstore.sync([pieces("d", 1)[0], pieces("e", 1)[0]])
     assert ops(report.deleted) == [("d-1", "DEL"), ("e-1", "DEL")]
     assert [(source.source, source.entries) for source in docstore.sources()] == [("d", 1), ("e", 1), ("f", 2)]
 
 
-def test_sync_remembers_the_fingerprint_of_a_file(docstore: Twin) -> None:
+def test_sync_stores_the_fingerprint_of_a_file(docstore: Twin) -> None:
     docstore.sync(pieces("d", 1), ref_doc_id="d", fingerprint="f1")
     assert not docstore.store.shelf.source_changed("d", "f1")
 
@@ -144,7 +144,7 @@ def test_sync_refuses_nodes_of_another_document_or_none(docstore: Twin, document
 
 
 class TestStatements:
-    """How many statements an operation takes. `BEGIN` and `COMMIT` are not counted."""
+    """The number of statements of each operation. `BEGIN` and `COMMIT` are not counted."""
 
     def counted(self, run: Callable[[], Any]) -> int:
         with recorded_statements() as statements:
@@ -190,7 +190,7 @@ class TestStatements:
         assert statements(100) == statements(1000) <= 16
 
 
-def test_the_metadata_of_a_document_is_that_of_the_nodes_added_last(docstore: Twin) -> None:
+def test_ref_doc_info_has_the_metadata_of_the_nodes_added_last(docstore: Twin) -> None:
     docstore.add_documents([piece("a", "d", metadata={"title": "old"})])
     docstore.add_documents([piece("a", "d", metadata={"title": "new"})])
     assert docstore.get_ref_doc_info("d").metadata == {"title": "new"}
@@ -206,7 +206,7 @@ def test_threads_that_add_to_one_document_lose_nothing(place: Location) -> None:
                 store.add_documents([piece(f"{writer}-{number}", "d")])
 
         list(pool.map(write, range(8)))
-        _assert_all_there(store.get_ref_doc_info("d"))
+        assert_all_nodes_exist(store.get_ref_doc_info("d"))
 
 
 async def test_tasks_that_add_to_one_document_lose_nothing(place: Location) -> None:
@@ -217,7 +217,7 @@ async def test_tasks_that_add_to_one_document_lose_nothing(place: Location) -> N
                 await store.async_add_documents([piece(f"{writer}-{number}", "d")])
 
         await asyncio.gather(*(write(writer) for writer in range(8)))
-        _assert_all_there(await store.aget_ref_doc_info("d"))
+        assert_all_nodes_exist(await store.aget_ref_doc_info("d"))
 
 
 def test_adding_one_by_one_to_a_document_costs_the_same_each_time(new_location: Callable[[str], Location]) -> None:
@@ -254,7 +254,7 @@ def test_a_password_of_special_characters_and_options_of_the_url_reach_both_driv
     assert store.store.shelf.collection == "docstore"
 
 
-def _assert_all_there(info: RefDocInfo | None) -> None:
+def assert_all_nodes_exist(info: RefDocInfo | None) -> None:
     assert info is not None
     assert len(info.node_ids) == len(set(info.node_ids)) == 80
     for writer in range(8):
@@ -282,7 +282,7 @@ def test_a_store_serves_sync_then_two_event_loops_then_sync(place: Location) -> 
         assert list(store.docs) == ["a", "b", "c"]
 
 
-def test_a_given_shelf_lends_its_connections_and_collection_and_stays_open(place: Location) -> None:
+def test_a_store_on_a_given_shelf_uses_its_connections_and_leaves_it_open(place: Location) -> None:
     with DocShelf(place.url, "kb") as shelf:
         with DocShelfDocumentStore(shelf=shelf) as store:
             store.add_documents([piece("a")])
@@ -311,8 +311,8 @@ def test_a_closed_store_is_closed(place: Location, loop: Loop) -> None:
             store.docs  # noqa: B018
 
 
-def test_what_the_framework_gets_wrong_is_still_wrong_there(loop: Loop) -> None:
-    """The differences that the guide lists; when one of these fails, the framework was mended and the guide is old."""
+def test_the_listed_faults_of_the_framework_still_exist(loop: Loop) -> None:
+    """The differences that the guide lists. If this fails, the framework was mended and the guide is out of date."""
 
     def filled() -> SimpleDocumentStore:
         store = SimpleDocumentStore()

@@ -1,4 +1,4 @@
-"""Every Python block of the guide runs, in order, as one script, and prints what the comments beside it say."""
+"""The Python blocks of the guide run, in order, as one script, and print what the comments on their lines say."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def script() -> str:
     return "\n".join(re.findall(r"^```python\n(.*?)^```", _GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL))
 
 
-def test_the_guide_runs_and_prints_what_it_says(tmp_path: Path) -> None:
+def test_the_guide_runs_and_prints_what_its_comments_say(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-W", "error", "-"],
         input=script(),
@@ -31,8 +31,8 @@ def test_the_guide_runs_and_prints_what_it_says(tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    said = re.findall(r"^print\(.*\)  # (.*)$", script(), re.MULTILINE)
-    assert run.stdout.splitlines() == said
+    expected = re.findall(r"^print\(.*\)  # (.*)$", script(), re.MULTILINE)
+    assert run.stdout.splitlines() == expected
 
 
 def test_without_the_framework_the_import_names_the_extra() -> None:
@@ -44,5 +44,5 @@ def test_without_the_framework_the_import_names_the_extra() -> None:
 
 
 @pytest.mark.parametrize("name", llama_index_docshelf.__all__)
-def test_the_guide_names_what_the_package_offers(name: str) -> None:
+def test_the_guide_names_everything_that_the_package_exports(name: str) -> None:
     assert name in _GUIDE.read_text("utf-8")

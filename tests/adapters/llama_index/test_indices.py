@@ -1,4 +1,4 @@
-"""Indexes, retrievers and postprocessors of LlamaIndex on our storage context, here and in a new process."""
+"""Indexes, retrievers and postprocessors of LlamaIndex on docshelf's storage context, here and in a new process."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def document(name: str, text: str = "") -> Document:
 GROUPS = ("plain", "summaries", "leaves")  # indexes in one vector store see each other's vectors
 
 
-def built(url: str, folder: Path) -> dict[str, Any]:
-    """Build one index of each kind, persist what lives in memory, and say what they answer."""
+def build(url: str, folder: Path) -> dict[str, Any]:
+    """Build an index of each kind, persist the stores in memory, and return the answers of the indexes."""
     contexts = {name: storage_context(url) for name in GROUPS}
     plain, summaries, leaves = contexts.values()
     common: dict[str, Any] = {"transformations": [SPLITTER], "embed_model": EMBED}
@@ -64,16 +64,16 @@ def built(url: str, folder: Path) -> dict[str, Any]:
     VectorStoreIndex(get_leaf_nodes(nodes), storage_context=leaves, embed_model=EMBED).set_index_id("leaves")
     for name, context in contexts.items():
         context.persist(str(folder / name))
-    return answered(contexts)
+    return answers_of(contexts)
 
 
-def reopened(url: str, folder: Path) -> dict[str, Any]:
-    """What they answer in a new process."""
-    return answered({name: storage_context(url, persist_dir=str(folder / name)) for name in GROUPS})
+def reopen(url: str, folder: Path) -> dict[str, Any]:
+    """The answers of the indexes in a new process."""
+    return answers_of({name: storage_context(url, persist_dir=str(folder / name)) for name in GROUPS})
 
 
-def answered(contexts: Mapping[str, StorageContext]) -> dict[str, Any]:
-    """What the indexes on some storage contexts answer."""
+def answers_of(contexts: Mapping[str, StorageContext]) -> dict[str, Any]:
+    """The answers of the indexes on some storage contexts."""
 
     def index(group: str, name: str) -> Any:
         return load_index_from_storage(contexts[group], index_id=name, embed_model=EMBED, llm=LLM)
@@ -103,7 +103,7 @@ def texts(nodes: list[NodeWithScore]) -> list[str]:
 
 
 def test_indexes_answer_alike_after_a_restart(place: Location, tmp_path: Path) -> None:
-    before = built(place.url, tmp_path)
+    before = build(place.url, tmp_path)
     assert len(before["vector"]) > len(before["summary"]) > 4
     assert sorted(before["by doc"]) == sorted(before["summary"])  # equal scores come in the order of random ids
     assert len(before["merged"]) < len(before["leaves"])
@@ -137,8 +137,8 @@ def index(context: StorageContext, mode: str, loop: Loop) -> Twin:
     return Twin(index, mode, loop)
 
 
-def known(context: StorageContext, index: Twin) -> None:
-    """What the three stores of a context say of each other."""
+def assert_stores_agree(context: StorageContext, index: Twin) -> None:
+    """The three stores of a context list the same nodes and documents."""
     infos = context.docstore.get_all_ref_doc_info() or {}
     nodes = [name for info in infos.values() for name in info.node_ids]
     vectors = context.vector_store.data.embedding_dict  # type: ignore[attr-defined]
@@ -151,48 +151,47 @@ def test_refreshing_writes_what_changed(context: StorageContext, index: Twin) ->
     refreshed = index.refresh_ref_docs([document("a"), document("b", "changed"), document("new")])
     assert refreshed == [False, True, True]
     assert set(context.docstore.get_all_ref_doc_info() or {}) == {"a", "b", "c", "new"}
-    known(context, index)
+    assert_stores_agree(context, index)
     assert index.refresh_ref_docs([document("b", "changed")]) == [False]
 
 
 def test_inserting_adds_nodes_and_the_hash_of_the_document(context: StorageContext, index: Twin) -> None:
     index.insert(document("d"))
     assert context.docstore.get_document_hash("d") == document("d").hash
-    known(context, index)
+    assert_stores_agree(context, index)
 
 
 def test_deleting_a_document_takes_its_nodes_from_the_docstore(context: StorageContext, index: Twin) -> None:
     index.delete_ref_doc("b", delete_from_docstore=True)
     assert set(context.docstore.get_all_ref_doc_info() or {}) == {"a", "c"}
     assert context.docstore.get_document_hash("b") is None
-    known(context, index)
+    assert_stores_agree(context, index)
 
 
-def test_a_deletion_waits_for_those_who_ask_what_it_deletes(
+def test_a_deletion_waits_for_those_who_list_the_nodes_of_the_document(
     context: StorageContext, index: Twin, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     docstore: Any = context.docstore
-    ado = type(docstore)._ado
+    source_entries = DocShelf.asource_entries
 
-    async def slow_to_tell(self: Any, flow: Any) -> Any:
-        if flow.gi_code.co_name == "_ref_doc_infos":
-            for _ in range(20_000):  # more turns of the loop than a deletion takes
-                await asyncio.sleep(0)
-        return await ado(self, flow)
+    async def slow(self: DocShelf, *args: Any, **options: Any) -> Any:
+        for _ in range(20_000):  # more turns of the loop than a deletion takes
+            await asyncio.sleep(0)
+        return await source_entries(self, *args, **options)
 
-    monkeypatch.setattr(type(docstore), "_ado", slow_to_tell)
+    monkeypatch.setattr(DocShelf, "asource_entries", slow)
 
     async def both() -> Any:
         return await asyncio.gather(docstore.aget_ref_doc_info("b"), docstore.adelete_ref_doc("b"))
 
-    told, _ = loop.run(both())
-    assert told is not None
-    assert len(told.node_ids) > 1
+    info, _ = loop.run(both())
+    assert info is not None
+    assert len(info.node_ids) > 1
     assert docstore.get_ref_doc_info("b") is None
     loop.run(docstore.adelete_ref_doc("b", raise_error=False))
 
 
-def test_retrieving_asks_the_docstore_once(index: Twin) -> None:
+def test_retrieving_reads_the_docstore_once(index: Twin) -> None:
     retriever = Twin(index.store.as_retriever(similarity_top_k=100), index.mode, index.loop)
     retriever.retrieve("warm up")
     with recorded_statements() as statements:
@@ -209,7 +208,7 @@ def test_a_context_takes_any_vector_store_and_shares_connections(place: Location
         assert shelf.view("nodes").count() == shelf.view("indexes").count() == 1
 
 
-def test_the_only_index_is_found_without_its_id(context: StorageContext, index: Twin) -> None:
+def test_the_only_index_is_loaded_without_its_id(context: StorageContext, index: Twin) -> None:
     assert load_index_from_storage(context, embed_model=EMBED).index_id == index.store.index_id
     SummaryIndex([piece("x")], storage_context=context)
     assert len(load_indices_from_storage(context, embed_model=EMBED)) == 2
@@ -217,7 +216,7 @@ def test_the_only_index_is_found_without_its_id(context: StorageContext, index: 
         load_index_from_storage(context, embed_model=EMBED)
 
 
-def test_an_index_store_says_why_it_cannot_choose(new_store: Callable[..., Twin]) -> None:
+def test_an_index_store_without_id_lists_its_structs_in_the_error(new_store: Callable[..., Twin]) -> None:
     store = new_store(DocShelfIndexStore)
     with pytest.raises(ValueError, match=r"there are 0 \(none\)"):
         store.get_index_struct()
@@ -228,4 +227,4 @@ def test_an_index_store_says_why_it_cannot_choose(new_store: Callable[..., Twin]
 
 
 if __name__ == "__main__":
-    print(json.dumps(reopened(sys.argv[1], Path(sys.argv[2]))))
+    print(json.dumps(reopen(sys.argv[1], Path(sys.argv[2]))))

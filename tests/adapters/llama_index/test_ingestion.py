@@ -1,4 +1,4 @@
-"""IngestionPipeline on our document store, and IngestionCache on our key-value store."""
+"""IngestionPipeline on docshelf's document store, and IngestionCache on its key-value store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def document(name: str, text: str = "") -> Document:
 
 
 class Run:
-    """A pipeline on one docstore and one vector store, run again and again."""
+    """A pipeline on one docstore and one vector store. Each call runs it once."""
 
     def __init__(self, docstore: Any, strategy: str, mode: str, loop: Loop, **options: Any) -> None:
         self.docstore = docstore
@@ -52,7 +52,7 @@ class Run:
         return [node.get_content(MetadataMode.ALL) for node in nodes]
 
     def state(self) -> Any:
-        """What is known after a run, without the random ids of the chunks."""
+        """What the stores hold after a run, without the random ids of the chunks."""
         return (
             {name: (node.hash, node.get_content()) for name, node in self.docstore.docs.items()},
             self.docstore.get_all_document_hashes(),
@@ -69,14 +69,14 @@ def test_a_pipeline_does_what_it_does_on_the_store_of_the_framework(
     first = [document("b"), document("a"), document("same"), document("twin of same", "")]
     second = [document("a", "Changed."), document("same"), document("new")]
     if strategy == "upserts_and_delete" and not store_text:
-        second.append(document("b"))  # there the framework's store fails: see the guide
+        second.append(document("b"))  # without it the framework's store fails: see the guide
         second.append(document("twin of same", ""))
     for documents in (first, first, second, second):
         assert ours(documents, store_doc_text=store_text) == theirs(documents, store_doc_text=store_text)
         assert ours.state() == theirs.state()
 
 
-def test_documents_whose_text_is_not_stored_can_go_missing(docstore: Twin, mode: str, loop: Loop) -> None:
+def test_documents_without_stored_text_can_be_left_out(docstore: Twin, mode: str, loop: Loop) -> None:
     ours = Run(docstore.store, "upserts_and_delete", mode, loop)
     ours([document("a"), document("b")], store_doc_text=False)
     ours([document("a")], store_doc_text=False)
@@ -95,23 +95,23 @@ def test_a_pipeline_takes_in_nodes_of_documents(docstore: Twin, mode: str, loop:
 def test_workers_share_the_cache(
     new_store: Callable[..., Twin], docstore: Twin, mode: str, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A splitter that is unpickled looks for its tokenizer on the network, unless it is told of the one beside it.
+    # An unpickled splitter loads its tokenizer from the network, unless this variable names the installed one.
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(Path(llama_index.core.__file__).parent / "_static/tiktoken_cache"))
     cache = new_store(DocShelfKVStore)
     run = Run(docstore.store, "upserts", mode, loop, cache=IngestionCache(cache=cache.store), disable_cache=False)
     documents = [document("a"), document("b")]
     chunks = run(documents, num_workers=2)
     assert len(chunks) > 2
-    kept = cache.get_all("llama_cache")
-    assert len(kept) == 4  # two documents, two transformations
+    cached = cache.get_all("llama_cache")
+    assert len(cached) == 4  # two documents, two transformations
     docstore.delete_document("a")
     docstore.delete_document("b")
     assert run(documents, num_workers=2) == chunks
-    assert cache.get_all("llama_cache") == kept
+    assert cache.get_all("llama_cache") == cached
 
 
 class Counted(TransformComponent):
-    """Says how often it ran."""
+    """Counts its runs."""
 
     calls: list[int] = []  # noqa: RUF012
 
@@ -123,7 +123,7 @@ class Counted(TransformComponent):
         return {"class_name": "Counted"}
 
 
-def test_what_is_cached_is_as_good_as_what_was_computed(new_store: Callable[..., Twin], mode: str, loop: Loop) -> None:
+def test_cached_nodes_equal_computed_nodes(new_store: Callable[..., Twin], mode: str, loop: Loop) -> None:
     caches: list[Any] = [SimpleKVStore(), new_store(DocShelfKVStore).store]
     results = []
     for cache in caches:
@@ -149,13 +149,13 @@ def test_the_cache_is_cleared(new_store: Callable[..., Twin]) -> None:
 
 
 class TestIngestionRun:
-    """One run of a pipeline on a store that has read the hashes ahead."""
+    """One run of a pipeline on an IngestionRun, which has read the hashes before."""
 
     @pytest.fixture
     def run(self, docstore: Twin, mode: str, loop: Loop, strategy: str) -> Run:
         return Run(docstore.store, strategy, mode, loop)
 
-    def ahead(self, run: Run, documents: Sequence[Document], **options: Any) -> list[str]:
+    def run_once(self, run: Run, documents: Sequence[Document], **options: Any) -> list[str]:
         store = run.docstore.ingestion_run(documents)
         if run.mode == "sync":
             with store as docstore:
@@ -172,7 +172,7 @@ class TestIngestionRun:
 
     @pytest.mark.parametrize("store_text", [True, False])
     @pytest.mark.parametrize("strategy", [strategy.value for strategy in DocstoreStrategy])
-    def test_it_ends_as_a_run_without_it(
+    def test_it_has_the_result_of_a_run_without_it(
         self, run: Run, mode: str, loop: Loop, strategy: str, store_text: bool
     ) -> None:
         plain = Run(SimpleDocumentStore(), strategy, mode, loop)
@@ -180,41 +180,41 @@ class TestIngestionRun:
         second = [document("b"), document("a", "Changed."), document("same"), document("same too"), document("new")]
         for documents in (first, first, second):
             expected = plain(documents, store_doc_text=store_text)
-            assert self.ahead(run, documents, store_doc_text=store_text) == expected
+            assert self.run_once(run, documents, store_doc_text=store_text) == expected
             assert run.state() == plain.state()
 
     @pytest.mark.parametrize(
         ("strategy", "unchanged", "first"),
         [("upserts", 1, 14), ("upserts_and_delete", 4, 18), ("duplicates_only", 4, 18)],
     )
-    def test_its_statements_do_not_depend_on_how_many_documents_there_are(
+    def test_its_number_of_statements_does_not_grow_with_the_documents(
         self, run: Run, unchanged: int, first: int
     ) -> None:
         for count in (3, 40):
             run.docstore.shelf.clear()
             documents = [document(f"{count}-{number}") for number in range(count)]
             with recorded_statements() as statements:
-                self.ahead(run, documents)
+                self.run_once(run, documents)
             assert len(statements) <= first
             with recorded_statements() as statements:
-                self.ahead(run, documents)
+                self.run_once(run, documents)
             assert len(statements) == unchanged
 
     @pytest.mark.parametrize("strategy", ["upserts", "duplicates_only"])
-    def test_a_run_that_fails_leaves_its_documents_to_the_next_one(self, run: Run) -> None:
+    def test_the_run_after_a_failed_run_processes_its_documents(self, run: Run) -> None:
         class Broken(TransformComponent):
             def __call__(self, nodes: Sequence[BaseNode], **_: Any) -> Sequence[BaseNode]:
                 raise RuntimeError("the model is down")
 
         working, run.options = run.options, {"transformations": [Broken()]}
         with pytest.raises(RuntimeError, match="the model is down"):
-            self.ahead(run, [document("a")])
+            self.run_once(run, [document("a")])
         assert run.docstore.get_all_document_hashes() == {}
         run.options = working
-        assert self.ahead(run, [document("a")])
+        assert self.run_once(run, [document("a")])
 
     @pytest.mark.parametrize("strategy", ["upserts"])
-    def test_it_tells_what_it_is_about_to_write(self, run: Run) -> None:
+    def test_it_returns_hashes_that_are_not_written_yet(self, run: Run) -> None:
         run.docstore.set_document_hash("old", "h0")
         with run.docstore.ingestion_run(["a", "b"]) as store:
             store.set_document_hashes({"a": "h1", "old": "h2"})
@@ -227,15 +227,15 @@ class TestIngestionRun:
         assert run.docstore.get_document_hashes(["a", "old"]) == {"a": "h1", "old": "h2"}
 
 
-def test_a_run_knows_documents_by_what_the_pipeline_asks_for(docstore: Twin) -> None:
+def test_a_run_reads_the_hash_of_the_document_that_a_node_belongs_to(docstore: Twin) -> None:
     docstore.set_document_hash("d", "h")
     with docstore.store.ingestion_run([piece("a", "d")]) as run, recorded_statements() as statements:
         assert run.get_document_hash("d") == "h"
     assert statements == []
 
 
-def test_the_framework_asks_and_writes_once_for_each_document(docstore: Twin, mode: str, loop: Loop) -> None:
-    """What an IngestionRun is for; when this fails, the framework has learned to ask for many at once."""
+def test_the_framework_reads_and_writes_hashes_one_by_one(docstore: Twin, mode: str, loop: Loop) -> None:
+    """The reason for IngestionRun. If this fails, the framework has learned to read many hashes in one call."""
     documents = [document(str(number)) for number in range(20)]
     for strategy in ("upserts", "duplicates_only"):
         run = Run(docstore.store, strategy, mode, loop)
@@ -248,7 +248,7 @@ def test_the_framework_asks_and_writes_once_for_each_document(docstore: Twin, mo
         assert max(counts) >= 20
 
 
-def test_the_store_of_the_framework_fails_where_documents_without_text_go_missing() -> None:
+def test_the_store_of_the_framework_fails_where_documents_without_text_are_left_out() -> None:
     run = Run(SimpleDocumentStore(), "upserts_and_delete", "sync", Loop())
     run([document("a"), document("b")], store_doc_text=False)
     with pytest.raises(ValueError, match="not found"):
@@ -256,5 +256,5 @@ def test_the_store_of_the_framework_fails_where_documents_without_text_go_missin
     run.loop.close()
 
 
-def test_a_store_of_our_own_class_is_what_a_pipeline_takes(docstore: Twin) -> None:
+def test_an_ingestion_run_is_a_document_store(docstore: Twin) -> None:
     assert isinstance(docstore.store.ingestion_run([]), DocShelfDocumentStore)

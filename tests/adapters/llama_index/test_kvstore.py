@@ -1,4 +1,4 @@
-"""Where our key-value store does more than the contract."""
+"""What docshelf's key-value store does beyond the contract."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_values_come_back_with_the_types_they_had(store: Twin) -> None:
     assert store.get_all() == {"a": value}
 
 
-def test_what_cannot_be_stored_is_named_and_nothing_written(store: Twin) -> None:
+def test_an_error_names_the_value_that_cannot_be_stored_and_nothing_is_written(store: Twin) -> None:
     with pytest.raises(UnsupportedValueError, match=r"key 'b': .*deep\[0\]: cannot store a object"):
         store.put_all([("a", {}), ("b", {"deep": [object()]})])
     assert store.get_all() == {}
 
 
-def test_a_value_that_refers_to_itself_is_refused(store: Twin) -> None:
+def test_a_value_that_contains_itself_is_refused(store: Twin) -> None:
     value: dict[str, Any] = {}
     value["again"] = [value, value]
     with pytest.raises(UnsupportedValueError, match="nested deeper"):
@@ -56,7 +56,7 @@ def test_only_dicts_are_taken(store: Twin) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])
-def test_put_all_is_one_batch_whatever_the_size_asked_for(store: Twin, batch_size: int) -> None:
+def test_put_all_is_one_batch_whatever_the_batch_size(store: Twin, batch_size: int) -> None:
     def statements(count: int) -> int:
         with recorded_statements() as sent:
             store.put_all([(f"{count}-{number}", {"n": number}) for number in range(count)], batch_size=batch_size)
@@ -70,7 +70,7 @@ def test_stores_of_different_names_share_nothing(new_store: Callable[..., Twin])
     one, other = new_store(DocShelfKVStore, collection="one"), new_store(DocShelfKVStore, collection="one/data")
     one.put("a", {"n": 1}, collection="data/data")
     assert other.get("a", collection="data") is None
-    with pytest.raises(ConfigurationError, match="holds a ':'"):
+    with pytest.raises(ConfigurationError, match="contains ':'"):
         new_store(DocShelfKVStore, collection="one:data")
 
 
@@ -80,7 +80,7 @@ def test_a_name_too_long_for_a_collection_is_refused(store: Twin) -> None:
 
 
 @pytest.mark.parametrize("kind", [DocShelfKVStore, DocShelfDocumentStore])
-def test_a_store_on_a_url_goes_to_another_process(place: Location, kind: Any) -> None:
+def test_a_store_on_a_url_can_be_pickled(place: Location, kind: Any) -> None:
     with kind(place.url, "named") as store, pickle.loads(pickle.dumps(store)) as copy:
         if kind is DocShelfKVStore:
             store.put("a", {"n": 1})
@@ -91,7 +91,7 @@ def test_a_store_on_a_url_goes_to_another_process(place: Location, kind: Any) ->
         assert copy.shelf.collection == "named"
 
 
-def test_a_store_on_connections_of_this_process_says_why_it_cannot(tmp_path: Any) -> None:
+def test_a_store_on_given_connections_or_in_memory_cannot_be_pickled(tmp_path: Any) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
     with DocShelf(":memory:") as shelf:
         for store in (DocShelfKVStore(shelf=shelf), DocShelfKVStore(engine=engine), DocShelfKVStore(":memory:")):

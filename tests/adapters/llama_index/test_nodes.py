@@ -69,14 +69,14 @@ PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40))
 
 
 class Invoice(TextNode):
-    """A node class of the caller's, that keeps the name of its base."""
+    """A node class of the caller, with the class name of its base."""
 
     amount: int = 0
     lines: tuple[str, ...] = ()
 
 
 class Letter(Node):
-    """One with a name of its own."""
+    """A node class of the caller, with a class name of its own."""
 
     sender: str = ""
 
@@ -171,7 +171,7 @@ def test_every_node_class_of_the_framework_is_tested() -> None:
     assert ours - {BaseNode} <= {type(node) for node in NODES.values()}
 
 
-def test_not_a_number_comes_back_as_such(docstore: Twin) -> None:
+def test_nan_comes_back_as_nan(docstore: Twin) -> None:
     docstore.add_documents([TextNode(id_="a", metadata={"x": math.nan}, embedding=[math.nan])])
     node = docstore.get_node("a")
     assert math.isnan(node.metadata["x"])
@@ -183,25 +183,25 @@ def test_the_bytes_of_a_picture_survive(docstore: Twin) -> None:
     assert docstore.get_node("node").resolve_image().read() == base64.b64decode(PICTURE)
 
 
-def test_of_a_model_that_is_no_node_the_data_comes_back_as_text(docstore: Twin) -> None:
+def test_the_data_of_a_model_that_is_not_a_node_comes_back_as_text(docstore: Twin) -> None:
     docstore.add_documents([IndexNode(id_="a", index_id="i", obj=Tool(name="x"))])
     assert docstore.get_node("a").obj.text == "{'name': 'x'}"
 
 
-def test_a_class_that_the_store_was_not_given_is_refused_when_written(docstore: Twin) -> None:
+def test_a_node_of_an_unknown_class_is_refused_when_written(docstore: Twin) -> None:
     with pytest.raises(UnsupportedValueError, match=r"node 'node': the class Invoice .* node_classes=\[Invoice\]"):
         docstore.add_documents([piece("other"), NODES["a class of the caller's"]])
     assert docstore.docs == {}
 
 
-def test_what_cannot_be_stored_is_named_and_nothing_written(docstore: Twin) -> None:
+def test_an_error_names_the_value_that_cannot_be_stored_and_nothing_is_written(docstore: Twin) -> None:
     bad = piece("b", metadata={"pages": [1, {"loc": Tool(name="x")}]})
     with pytest.raises(UnsupportedValueError, match=r"key 'b': metadata\.pages\[1\]\.loc: cannot store a Tool"):
         docstore.add_documents([piece("a"), bad])
     assert docstore.docs == {}
 
 
-def test_what_is_not_a_node_is_refused(docstore: Twin) -> None:
+def test_add_documents_refuses_other_types(docstore: Twin) -> None:
     with pytest.raises(TypeError, match="document 1 is a str; give nodes"):
         docstore.add_documents([piece("a"), "text"])
 
@@ -211,13 +211,13 @@ class HasId(TextNode):
 
 
 @pytest.mark.parametrize("given", [[str], [HasId], [Letter, type("Letter", (Letter,), {})]])
-def test_node_classes_that_cannot_be_told_apart_are_refused(given: list[Any]) -> None:
+def test_node_classes_with_ambiguous_names_are_refused(given: list[Any]) -> None:
     with pytest.raises(ConfigurationError):
         node_content_types(given)
 
 
-def row(place: Location, value: dict[str, Any]) -> None:
-    """Write what an attacker with access to the table might: the row is well-formed, its content is not a node."""
+def write_row(place: Location, value: dict[str, Any]) -> None:
+    """Write a row as an attacker with access to the table might: intact, but its content is not a node."""
     from docshelf import ContentType
 
     class Forged(dict[str, Any]):
@@ -253,16 +253,16 @@ STORED = {
     ],
     ids=str,
 )
-def test_a_row_that_is_no_node_is_reported_by_its_key(place: Location, change: dict[str, Any]) -> None:
-    row(place, {**STORED, **change})
+def test_a_row_that_is_not_a_node_is_reported_by_its_key(place: Location, change: dict[str, Any]) -> None:
+    write_row(place, {**STORED, **change})
     with DocShelfDocumentStore(place.url) as store:
         with pytest.raises(CorruptEntryError, match=r"key 'a'.*not a llama-index/node"):
             store.get_node("a")
         assert [problem.key for problem in store.shelf.verify()] == ["a"]
 
 
-def test_under_skip_the_other_nodes_are_served(place: Location) -> None:
-    row(place, {**STORED, "class_name": "Foreign"})
+def test_on_corrupt_skip_returns_the_other_nodes(place: Location) -> None:
+    write_row(place, {**STORED, "class_name": "Foreign"})
     with DocShelfDocumentStore(place.url, on_corrupt="skip") as store:
         store.add_documents([piece("b")])
         with pytest.warns(CorruptEntryWarning, match="Foreign"):
@@ -270,12 +270,12 @@ def test_under_skip_the_other_nodes_are_served(place: Location) -> None:
 
 
 def test_a_row_with_fields_of_another_version_of_the_framework_is_read(place: Location) -> None:
-    row(place, {**STORED, "field_of_tomorrow": 1})
+    write_row(place, {**STORED, "field_of_tomorrow": 1})
     with DocShelfDocumentStore(place.url) as store:
         assert store.get_node("a") == TextNode(id_="a", text="t")
 
 
-def test_a_value_that_is_no_node_is_not_taken_for_one(docstore: Twin) -> None:
+def test_a_value_that_is_not_a_node_is_an_error(docstore: Twin) -> None:
     docstore.store.shelf.set("a", {"some": "json"})
     with pytest.raises(ValueError, match="Document a is not a Node but a dict"):
         docstore.get_node("a", raise_error=False)
@@ -300,7 +300,7 @@ def test_the_stored_form_is_readable_json(new_location: Callable[[str], Location
     }
 
 
-def test_options_about_change_know_text_and_metadata(new_store: Callable[..., Twin]) -> None:
+def test_hash_options_apply_to_text_and_metadata(new_store: Callable[..., Twin]) -> None:
     by_text = new_store(collection="by text", hash_on="text")
     without_mtime = new_store(collection="without mtime", hash_exclude=("mtime",))
     for store in (by_text, without_mtime):

@@ -1,4 +1,4 @@
-"""One face for the sync and async methods of a LlamaIndex store, and nodes to put into it."""
+"""Calls of the sync or the async methods of a LlamaIndex store under one name, and nodes to put into it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TWINS = {
 
 
 class Twin:
-    """A store whose methods are called as sync ones; under mode "async" their twins run in a loop."""
+    """A store whose methods are called by their sync names. In mode "async" their async twins run."""
 
     def __init__(self, store: Any, mode: str, loop: Loop) -> None:
         self.store = store

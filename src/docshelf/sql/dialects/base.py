@@ -116,7 +116,7 @@ class Dialect(ABC):
         self.tables.metadata.create_all(connection, checkfirst=True)
 
     def add_column(self, connection: Connection, column: Column[Any]) -> None:
-        """Add a column that takes NULL to its table."""
+        """Add a nullable column to its existing table."""
         table = column.table
         assert isinstance(table, Table)
         specification = CreateColumn(column).compile(dialect=connection.dialect)
@@ -124,7 +124,7 @@ class Dialect(ABC):
         connection.execute(text(f"ALTER TABLE {name} ADD COLUMN {specification}"))
 
     def tune_tables(self, connection: Connection) -> None:
-        """Give the tables the settings that large ones need, where this role may change them."""
+        """Set the options that large tables need, if this role may change them."""
 
     def is_laid_out(self, connection: Connection, layout: Layout) -> bool:
         """True when the entries table has this layout; False when `lay_out` can change it.

@@ -317,7 +317,9 @@ class PostgreSQL(Dialect):
 
     def create_index(self, connection: Connection, name: str, definition: str, *, concurrently: bool) -> None:
         quoted = connection.dialect.identifier_preparer.quote(name)
-        # One that was left half made keeps its name.
+        kind = connection.scalar(text(f"SELECT relkind FROM pg_class WHERE oid = '{self._entries}'::regclass"))
+        concurrently &= _char(kind) != "p"  # PostgreSQL cannot do that on a partitioned table
+        # An interrupted CREATE INDEX CONCURRENTLY leaves an unusable index with the same name.
         self.drop_index(connection, name)
         connection.execute(text(f"CREATE INDEX {'CONCURRENTLY ' * concurrently}{quoted} {definition}"))
 

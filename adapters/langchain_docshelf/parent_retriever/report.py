@@ -1,4 +1,4 @@
-"""What a write of a retriever did."""
+"""The report of a retriever's write."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from docshelf import Report
 
 @dataclass(frozen=True, repr=False)
 class RetrieverReport(Report):
-    """One `Change` per parent document, in input order, deletions last; and what that took in the vector store.
+    """One `Change` per parent document, in input order, deletions last; and what was done in the vector store.
 
     Attributes:
-        embedded: how many children were embedded.
-        spared: how many children stood in the vector store already, and were not embedded again.
-        removed: how many stale children were removed.
+        embedded: number of children that were embedded.
+        reused: number of children that the vector store had already, and that were not embedded again.
+        removed: number of obsolete children that were deleted from the vector store.
     """
 
     embedded: int = 0
-    spared: int = 0
+    reused: int = 0
     removed: int = 0
 
     @property
+    def spared(self) -> int:
+        """The same as `reused`: its former name."""
+        return self.reused
+
+    @property
     def _further(self) -> dict[str, int]:
-        return {"embedded": self.embedded, "spared": self.spared, "removed": self.removed}
+        return {"embedded": self.embedded, "reused": self.reused, "removed": self.removed}
 
     def __repr__(self) -> str:
         numbers = [*self.counts.items(), *self._further.items()]

@@ -41,7 +41,7 @@ class TestReadAndWrite:
     def test_a_missing_key_reads_as_none(self, spec_store: Twin) -> None:
         assert spec_store.get("none") is None
 
-    def test_a_file_is_part_of_what_a_value_is_known_by(self, spec_store: Twin) -> None:
+    def test_key_and_file_identify_a_value(self, spec_store: Twin) -> None:
         spec_store.set("k", 1, "a.txt")
         spec_store.set("k", 2, filename="b.txt")
         assert spec_store.get("k") == 2
@@ -85,21 +85,21 @@ class TestConditional:
         store.set("k", page("text", "f", n=1), "f")
         assert store.conditional_set("k", page("text", "f", n=2), "f") == ("k", op)
 
-    def test_a_batch_removes_what_is_gone_within_the_files_that_its_items_name(self, spec_store: Twin) -> None:
+    def test_conditional_mset_deletes_missing_keys_only_in_the_files_of_its_items(self, spec_store: Twin) -> None:
         spec_store.mset([("a", 1, "f"), ("b", 2, "f"), ("c", 3, "g"), ("d", 4, "h")])
         results = spec_store.conditional_mset([("e", 5, "f"), ("a", 1, "f"), ("c", 0, "g")])
         assert results == [("e", "INS"), ("a", "SKIP"), ("c", "UPD"), ("b", "DEL")]
         assert spec_store.get("d") == 4
 
-    def test_a_batch_takes_one_file_for_all(self, spec_store: Twin) -> None:
+    def test_conditional_mset_takes_one_file_for_all_pairs(self, spec_store: Twin) -> None:
         spec_store.mset([("a", 1), ("b", 2)], "f")
         assert spec_store.conditional_mset({"b": 2}, "f") == [("b", "SKIP"), ("a", "DEL")]
 
-    def test_the_whole_collection_is_made_so_only_when_asked(self, spec_store: Twin) -> None:
+    def test_scope_collection_deletes_the_documents_of_other_sources(self, spec_store: Twin) -> None:
         spec_store.mset([("a", 1, "f"), ("b", 2, "g")])
         assert spec_store.conditional_mset([("a", 1, "f")], scope="collection") == [("a", "SKIP"), ("b", "DEL")]
 
-    def test_an_empty_batch_empties_a_file_only_when_that_is_meant(self, spec_store: Twin) -> None:
+    def test_an_empty_batch_empties_a_file_only_with_allow_mass_delete(self, spec_store: Twin) -> None:
         spec_store.set("a", 1, "f")
         assert spec_store.conditional_mset([]) == []
         with pytest.raises(MassDeleteError):
@@ -133,12 +133,12 @@ class TestHashing:
         assert one == spec.serialize_value({"b": 1, "a": {"y": {2, 1}, "x": 1}})
         assert spec.serialize_value(page("x", n=1)) != spec.serialize_value(page("x", n=2))
 
-    def test_what_cannot_be_stored_cannot_be_serialized(self, spec: PostgresByteStore) -> None:
+    def test_a_value_that_cannot_be_stored_cannot_be_serialized(self, spec: PostgresByteStore) -> None:
         with pytest.raises(UnsupportedValueError, match="cannot store a object"):
             spec.serialize_value({"a": object()})
 
 
-def test_nothing_of_the_adapter_imports_pickle_or_what_is_sunset() -> None:
+def test_the_adapter_imports_neither_pickle_nor_sunset_packages() -> None:
     code = (
         "import sys, langchain_docshelf; from pathlib import Path; root = Path(langchain_docshelf.__file__).parent; "
         "print({m for m in ('langchain_community', 'langchain_classic') if m in sys.modules}, "
@@ -148,7 +148,7 @@ def test_nothing_of_the_adapter_imports_pickle_or_what_is_sunset() -> None:
     assert run.stdout.strip() == "set() []"
 
 
-def test_no_conninfo_is_no_database_and_no_filename_is_no_file(spec_store: Twin) -> None:
+def test_conninfo_none_is_refused_and_filename_none_means_no_file(spec_store: Twin) -> None:
     with pytest.raises(ConfigurationError, match="conninfo is None"):
         PostgresByteStore(None, "spec")
     spec_store.mset([("a", 1), ("b", 2, None)], None)

@@ -1,6 +1,6 @@
-"""The order of dicts, which docshelf's canonical bytes do not keep and LlamaIndex does not ignore.
+"""The order of the keys of dicts. docshelf's canonical bytes sort them, but LlamaIndex depends on it.
 
-A node's hash and the text given to a model both spell out its metadata in the order of its keys.
+The hash of a node and the prompt for a model both contain its metadata in the order of its keys.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 Orders = list[list[Any]]
+"""`[path, keys]` for each dict whose keys are not sorted. A path is the keys and indexes that lead to the dict."""
 
-# docshelf stores nothing deeper; what refers to itself ends here too.
+# docshelf refuses values that are nested deeper. A value that contains itself ends here, too.
 _MAX_DEPTH: Final = 250
 
 
 def orders_in(value: Any) -> Orders:
-    """[path, keys] for each dict within a value whose keys would come back in another order."""
+    """The orders of those dicts within a value whose keys would come back in another order."""
     found: Orders = []
     waiting: list[tuple[tuple[Any, ...], Any]] = [((), value)]
     while waiting:
@@ -31,10 +32,10 @@ def orders_in(value: Any) -> Orders:
 
 
 def put_in_order(value: Any, orders: Orders) -> None:
-    """Give the dicts within a value, which is changed, their order again.
+    """Give the dicts within a value their order again. The value is changed in place.
 
     Raises:
-        LookupError, TypeError, ValueError: these are not the orders of this value.
+        LookupError, TypeError, ValueError: the orders belong to another value.
     """
     for path, keys in orders:
         item = value
@@ -48,5 +49,5 @@ def put_in_order(value: Any, orders: Orders) -> None:
 
 
 def _comes_back_in_order(keys: list[Any]) -> bool:
-    # Keys that are not plain text are sorted by what they are encoded as.
+    # Other keys than plain ASCII text are sorted by their encoded form.
     return all(type(key) is str and key.isascii() and key[:1] != "$" for key in keys) and keys == sorted(keys)

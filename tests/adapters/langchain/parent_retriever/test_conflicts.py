@@ -1,4 +1,4 @@
-"""Runs that meet at the same parents: the next sync ends as a clean one does, with nothing lost and nothing left."""
+"""Runs that work on the same parents at the same time: the next sync ends as a clean one does."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import pytest
 from langchain_core.documents import Document
 
 from docshelf import DocShelf
-from langchain_docshelf.flow import Call, Compute
-from tests.adapters.langchain.test_crashes import given, retriever_of, state
+from docshelf.adapters import Call, Compute
+from tests.adapters.langchain.retrievers import given, retriever_of, state
 from tests.adapters.langchain.vectors import BlindVectors, Vectors
 from tests.conftest import Location
 
 
 class Run:
-    """A flow of a retriever that is performed step by step."""
+    """A retriever's flow, performed step by step."""
 
     def __init__(self, flow: Generator[Call | Compute, Any, Any]) -> None:
         self._flow = flow
         self._step = next(flow)
 
     def go(self, steps: int | None = None) -> bool:
-        """Perform some steps, or all that are left; False when that was the end."""
+        """Perform some steps, or all that are left; False if the flow ended."""
         while steps is None or steps > 0:
             try:
                 try:
                     result = self._step.run()
-                except NotImplementedError as exc:  # a vector store that does not tell what it holds
+                except NotImplementedError as exc:  # a vector store that cannot be asked
                     self._step = self._flow.throw(exc)
                 else:
                     self._step = self._flow.send(result)
@@ -57,7 +57,7 @@ ONE, TWO, OTHER = ([given("a", first), given("b", "same")] for first in ("one", 
     ],
 )
 @pytest.mark.parametrize("manner", [Vectors, BlindVectors])
-def test_a_run_may_come_between_any_two_steps_of_another(
+def test_a_run_between_any_two_steps_of_another_leaves_nothing_wrong(
     manner: type[Vectors],
     before: list[Document],
     this: list[Document],
@@ -82,10 +82,10 @@ def test_a_run_may_come_between_any_two_steps_of_another(
         assert steps > 5
 
 
-# Those named were wrong once.
+# The two seeds at the end failed once.
 @pytest.mark.parametrize("seed", [*range(30), 16097, 52263])
 @pytest.mark.parametrize("manner", [Vectors, BlindVectors])
-def test_whatever_the_order_of_their_steps_the_next_sync_sets_it_right(manner: type[Vectors], seed: int) -> None:
+def test_the_sync_after_runs_that_met_in_any_order_ends_as_a_clean_one(manner: type[Vectors], seed: int) -> None:
     chance = random.Random(seed)
 
     def documents(fewest: int = 0) -> list[Document]:
@@ -114,7 +114,7 @@ def test_whatever_the_order_of_their_steps_the_next_sync_sets_it_right(manner: t
         assert retriever.sync(last, source="s").embedded == 0
 
 
-def test_threads_that_sync_one_source_leave_what_the_next_sync_sets_right(place: Location) -> None:
+def test_the_sync_after_threads_at_one_source_ends_as_a_clean_one(place: Location) -> None:
     with DocShelf(place.url) as shelf:
         vectors = Vectors()
         retriever = retriever_of(shelf, "met", vectors)
@@ -133,7 +133,7 @@ def test_threads_that_sync_one_source_leave_what_the_next_sync_sets_right(place:
         assert state(retriever) == state(clean)
 
 
-def test_a_row_of_no_run_and_one_that_cannot_be_read_are_replaced(
+def test_ledger_rows_without_a_label_or_unreadable_are_replaced(
     place: Location, new_engine: Callable[..., Any]
 ) -> None:
     with DocShelf(place.url) as shelf:

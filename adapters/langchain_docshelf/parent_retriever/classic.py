@@ -1,4 +1,4 @@
-"""`sync` for retrievers of langchain-classic, which bring their own way of searching."""
+"""`sync` for the retrievers of langchain-classic, which search by themselves."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 from langchain_core.documents import Document
 
 from docshelf import ConfigurationError
-from langchain_docshelf.indexing import ChildSplitter, Scope
-from langchain_docshelf.reports import RetrieverReport
-from langchain_docshelf.retriever import ParentDocumentRetriever
+from langchain_docshelf.parent_retriever.children import ChildSplitter
+from langchain_docshelf.parent_retriever.parents import Scope
+from langchain_docshelf.parent_retriever.report import RetrieverReport
+from langchain_docshelf.parent_retriever.retriever import ParentDocumentRetriever
 from langchain_docshelf.stores import DocShelfStore
 
 
@@ -36,18 +37,19 @@ def sync_parent_documents(
 
     Args:
         retriever: a ParentDocumentRetriever or MultiVectorRetriever whose `docstore` is a `DocShelfStore`.
-        child_splitter: what makes children of a parent: by default the retriever's own, or else, for a
-            MultiVectorRetriever, the parent as a whole. A function may give summaries, or questions.
+        child_splitter: makes the children of a parent. By default the retriever's own splitter does. A
+            MultiVectorRetriever has none: then the parent is its own only child. A function may give summaries, or
+            questions.
         documents, source, ids, fingerprint, index, scope, dry_run, reindex, allow_mass_delete, show_progress: as for
-            `ParentDocumentRetriever`. An id has to be that of one parent in all sources, as the retriever reads by it
-            alone; one that is not gives a warning.
+            `ParentDocumentRetriever`. These retrievers read parents by id alone, so each id must belong to one parent
+            in all sources. A warning names an id that does not.
 
     Raises:
         ConfigurationError: the retriever's docstore is of another kind.
         As `ParentDocumentRetriever.sync` otherwise.
     """
-    ours = _ours(retriever, child_splitter, fingerprint, index)
-    return ours.sync(
+    own = _own_retriever(retriever, child_splitter, fingerprint, index)
+    return own.sync(
         documents,
         source=source,
         ids=ids,
@@ -75,8 +77,8 @@ async def async_parent_documents(
     show_progress: bool = False,
 ) -> RetrieverReport:
     """As `sync_parent_documents`."""
-    ours = _ours(retriever, child_splitter, fingerprint, index)
-    return await ours.async_(
+    own = _own_retriever(retriever, child_splitter, fingerprint, index)
+    return await own.async_(
         documents,
         source=source,
         ids=ids,
@@ -88,15 +90,17 @@ async def async_parent_documents(
     )
 
 
-def _ours(retriever: Any, child_splitter: ChildSplitter, fingerprint: str, index: str) -> ParentDocumentRetriever:
-    """A retriever of ours with the parts of another."""
+def _own_retriever(
+    retriever: Any, child_splitter: ChildSplitter, fingerprint: str, index: str
+) -> ParentDocumentRetriever:
+    """A retriever of docshelf with the parts of the given one."""
     docstore = getattr(retriever, "docstore", None)
     if not isinstance(docstore, DocShelfStore):
         raise ConfigurationError(
             f"the docstore of this {type(retriever).__name__} is a {type(docstore).__name__}; give it "
             "docstore=DocShelfStore(...)"
         )
-    ours = ParentDocumentRetriever(
+    own = ParentDocumentRetriever(
         vectorstore=retriever.vectorstore,
         docstore=docstore,
         child_splitter=child_splitter or getattr(retriever, "child_splitter", None),
@@ -107,5 +111,5 @@ def _ours(retriever: Any, child_splitter: ChildSplitter, fingerprint: str, index
         index=index,
         source_id_key="",
     )
-    ours._by_key_alone = True
-    return ours
+    own._keys_only = True
+    return own

@@ -12,75 +12,79 @@ from langchain_core.vectorstores import VectorStore
 from langchain_text_splitters import TextSplitter
 from pydantic import Field, PrivateAttr
 
-from langchain_docshelf.flow import aperform, perform
-from langchain_docshelf.indexing import ChildSplitter, Indexer, Scope, parents_of
-from langchain_docshelf.reports import RetrieverReport
+from docshelf.adapters import aperform, perform
+from langchain_docshelf.parent_retriever.children import ChildMaker, ChildSplitter
+from langchain_docshelf.parent_retriever.indexer import Indexer
+from langchain_docshelf.parent_retriever.parents import Scope, parents_of
+from langchain_docshelf.parent_retriever.report import RetrieverReport
 from langchain_docshelf.stores import DocShelfStore
 
 
 class ParentDocumentRetriever(BaseRetriever):
-    """Finds children, which are small, in a vector store, and answers with their parents, which a docstore keeps.
+    """Searches small children in a vector store, and answers with their parents, which are in a document store.
 
-    `sync` embeds only the children of parents that are new or changed, and removes those of parents that are gone. It
-    may be interrupted anywhere: run again, it ends as if it had not been. Start with a vector store of its own, as
-    only children that went in this way are known.
+    `sync` embeds only the children of parents that are new or changed, and removes the children of parents that are
+    gone. It may be interrupted anywhere: the next run ends as if it had not been. Start with a vector store of its own,
+    as the retriever knows only the children that it added.
 
-    A parent is known by its `Document.id`, or, without one or when `parent_splitter` made it, by its source and text.
+    A parent is known by its `Document.id`. If it has none, or `parent_splitter` made it, by its source and text.
     """
 
     vectorstore: VectorStore
-    """Where the children are. It has to keep to `add_documents(ids=...)` and `delete(ids)`."""
+    """Where the children are. It must support `add_documents(ids=...)` and `delete(ids)`."""
 
     docstore: DocShelfStore
     """Where the parents are."""
 
     child_splitter: ChildSplitter
-    """Makes children of a parent: a text splitter, or a function that gives documents. None: the parent as a whole."""
+    """Makes the children of a parent: a text splitter, or a function that takes a document and returns documents. None
+    makes the parent its own only child."""
 
     parent_splitter: TextSplitter | None = None
-    """Makes parents of the documents that are given; None takes them as they are."""
+    """Splits documents into parents. None takes each document as a parent."""
 
     id_key: str = "doc_id"
     """The key of a child's metadata that holds the key of its parent."""
 
     source_id_key: str = "doc_source"
-    """The key of a child's metadata that holds the source of its parent, by which it is told from a parent of another
-    source with the same key. "" leaves it out."""
+    """The key of a child's metadata that holds the source of its parent. It tells parents apart that have one key in
+    different sources. "" leaves it out."""
 
     child_metadata_fields: Sequence[str] | None = None
-    """What of a parent's metadata its children have; None is all."""
+    """The names of the parent's metadata that its children have. None means all."""
 
     search_type: Literal["similarity", "similarity_score_threshold", "mmr"] = "similarity"
-    """How children are searched for."""
+    """How children are searched."""
 
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """What the vector store's search is given beside the query: `k`, `filter`, `score_threshold`, ..."""
+    """Arguments of the vector store's search besides the query: `k`, `filter`, `score_threshold`, ..."""
 
     fingerprint: str = ""
-    """What else the vectors depend on: the name of the embedding model, say. Another one embeds all anew. The settings
-    of `child_splitter` are seen without it, the body of a function is not."""
+    """A name for what the vectors depend on besides `child_splitter`, such as the embedding model. Another name embeds
+    all children anew. The settings of `child_splitter` count without it; the body of a function does not."""
 
     index: str = "children"
-    """The name under which it is remembered which children the vector store holds. Two retrievers on the same documents
-    with different vector stores need different ones."""
+    """The name of the record of what the vector store holds. Two retrievers on the same documents with different vector
+    stores need different names."""
 
     batch_size: int = Field(default=100, ge=1)
-    """Parents whose children are embedded in one go, and are done for good when that is through."""
+    """Number of parents whose children are embedded together. What a finished batch embedded is not embedded again."""
 
-    # Somebody else reads the parents, and knows only their keys.
-    _by_key_alone: bool = PrivateAttr(False)
+    # Another retriever reads the parents, and knows only their keys.
+    _keys_only: bool = PrivateAttr(False)
 
     def add_documents(
         self, documents: Iterable[Document], ids: Sequence[str] | None = None, *, show_progress: bool = False
     ) -> RetrieverReport:
-        """Write documents, and embed those that are new or changed. Others stay.
+        """Write documents and embed those that are new or changed. All other documents stay.
 
         Args:
-            documents: the documents. Their sources are what the docstore takes them to be.
+            documents: the documents. The docstore tells their sources.
             ids: keys for the parents, one each.
             show_progress: show a progress bar over the parents whose children are embedded.
 
         Raises:
+            ConfigurationError: the vector store cannot delete. Nothing was written.
             As `DocShelfStore.mset`, before anything is written; and what the vector store raises.
         """
         return perform(self._indexer(show_progress=show_progress).add(documents, ids))
@@ -107,21 +111,20 @@ class ParentDocumentRetriever(BaseRetriever):
 
         Args:
             documents: the documents.
-            source: file all documents under this source, whatever their metadata say, and leave others alone. By
-                default every source that a document names is made so.
+            source: store all documents under this source, whatever their metadata say, and leave other sources as they
+                are. By default every source that a document names is synced.
             ids: keys for the parents, one each.
             scope: "collection" deletes the documents of all other sources too.
-            dry_run: report what would be done, and write nothing. Children that a change leaves as they are count as
-                embedded then.
-            reindex: take nothing as embedded: look for each child in the vector store, and add what is not there; all
-                of them where it does not tell (`get_by_ids`). A vector store that tells and was made anew is noticed
+            dry_run: report what would be done, and write nothing. All children of a changed document then count as
+                embedded, also those that would be reused.
+            reindex: look for every child in the vector store, and add those that are missing. A vector store that
+                cannot be asked (`get_by_ids`) gets all children again. One that can be asked and is new is noticed
                 without this.
-            allow_mass_delete: delete all that stands even if there is nothing in its place.
+            allow_mass_delete: allow a sync that deletes all existing documents and holds none.
             show_progress: show a progress bar over the parents whose children are embedded.
 
         Raises:
-            MassDeleteError: that was not allowed; nothing was written.
-            ConfigurationError: the vector store cannot delete; nothing was written.
+            MassDeleteError: the sync would delete all documents and hold none. Nothing was written.
             As `add_documents` otherwise.
         """
         return perform(
@@ -182,17 +185,20 @@ class ParentDocumentRetriever(BaseRetriever):
         return await aperform(parents_of(self.docstore, children, self.id_key, self.source_id_key))
 
     def _indexer(self, *, show_progress: bool = False) -> Indexer:
+        maker = ChildMaker(
+            self.child_splitter,
+            id_key=self.id_key,
+            source_id_key=self.source_id_key,
+            metadata_fields=self.child_metadata_fields,
+            fingerprint=self.fingerprint,
+        )
         return Indexer(
             self.vectorstore,
             self.docstore,
-            child_splitter=self.child_splitter,
+            maker,
             parent_splitter=self.parent_splitter,
-            id_key=self.id_key,
-            child_metadata_fields=self.child_metadata_fields,
             index=self.index,
-            fingerprint=self.fingerprint,
             batch_size=self.batch_size,
-            source_id_key=self.source_id_key,
-            by_key_alone=self._by_key_alone,
+            keys_only=self._keys_only,
             show_progress=show_progress,
         )

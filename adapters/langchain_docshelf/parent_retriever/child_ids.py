@@ -1,4 +1,4 @@
-"""Names that are the same in every process: of parents, of children, of the settings they were made under."""
+"""Ids and digests that are the same in every process: of parents, of children, of the settings behind them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ import uuid
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-# How deep the attributes of a splitter are looked into; what is deeper is told by its class.
-_DEPTH = 4
+# How many levels of a splitter's attributes count. Below, only the class of an object does.
+_DEPTH: Final = 4
 
 
 def stable_uuid(*parts: Any) -> str:
-    """A UUID made of what the parts say; some vector stores take no other ids."""
+    """A UUID that depends on the parts alone. Some vector stores take no other ids."""
     return str(uuid.UUID(bytes=_digest(parts)[:16], version=5))
 
 
 def stable_digest(*parts: Any) -> str:
-    """32 hexadecimal digits of what the parts say."""
+    """32 hexadecimal digits that depend on the parts alone."""
     return _digest(parts).hex()[:32]
 
 
-def described(value: Any, depth: int = _DEPTH) -> Any:
-    """What can be told of a value alike in every process, as JSON: its data, never its address.
+def fingerprint_of(value: Any, depth: int = _DEPTH) -> Any:
+    """JSON that is the same for equal values in every process: their data, never their addresses.
 
-    Functions are told by their names, and objects deep inside by their classes: what they do is not seen.
+    A function counts by its name alone: a change of its body is not seen. So does an object below `depth`, by its
+    class.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -39,19 +40,19 @@ def described(value: Any, depth: int = _DEPTH) -> Any:
     if isinstance(value, type):
         return _name(value)
     if isinstance(value, partial):
-        return [described(part, depth - 1) for part in (value.func, value.args, value.keywords)]
+        return [fingerprint_of(part, depth - 1) for part in (value.func, value.args, value.keywords)]
     if depth <= 0:
         return _name(type(value))
     if isinstance(value, Mapping):
-        pairs = [[described(key, depth - 1), described(item, depth - 1)] for key, item in value.items()]
+        pairs = [[fingerprint_of(key, depth - 1), fingerprint_of(item, depth - 1)] for key, item in value.items()]
         return sorted(pairs, key=json.dumps)
     if isinstance(value, AbstractSet):
-        return sorted((described(item, depth - 1) for item in value), key=json.dumps)
+        return sorted((fingerprint_of(item, depth - 1) for item in value), key=json.dumps)
     if isinstance(value, list | tuple):
-        return [described(item, depth - 1) for item in value]
+        return [fingerprint_of(item, depth - 1) for item in value]
     if hasattr(value, "__qualname__"):
         return _name(value)
-    return [_name(type(value)), described(getattr(value, "__dict__", {}), depth - 1)]
+    return [_name(type(value)), fingerprint_of(getattr(value, "__dict__", {}), depth - 1)]
 
 
 def _name(value: Any) -> str:

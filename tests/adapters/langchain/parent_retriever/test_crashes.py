@@ -1,4 +1,4 @@
-"""A sync may die between any two of its steps, and in the middle of one: the next run ends as a clean run does."""
+"""A run may be killed between any two of its steps, and within one: the next run ends as a clean run does."""
 
 from __future__ import annotations
 
@@ -17,21 +17,16 @@ import pytest
 from langchain_core.documents import Document
 
 from docshelf import DocShelf
-from langchain_docshelf import DocShelfStore, ParentDocumentRetriever
-from langchain_docshelf.flow import Call
-from tests.adapters.langchain.test_retriever import sentences, text
+from docshelf.adapters import Call
+from langchain_docshelf import ParentDocumentRetriever
+from tests.adapters.langchain.retrievers import given, ledger_of, retriever_of, state, text
 from tests.adapters.langchain.twins import Twin, page
 from tests.adapters.langchain.vectors import BlindVectors, FileVectors, StrictVectors, Vectors
 from tests.conftest import Location
 
 
 class KilledError(BaseException):
-    """Nothing catches it, as nothing catches the end of a process."""
-
-
-def given(name: str, words: str, source: str = "s", **metadata: Any) -> Document:
-    """A document with an id."""
-    return Document(id=name, page_content=text(words), metadata={"source": source, **metadata})
+    """Ends a run as the end of its process does: nothing catches it."""
 
 
 BEFORE = [
@@ -56,37 +51,8 @@ AFTER = [
 ]
 
 
-def retriever_of(
-    shelf: DocShelf, collection: str, vectors: Vectors, chunk: int = 12, **options: Any
-) -> ParentDocumentRetriever:
-    docstore = DocShelfStore(shelf=shelf, collection=collection)
-    splitter = sentences(chunk)
-    return ParentDocumentRetriever(
-        vectorstore=vectors, docstore=docstore, child_splitter=splitter, batch_size=2, **options
-    )
-
-
-def state(retriever: ParentDocumentRetriever) -> Any:
-    """All that a retriever keeps: parents, ledger and children."""
-    shelf = retriever.docstore.shelf
-    assert isinstance(retriever.vectorstore, Vectors)
-    return (
-        sorted((e.key, e.source, str(e.value)) for e in shelf.yield_entries()),
-        # Without the marks of the runs that wrote them.
-        sorted(
-            (e.key, e.source, str(e.version).split()[0], str(e.value)) for e in ledger_of(retriever).yield_entries()
-        ),
-        retriever.vectorstore.children,
-    )
-
-
-def ledger_of(retriever: ParentDocumentRetriever) -> DocShelf:
-    shelf = retriever.docstore.shelf
-    return shelf.view(f"{shelf.collection}/children", content_types=())
-
-
 class Killer:
-    """Ends the run at one of its steps: before it, in its middle, or after it."""
+    """Kills the run at one of its steps: before it, halfway, or after it."""
 
     def __init__(self, patch: pytest.MonkeyPatch, at: int, when: str, watch: Callable[[], None]) -> None:
         self.steps = 0
@@ -95,7 +61,7 @@ class Killer:
         self._watch = watch
         run, arun = Call.run, Call.arun
 
-        def dying_run(call: Call) -> Any:
+        def killed_run(call: Call) -> Any:
             if not self._dies(call):
                 return self._watched(run(call))
             if self._when != "before":
@@ -103,7 +69,7 @@ class Killer:
                     run(call)
             raise KilledError
 
-        async def dying_arun(call: Call) -> Any:
+        async def killed_arun(call: Call) -> Any:
             if not self._dies(call):
                 return self._watched(await arun(call))
             if self._when != "before":
@@ -111,8 +77,8 @@ class Killer:
                     await arun(call)
             raise KilledError
 
-        patch.setattr(Call, "run", dying_run)
-        patch.setattr(Call, "arun", dying_arun)
+        patch.setattr(Call, "run", killed_run)
+        patch.setattr(Call, "arun", killed_arun)
 
     def _dies(self, call: Call) -> bool:
         self.steps += 1
@@ -134,14 +100,14 @@ class Killer:
 
 
 def findable(retriever: ParentDocumentRetriever) -> set[str]:
-    """The first words of the parents that a search could answer with."""
+    """The first words of the parents that a search could return."""
     assert isinstance(retriever.vectorstore, Vectors)
     keys = {metadata["doc_id"] for _, metadata in retriever.vectorstore.children.values()}
     return {found.page_content.split()[0] for found in retriever.docstore.mget(sorted(keys)) if found is not None}
 
 
 def check_nothing_is_lost(retriever: ParentDocumentRetriever) -> None:
-    """What stands before and after a sync can be found all the while, and every child is known."""
+    """Documents that exist before and after a sync can always be found, and the ledger knows every child."""
     assert isinstance(retriever.vectorstore, Vectors)
     known = {child for entry in ledger_of(retriever).yield_entries() for child in entry.value["children"]}
     assert retriever.vectorstore.children.keys() <= known
@@ -151,7 +117,7 @@ def check_nothing_is_lost(retriever: ParentDocumentRetriever) -> None:
     assert "edited" in found
 
 
-# What a death leaves behind depends on the vector store and the moment, not on the database.
+# What a killed run leaves depends on the vector store and the moment, not on the database.
 @pytest.mark.parametrize(
     ("backend", "when", "manner"),
     [
@@ -164,7 +130,7 @@ def check_nothing_is_lost(retriever: ParentDocumentRetriever) -> None:
         ("pg18", "halfway", Vectors),
     ],
 )
-def test_a_sync_that_dies_at_any_step_and_runs_again_ends_as_a_clean_run(
+def test_a_sync_after_a_kill_at_any_step_ends_as_a_clean_one(
     new_location: Callable[[str], Location],
     twin: Callable[[Any], Twin],
     monkeypatch: pytest.MonkeyPatch,
@@ -198,13 +164,13 @@ def test_a_sync_that_dies_at_any_step_and_runs_again_ends_as_a_clean_run(
             again = twin(retriever_of(shelf, f"killed at {at}", vectors)).sync(AFTER)
             assert state(retriever) == expected
             assert again.counts["DEL"] <= 3
-            # What was done for good is not done again: at most the two parents of one batch.
+            # Finished batches are not embedded again: at most the two parents of one batch are.
             assert vectors.counting.take() <= report.embedded + 2 * 3
         assert at > 20, "the sync of this test has many steps"
 
 
 @pytest.mark.parametrize("when", ["halfway", "after"])
-def test_a_source_whose_deletion_died_at_any_step_is_gone_after_the_next(
+def test_delete_source_after_a_kill_at_any_step_ends_as_a_clean_one(
     tmp_path: Path, twin: Callable[[Any], Twin], monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     with DocShelf(tmp_path / "x.db") as shelf:
@@ -232,7 +198,7 @@ def test_a_source_whose_deletion_died_at_any_step_is_gone_after_the_next(
 
 @pytest.mark.parametrize("manner", [Vectors, StrictVectors, BlindVectors])
 @pytest.mark.parametrize("seed", range(6))
-def test_whatever_happened_before_a_sync_leaves_what_a_first_sync_would(
+def test_a_sync_after_any_kills_ends_as_a_first_sync(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manner: type[Vectors], seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -270,7 +236,7 @@ def test_whatever_happened_before_a_sync_leaves_what_a_first_sync_would(
 
 
 @pytest.mark.parametrize("when", ["halfway", "after"])
-def test_an_addition_that_dies_at_any_step_and_runs_again_ends_as_a_clean_run(
+def test_an_addition_after_a_kill_at_any_step_ends_as_a_clean_one(
     tmp_path: Path, twin: Callable[[Any], Twin], monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     with DocShelf(tmp_path / "x.db") as shelf:
@@ -297,10 +263,10 @@ def test_an_addition_that_dies_at_any_step_and_runs_again_ends_as_a_clean_run(
 
 
 @pytest.mark.parametrize("reindex", [False, True])
-def test_a_lost_vector_store_that_a_dead_sync_filled_in_part_is_filled_by_the_next(
+def test_a_lost_vector_store_that_a_killed_sync_filled_partly_is_filled_by_the_next_sync(
     tmp_path: Path, twin: Callable[[Any], Twin], monkeypatch: pytest.MonkeyPatch, reindex: bool
 ) -> None:
-    # More parents than a run looks for: those that the dead run added must not stand for the rest.
+    # More parents than a run samples: those that the killed run added must not prove that the rest is there.
     documents = [given(f"{number:02}", f"word{number}") for number in range(40)]
     with DocShelf(tmp_path / "x.db") as shelf:
 
@@ -326,8 +292,9 @@ import json, os, sys
 from pathlib import Path
 from langchain_core.documents import Document
 from langchain_docshelf import DocShelfStore
-from langchain_docshelf.flow import Call
-from tests.adapters.langchain.test_crashes import AFTER, BEFORE, retriever_of, state
+from docshelf.adapters import Call
+from tests.adapters.langchain.parent_retriever.test_crashes import AFTER, BEFORE
+from tests.adapters.langchain.retrievers import retriever_of, state
 from tests.adapters.langchain.vectors import FileVectors
 from docshelf import DocShelf
 
@@ -351,7 +318,7 @@ with DocShelf(folder / "shelf.db") as shelf:
 
 
 @pytest.mark.parametrize("at", [6, 13, 19])
-def test_a_process_that_was_killed_leaves_what_the_next_one_completes(tmp_path: Path, at: int) -> None:
+def test_the_next_process_completes_the_sync_of_a_killed_one(tmp_path: Path, at: int) -> None:
     def process(step: int) -> int:
         command = [sys.executable, "-c", _SYNC, str(tmp_path), str(step)]
         environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}

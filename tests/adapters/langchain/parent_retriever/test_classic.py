@@ -1,4 +1,4 @@
-"""langchain-classic's retrievers and its cache of embeddings on our stores, here and in a process that comes after."""
+"""langchain-classic's retrievers and its cache of embeddings on docshelf's stores, in one process and in two."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from langchain_core.stores import InMemoryStore
 import langchain_docshelf
 from docshelf import ArgumentValueError, ConfigurationError, MassDeleteError
 from langchain_docshelf import DocShelfByteStore, DocShelfStore, PostgresByteStore
-from tests.adapters.langchain.test_retriever import numbers, sentences, text
+from tests.adapters.langchain.retrievers import numbers, sentences, text
 from tests.adapters.langchain.twins import Twin, page
 from tests.adapters.langchain.vectors import CountingEmbeddings, FileVectors, Vectors
 from tests.conftest import Location
@@ -36,18 +36,18 @@ FRUITS = [
 IDS = ["a", "b", "c"]
 
 
-def later(task: Callable[[str, Path, Twin], Any], url: str, folder: Path, mode: str) -> Any:
-    """What a function of this module gives in a new process."""
-    code = f"from tests.adapters.langchain import test_classic; test_classic.tell(test_classic.{task.__name__})"
+def in_new_process(task: Callable[[str, Path, Twin], Any], url: str, folder: Path, mode: str) -> Any:
+    """The result of a function of this module in a new process."""
+    code = f"from {__name__} import print_result, {task.__name__}; print_result({task.__name__})"
     command = [sys.executable, "-W", "error", "-c", code, url, str(folder), mode]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
 
-def tell(task: Callable[[str, Path, Twin], Any]) -> None:
-    """Print what a function gives for the arguments of this process."""
+def print_result(task: Callable[[str, Path, Twin], Any]) -> None:
+    """Print the result of a function for the arguments of this process."""
     url, folder, mode = sys.argv[1:]
     loop = Loop()
     print(json.dumps(task(url, Path(folder), Twin(None, mode, loop))))
@@ -59,16 +59,16 @@ def under(twin: Twin, of: Any) -> Any:
     return Twin(of, twin.mode, twin.loop)
 
 
-def keep(vectors: Vectors, folder: Path) -> None:
-    """Leave vectors where a later `FileVectors` finds them."""
+def save(vectors: Vectors, folder: Path) -> None:
+    """Write vectors where `saved` finds them."""
     (folder / "vectors.json").write_text(json.dumps(vectors.store))
 
 
-def kept(folder: Path) -> FileVectors:
+def saved(folder: Path) -> FileVectors:
     return FileVectors(folder / "vectors.json")
 
 
-def told(documents: list[Document]) -> list[Any]:
+def as_json(documents: list[Document]) -> list[Any]:
     return [[document.page_content, document.metadata] for document in documents]
 
 
@@ -81,7 +81,7 @@ class TestCacheBackedEmbeddings:
         return CountingEmbeddings()
 
     @pytest.mark.parametrize("batch_size", [None, 1, 3])
-    def test_a_batch_with_duplicates_is_kept_and_not_embedded_again(
+    def test_a_cached_batch_with_duplicates_is_not_embedded_again(
         self, byte_store: Twin, model: CountingEmbeddings, batch_size: int | None
     ) -> None:
         embeddings = under(byte_store, cached(model, byte_store.of, batch_size=batch_size))
@@ -93,20 +93,20 @@ class TestCacheBackedEmbeddings:
         assert embeddings.embed_documents([*self.TEXTS, "new", "one"])[:-2] == expected
         assert model.texts == ["new"]
 
-    def test_a_process_that_comes_after_embeds_nothing(
+    def test_a_second_process_embeds_nothing(
         self, place: Location, tmp_path: Path, byte_store: Twin, model: CountingEmbeddings
     ) -> None:
         vectors = under(byte_store, cached(model, byte_store.of)).embed_documents(list(self.TEXTS))
-        assert later(embedded_later, place.url, tmp_path, byte_store.mode) == [vectors, []]
+        assert in_new_process(embedded_later, place.url, tmp_path, byte_store.mode) == [vectors, []]
 
-    def test_queries_are_kept_beside_documents(self, byte_store: Twin, model: CountingEmbeddings) -> None:
+    def test_embedded_queries_are_cached_too(self, byte_store: Twin, model: CountingEmbeddings) -> None:
         embeddings = under(byte_store, cached(model, byte_store.of, query_embedding_cache=True))
         vector = embeddings.embed_query("one")
         assert embeddings.embed_query("one") == vector
         assert embeddings.embed_documents(["one"]) == [vector]
         assert model.take() == 0, "its query was embedded, and that vector serves the document too"
 
-    def test_texts_themselves_may_be_the_keys(self, byte_store: Twin, model: CountingEmbeddings) -> None:
+    def test_texts_may_be_the_keys_of_the_cache(self, byte_store: Twin, model: CountingEmbeddings) -> None:
         texts = [*self.TEXTS, "NUL \0", "% _"]
         embeddings = under(byte_store, cached(model, byte_store.of, namespace="", key_encoder=str))
         vectors = embeddings.embed_documents(texts)
@@ -155,31 +155,31 @@ def multi(manner: str, url: str, vectors: Vectors) -> tuple[MultiVectorRetriever
 def multi_later(url: str, folder: Path, twin: Twin) -> Any:
     answers = []
     for manner in MANNERS:
-        retriever, store = multi(manner, url, kept(folder))
+        retriever, store = multi(manner, url, saved(folder))
         with store:
-            found = [told(under(twin, retriever).invoke(word)) for word in ("banana", "apple")]
-            answers.append([found, told(under(twin, retriever.docstore).mget(IDS))])
+            found = [as_json(under(twin, retriever).invoke(word)) for word in ("banana", "apple")]
+            answers.append([found, as_json(under(twin, retriever.docstore).mget(IDS))])
     return answers
 
 
 class TestMultiVectorRetriever:
-    def test_what_it_finds_is_found_by_a_process_that_comes_after(
+    def test_a_second_process_finds_what_the_retriever_finds(
         self, place: Location, tmp_path: Path, opened: Callable[[Any], Any], twin: Callable[[Any], Twin]
     ) -> None:
         vectors = Vectors()
         for key, fruit in zip(IDS, FRUITS, strict=True):
             summaries = [page(part, doc_id=key) for part in fruit.page_content.split(".")]
             twin(vectors).add_documents(summaries)
-        keep(vectors, tmp_path)
+        save(vectors, tmp_path)
         for manner in MANNERS:
             retriever, store = multi(manner, place.url, vectors)
             opened(store)
             twin(retriever.docstore).mset(list(zip(IDS, FRUITS, strict=True)))
             assert twin(retriever).invoke("banana") == [FRUITS[1]]
-        answer = [[told([FRUITS[1]]), told([FRUITS[0]])], told(FRUITS)]
-        assert later(multi_later, place.url, tmp_path, twin(None).mode) == [answer] * len(MANNERS)
+        answer = [[as_json([FRUITS[1]]), as_json([FRUITS[0]])], as_json(FRUITS)]
+        assert in_new_process(multi_later, place.url, tmp_path, twin(None).mode) == [answer] * len(MANNERS)
 
-    def test_a_document_that_is_gone_is_not_answered(self, store: Twin) -> None:
+    def test_a_deleted_document_is_not_returned(self, store: Twin) -> None:
         vectors = Vectors()
         store.mset([("a", FRUITS[0]), ("b", FRUITS[1])])
         vectors.add_documents([page("apple", doc_id="a"), page("banana", doc_id="b"), page("none")])
@@ -202,13 +202,13 @@ def classic(docstore: Any, vectors: Vectors, **options: Any) -> ClassicRetriever
 
 def classic_later(url: str, folder: Path, twin: Twin) -> Any:
     with DocShelfStore(url) as store:
-        retriever = under(twin, classic(store, kept(folder), search_kwargs={"k": 2}))
-        found = [told(retriever.invoke(word)) for word in ("banana", "cherry")]
+        retriever = under(twin, classic(store, saved(folder), search_kwargs={"k": 2}))
+        found = [as_json(retriever.invoke(word)) for word in ("banana", "cherry")]
         return [found, [[source.source, source.entries] for source in under(twin, store).sources()]]
 
 
 class TestParentDocumentRetriever:
-    def test_what_it_added_is_found_by_a_process_that_comes_after(
+    def test_a_second_process_finds_what_add_documents_wrote(
         self, place: Location, tmp_path: Path, store: Twin
     ) -> None:
         vectors = Vectors()
@@ -216,17 +216,17 @@ class TestParentDocumentRetriever:
         retriever.add_documents(FRUITS)
         assert len(vectors.children) == 5
         assert retriever.invoke("banana") == [FRUITS[1]]
-        keep(vectors, tmp_path)
-        [bananas, cherries], sources = later(classic_later, place.url, tmp_path, store.mode)
-        assert bananas == told([FRUITS[1]])
-        assert cherries[0] == told([FRUITS[2]])[0]
+        save(vectors, tmp_path)
+        [bananas, cherries], sources = in_new_process(classic_later, place.url, tmp_path, store.mode)
+        assert bananas == as_json([FRUITS[1]])
+        assert cherries[0] == as_json([FRUITS[2]])[0]
         assert sources == [["", 1], ["a.md", 1], ["b.md", 1]]
 
     def test_ids_are_the_keys_of_the_parents(self, store: Twin) -> None:
         under(store, classic(store.of, Vectors())).add_documents(FRUITS, ids=IDS)
         assert store.mget(IDS) == FRUITS
 
-    def test_pieces_of_documents_are_kept_as_parents(self, store: Twin) -> None:
+    def test_a_parent_splitter_stores_pieces_as_parents(self, store: Twin) -> None:
         parents = sentences(25)
         retriever = under(store, classic(store.of, Vectors(), parent_splitter=parents, search_kwargs={"k": 1}))
         retriever.add_documents([page(text("a", 4), "s")])
@@ -241,10 +241,10 @@ def synced(twin: Twin, retriever: Any, documents: Any, **options: Any) -> Any:
 
 def synced_later(url: str, folder: Path, twin: Twin) -> Any:
     with DocShelfStore(url) as store:
-        retriever = classic(store, kept(folder), search_kwargs={"k": 1})
+        retriever = classic(store, saved(folder), search_kwargs={"k": 1})
         same = synced(twin, retriever, FRUITS)
         changed = synced(twin, retriever, [page("apple juice", "a.md", n=1)])
-        found = told(under(twin, retriever).invoke("juice"))
+        found = as_json(under(twin, retriever).invoke("juice"))
         return [numbers(same), numbers(changed), found, len(retriever.vectorstore.store)]  # type: ignore[attr-defined]
 
 
@@ -269,18 +269,18 @@ class TestSyncParentDocuments:
         assert under(store, retriever).invoke("changed part") == [documents[7]]
         assert len(vectors.children) == 149
 
-    def test_a_process_that_comes_after_goes_on_from_there(
+    def test_a_second_process_embeds_only_what_changed(
         self, place: Location, tmp_path: Path, store: Twin, vectors: Vectors, retriever: ClassicRetriever
     ) -> None:
         assert numbers(synced(store, retriever, FRUITS)) == (3, 0, 0, 0, 5, 0, 0)
-        keep(vectors, tmp_path)
-        same, changed, found, left = later(synced_later, place.url, tmp_path, store.mode)
+        save(vectors, tmp_path)
+        same, changed, found, left = in_new_process(synced_later, place.url, tmp_path, store.mode)
         assert same == [0, 0, 3, 0, 0, 5, 0]
         assert changed == [1, 0, 0, 1, 1, 0, 2]
         assert found == [["apple juice", {"source": "a.md", "n": 1}]]
         assert left == 4
 
-    def test_the_retriever_is_served_as_it_is_set_up(self, store: Twin, vectors: Vectors) -> None:
+    def test_the_settings_of_the_given_retriever_are_used(self, store: Twin, vectors: Vectors) -> None:
         retriever = classic(
             store.of, vectors, parent_splitter=sentences(25), child_metadata_fields=["n"], id_key="parent"
         )
@@ -289,7 +289,7 @@ class TestSyncParentDocuments:
         assert {frozenset(metadata) for _, metadata in vectors.children.values()} == {frozenset({"n", "parent"})}
         assert {metadata["parent"] for _, metadata in vectors.children.values()} == set(store.yield_keys())
 
-    def test_options_are_those_of_our_own_retriever(
+    def test_options_are_those_of_the_parent_document_retriever(
         self, store: Twin, vectors: Vectors, retriever: ClassicRetriever
     ) -> None:
         documents = [page(text("a"), "x"), page(text("b"))]
@@ -311,7 +311,7 @@ class TestSyncParentDocuments:
         assert numbers(report) == (0, 0, 0, 1, 0, 0, 1)
         assert vectors.children == {}
 
-    def test_a_second_vector_store_on_the_same_documents_has_an_index_of_its_own(
+    def test_two_vector_stores_on_the_same_documents_use_two_indexes(
         self, store: Twin, vectors: Vectors, retriever: ClassicRetriever
     ) -> None:
         second = Vectors()
@@ -326,7 +326,7 @@ class TestSyncParentDocuments:
         assert numbers(synced(store, classic(store.of, lost), FRUITS)) == (0, 0, 3, 0, 5, 0, 0)
         assert len(lost.children) == 5
 
-    def test_a_child_that_was_lost_is_added_again_when_that_is_asked_for(
+    def test_reindex_adds_a_missing_child_again(
         self, store: Twin, vectors: Vectors, retriever: ClassicRetriever
     ) -> None:
         synced(store, retriever, FRUITS)
@@ -337,7 +337,7 @@ class TestSyncParentDocuments:
         assert numbers(synced(store, retriever, FRUITS, reindex=True))[4:] == (1, 4, 0)
         assert len(vectors.children) == 5
 
-    def test_a_multi_vector_retriever_gets_the_parent_as_a_whole(self, store: Twin, vectors: Vectors) -> None:
+    def test_a_multi_vector_retriever_gets_each_parent_as_its_own_child(self, store: Twin, vectors: Vectors) -> None:
         retriever = MultiVectorRetriever(vectorstore=vectors, docstore=store.of)
         assert numbers(synced(store, retriever, FRUITS)) == (3, 0, 0, 0, 3, 0, 0)
         assert under(store, retriever).invoke("cherry")[0] == FRUITS[2]
@@ -351,7 +351,7 @@ class TestSyncParentDocuments:
         assert under(store, retriever).invoke("summary") == [FRUITS[0]]
 
     @pytest.mark.parametrize("kind", ["InMemoryStore", "EncoderBackedStore", "NoneType"])
-    def test_a_docstore_that_is_none_of_ours_is_refused(self, byte_store: Twin, vectors: Vectors, kind: str) -> None:
+    def test_a_docstore_of_another_kind_is_refused(self, byte_store: Twin, vectors: Vectors, kind: str) -> None:
         made: Any = MultiVectorRetriever
         retriever: Any = {
             "InMemoryStore": lambda: classic(InMemoryStore(), vectors),
@@ -363,13 +363,13 @@ class TestSyncParentDocuments:
         assert vectors.children == {}
 
 
-def test_an_id_that_stands_in_two_sources_gives_a_warning(store: Twin, recwarn: pytest.WarningsRecorder) -> None:
+def test_an_id_in_two_sources_gives_a_warning(store: Twin, recwarn: pytest.WarningsRecorder) -> None:
     retriever = classic(store.of, Vectors())
     first = Document(id="page 0", page_content="Apples", metadata={"source": "fruit.md"})
     synced(store, retriever, [first])
     synced(store, retriever, [first, Document(id="page 1", page_content="Pears", metadata={"source": "fruit.md"})])
     assert not recwarn.list
     with pytest.warns(
-        UserWarning, match=r"'page 0' does in 'fruit.md': a retriever of langchain-classic reads by id alone"
+        UserWarning, match=r"'page 0' is in 'fruit.md': a retriever of langchain-classic reads by id alone"
     ):
         synced(store, retriever, [Document(id="page 0", page_content="Cars", metadata={"source": "cars.md"})])
