@@ -17,9 +17,9 @@ from docshelf.engines.bound import BoundBackend
 from docshelf.engines.given import GivenEngines, check_engines
 from docshelf.engines.own import OwnEngines
 from docshelf.engines.url import parse_url
-from docshelf.errors import ArgumentTypeError, ConfigurationError, CorruptEntryError, DatabaseError
+from docshelf.errors import ArgumentTypeError, ConfigurationError, CorruptEntryError, DatabaseError, DocShelfError
 from docshelf.logs import logged_call, logs_calls
-from docshelf.operations import collections, deleting, maintenance, reading, searching, writing
+from docshelf.operations import collections, deleting, diagnosis, maintenance, reading, searching, writing
 from docshelf.operations.context import Context
 from docshelf.operations.plan import PlanOf, Scope, mset_plan, sync_plan
 from docshelf.operations.searchable import after_rename, make_searchable
@@ -29,7 +29,7 @@ from docshelf.sql.queries import Queries
 from docshelf.sql.rows import DEFAULT_LAYOUT, MAX_PARTITIONS, Layout
 from docshelf.sql.search import Bounds
 from docshelf.steps import Flow
-from docshelf.types import Collections, Entry, Health, Item, Op, Problem, Report, SourceNote, Sources, Stats
+from docshelf.types import Collections, Entry, Finding, Health, Item, Op, Problem, Report, SourceNote, Sources, Stats
 from docshelf.validation import (
     check_collection,
     check_expected,
@@ -164,11 +164,11 @@ class DocShelf:
     # As a container of keys
 
     def __len__(self) -> int:
-        """As `count()`. It waits for the database; async code takes `acount`."""
+        """As `count()`. It blocks while the database works; in async code use `acount`."""
         return self.count()
 
     def __bool__(self) -> bool:
-        """True, also when the collection is empty: `if shelf:` asks whether there is a store, and not the database."""
+        """True, even if the collection is empty. So `if shelf:` does not query the database."""
         return True
 
     def __contains__(self, key: object) -> bool:
@@ -483,27 +483,29 @@ class DocShelf:
         source: str | None = None,
         limit: int | None = None,
         after: str | Entry | None = None,
+        values: bool = True,
     ) -> Iterator[Entry]:
-        """The entries whose fields match, in the order of key and source, in memory bounded by 16 MiB or one value.
+        """The entries whose fields match, ordered by key and source. Memory is bounded by 16 MiB or one value.
 
-        Fields are the metadata of a document, or the names of a plain dict; other values have none. Entries written
-        or deleted meanwhile may or may not be there.
+        The fields of a document are its metadata, those of a plain dict its own names. Other values have no fields. An
+        entry that is written or deleted during the loop may or may not appear.
 
         Args:
-            where: what fields have to be: `{"author": "Ann", "year": {"$gte": 2020}, "tags": {"$contains": "x"}}`. A
-                plain value means equal; the operators are $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists,
-                $contains (a member of a list), $not, and between conditions $and, $or, $not. A dot leads into an
-                object. Values of different types are not equal, and none of them is greater. None gives all entries.
-            prefix: only keys that begin with this text, literally.
-            source: only those of this source.
-            limit: at most so many; None for all.
-            after: only those after this key, or after this entry, for the next page.
+            where: the condition: `{"author": "Ann", "year": {"$gte": 2020}, "tags": {"$contains": "x"}}`. A plain value
+                means equal. The operators are $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists, $contains (a list
+                has this member) and $not; between conditions $and, $or and $not. A dot in a name reads a nested
+                dict. Values of different types are never equal, greater or less. None returns all entries.
+            prefix: only keys that begin with this text. It is literal: no wildcards.
+            source: only entries of this source.
+            limit: return at most this many; None returns all.
+            after: only entries after this entry, or after all entries of this key: the next page.
+            values: False leaves the values out (None).
 
         Raises:
-            ArgumentTypeError, ArgumentValueError: an argument cannot be; the text names the place in `where`.
-            CorruptEntryError: a row cannot be read, under `on_corrupt="raise"`.
+            ArgumentTypeError, ArgumentValueError: an argument is invalid. The text names the place in `where`.
+            CorruptEntryError: a row cannot be read, with `on_corrupt="raise"`.
         """
-        return self._found(_search(where, prefix, source, limit, after))
+        return self._found(_search(where, prefix, source, limit, after), values)
 
     def afind(
         self,
@@ -513,16 +515,17 @@ class DocShelf:
         source: str | None = None,
         limit: int | None = None,
         after: str | Entry | None = None,
+        values: bool = True,
     ) -> AsyncIterator[Entry]:
         """As `find`."""
-        return self._afound(_search(where, prefix, source, limit, after))
+        return self._afound(_search(where, prefix, source, limit, after), values)
 
-    def _found(self, search: searching.Search) -> Iterator[Entry]:
+    def _found(self, search: searching.Search, values: bool) -> Iterator[Entry]:
         left = search.limit
         while left != 0:
             page = self._run(searching.page(self._context, search))
             for batch in search.batches(page):
-                found = self._run(searching.found_entries(self._context, search, batch))
+                found = self._run(searching.found_entries(self._context, search, batch, values=values))
                 yield from found[:left]
                 left = None if left is None else max(0, left - len(found))
                 if left == 0:
@@ -531,12 +534,12 @@ class DocShelf:
                 return
             search = search.after(page)
 
-    async def _afound(self, search: searching.Search) -> AsyncIterator[Entry]:
+    async def _afound(self, search: searching.Search, values: bool) -> AsyncIterator[Entry]:
         left = search.limit
         while left != 0:
             page = await self._arun(searching.page(self._context, search))
             for batch in search.batches(page):
-                found = await self._arun(searching.found_entries(self._context, search, batch))
+                found = await self._arun(searching.found_entries(self._context, search, batch, values=values))
                 for entry in found[:left]:
                     yield entry
                 left = None if left is None else max(0, left - len(found))
@@ -909,11 +912,11 @@ class DocShelf:
         return await self._arun(deleting.clear(self._context))
 
     def collections(self, *, exact: bool = True) -> Collections:
-        """Every collection of the table that has entries or sources, in the order of their names.
+        """Every collection of the table that has entries or sources, ordered by name.
 
         Args:
-            exact: True counts, which reads all rows of the table. False takes PostgreSQL's estimate of the entries,
-                and leaves out sources and sizes.
+            exact: True counts, and reads the whole table for it. False takes PostgreSQL's estimate of the entries and
+                leaves out sources and sizes.
         """
         return Collections(self._run(collections.listed(self._context, exact=exact)))
 
@@ -1006,10 +1009,9 @@ class DocShelf:
     # Maintenance
 
     def health(self) -> Health:
-        """Whether a call would work now, for the health check of a service. Nothing is tried twice.
+        """Whether a call would work now, for the health check of a service. It tries once.
 
-        As any first call it makes the tables where they are missing. It raises no error of the database: the result
-        says what is wrong.
+        Like any first call it creates missing tables. It raises no database error: the result says what is wrong.
         """
         with maintenance.HealthCheck() as check:
             self._backend.check_open()
@@ -1025,8 +1027,32 @@ class DocShelf:
             check.schema_version = await self._arun(maintenance.version(self._context))
         return check.result()
 
+    def diagnose(self) -> list[Finding]:
+        """Examine the database and this store: versions, rights, tables, connections, statistics, space.
+
+        Creates nothing, and raises no database error: what fails is a finding.
+
+        Returns:
+            One `Finding` for each thing that was examined, with advice where something should be done.
+        """
+        try:
+            self._backend.check_open()
+            size, pooler = self._backend.pool_size, self._backend.pooler
+            return self._backend.run(diagnosis.examine(self._context, size, pooler=pooler))
+        except DocShelfError as exc:
+            return [diagnosis.failed(exc)]
+
+    async def adiagnose(self) -> list[Finding]:
+        """As `diagnose`."""
+        try:
+            self._backend.check_open()
+            size, pooler = self._backend.pool_size, self._backend.pooler
+            return await self._backend.arun(diagnosis.examine(self._context, size, pooler=pooler))
+        except DocShelfError as exc:
+            return [diagnosis.failed(exc)]
+
     def is_set_up(self) -> bool:
-        """True when the tables are there, and of this version. Makes nothing, as every other call would."""
+        """True if the tables exist and have the version of this docshelf. Unlike other calls, it creates nothing."""
         self._backend.check_open()
         return self._backend.run(maintenance.is_set_up(self._context))
 

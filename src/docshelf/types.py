@@ -302,6 +302,22 @@ class Health:
         return self.ok
 
 
+class Finding(NamedTuple):
+    """One thing that `diagnose()` examined.
+
+    Attributes:
+        subject: what was examined.
+        state: "ok", "advice" for what could be better, or "problem" for what does not work.
+        seen: what was found.
+        advice: what to do about it; "" if nothing.
+    """
+
+    subject: str
+    state: Literal["ok", "advice", "problem"]
+    seen: str
+    advice: str = ""
+
+
 @dataclass(frozen=True)
 class SourceNote:
     """What to store about a source.

@@ -75,6 +75,7 @@ OPERATIONS = [
     Operation("changed_sources", ({"s": "f"},)),
     Operation("delete_source", ("s",), writes=True),
     Operation("delete_sources", (["s"],), writes=True),
+    Operation("diagnose"),
     Operation("health"),
     Operation("is_set_up"),
     Operation("stats"),

@@ -38,8 +38,10 @@ class Backend(ABC):
         self.dialect = dialect
         self.ready = False
         self.registered: set[str] = set()
-        # Reads run outside any transaction, and so may what PostgreSQL allows only there.
+        # True if reads run outside any transaction, where PostgreSQL can create indexes without blocking writers.
         self.autocommits = False
+        # True if the caller said that a connection pooler stands before the server.
+        self.pooler = False
         self._added_rows = 0
         self._maintenance_from = _MAINTENANCE_FROM_ROWS
 
@@ -90,6 +92,11 @@ class Backend(ABC):
         """True unless the owner of the collection is known to be stored."""
         return collection not in self.registered
 
+    @property
+    def pool_size(self) -> int | None:
+        """How many connections this backend keeps at most; None if that is unknown."""
+        return None
+
     def check_open(self) -> None:
         """Raise a ClosedError if this backend was closed."""
 
@@ -111,7 +118,7 @@ class EngineBackend(Backend):
         super().__init__(dialect)
         # Whatever the level of the engine: once the locks are held, a statement must see all commits before it.
         self._writing_isolation = "READ COMMITTED" if dialect.name == "postgresql" else None
-        self._pooler = pooler
+        self._pooler = self.pooler = pooler
         self.autocommits = not pooler
         self._closed = False
 
@@ -171,3 +178,10 @@ class EngineBackend(Backend):
     def check_open(self) -> None:
         if self._closed:
             raise ClosedError("this store was closed; make a new DocShelf")
+
+
+def pool_size_of(engine: Engine) -> int | None:
+    """How many connections the pool of an engine keeps at most; None for a pool without a size."""
+    size = getattr(engine.pool, "size", None)
+    overflow = getattr(engine.pool, "_max_overflow", 0)
+    return int(size() + max(0, overflow)) if callable(size) else None

@@ -19,7 +19,7 @@ from docshelf.steps import Compute, Flow, Read
 from docshelf.types import DEL, Change, Entry, Report
 from docshelf.values.search import narrowing
 from docshelf.values.stored import Stored, raw_bytes
-from docshelf.values.where import Condition
+from docshelf.values.where import All, Condition
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -93,19 +93,23 @@ def matching(
     context: Context, search: Search, batch: Sequence[Identity], *, values: bool
 ) -> Flow[list[tuple[Stored, Any]]]:
     """The rows of a batch that match, in order, with their values."""
+    # Without a condition nothing looks at the values.
+    unread = not values and search.condition == All(())
     rows: list[Stored] = yield Read(
-        lambda connection: context.queries.search.fetch(connection, context.collection, batch)
+        lambda connection: context.queries.search.fetch(connection, context.collection, batch, values=not unread)
     )
     rows.sort(key=lambda row: (row.key, row.source))
+    if unread:
+        return context.codec.decode_all(rows, values=False)
     found: list[tuple[Stored, Any]] = yield Compute(
         lambda: context.codec.matching(rows, search.condition, values=values), heavy=len(rows) > _FIRST_ENTRIES
     )
     return found
 
 
-def found_entries(context: Context, search: Search, batch: Sequence[Identity]) -> Flow[list[Entry]]:
+def found_entries(context: Context, search: Search, batch: Sequence[Identity], *, values: bool) -> Flow[list[Entry]]:
     """The entries of a batch that match, in order."""
-    rows = yield from matching(context, search, batch, values=True)
+    rows = yield from matching(context, search, batch, values=values)
     return [entry_of(row, value) for row, value in rows]
 
 

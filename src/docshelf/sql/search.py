@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import and_, bindparam, false, func, or_, select, type_coerce
+from sqlalchemy import and_, bindparam, false, func, null, or_, select, type_coerce
 from sqlalchemy.types import NullType
 
 from docshelf.sql.statements import Statements
@@ -87,13 +87,17 @@ class SearchQueries(Statements):
         is_last = unfilled.is_last and found.is_last and len(candidates) <= limit
         return Page(candidates[:limit], unfilled.problems + found.problems, is_last)
 
-    def fetch(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Stored]:
+    def fetch(
+        self, connection: Connection, collection: str, identities: Sequence[Identity], *, values: bool = True
+    ) -> list[Stored]:
         """The rows of some entries, in any order."""
         e = self._entries.c
-        columns: list[Any] = self._stored
+        columns: list[Any] = [
+            null().label(column.name) if column.name == "value" and not values else column for column in self._stored
+        ]
         rows = self._rows(
             connection,
-            "fetch",
+            ("fetch", values),
             lambda: select(*columns).where(self._of_collection, self.dialect.in_pairs(e.key, e.source)),
             {"collection": collection, **self.dialect.pairs(identities)},
         )
