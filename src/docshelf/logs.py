@@ -13,6 +13,8 @@ from time import perf_counter
 from typing import Any, Final
 
 LOGGER: Final = logging.getLogger("docshelf")
+# An application that configures no logging sees nothing, as Python advises for libraries.
+LOGGER.addHandler(logging.NullHandler())
 # The retries of the call that is under way. A list, so that threads and greenlets of the call count in the same one.
 _retries: ContextVar[list[str] | None] = ContextVar("docshelf_retries", default=None)
 

@@ -25,7 +25,7 @@ def installed(dialect: str) -> Finding:
         with suppress(ImportError):
             import psycopg2
 
-            versions.append(f"psycopg2 {psycopg2.__version__.partition(' ')[0]}")
+            versions.append(f"psycopg2 {vars(psycopg2)['__version__'].partition(' ')[0]}")
         with suppress(ImportError):
             import asyncpg
 
