@@ -2,7 +2,7 @@
 #
 #   PYTHON=python3.12      the interpreter (default: python3)
 #   DOCS=folder URL=url    for `make demo`: text files of your own, a database of your own
-#   TESTS="..."            for `make test`: arguments of pytest
+#   TESTS="..."            for `make test` and `make test-stacks`: arguments of pytest
 #   COVERAGE=1             for `make test`: measure branches; below the floor in pyproject.toml the whole suite fails
 #   DIST=--quick           for `make dist`: bare and with all extras only
 #   BENCH="..."            for `make bench`: its options
@@ -22,17 +22,19 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 STAMP := complete-$(subst /,_,$(PYTHON))
 DEMO := .venv
 TEST := .venv-test
+STACKS := .venv-stacks
 BENCHMARK := .venv-bench
 DISTRIBUTION := .venv-dist
 
 # A part of the suite covers less than all of it, so the floor is for all of it.
 MEASURED := --cov --cov-report=term $(if $(TESTS),--cov-fail-under=0)
 
-.PHONY: help demo test bench chart footprint notebooks dist matrix format hooks clean
+.PHONY: help demo test test-stacks bench chart footprint notebooks dist matrix format hooks clean
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
 	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/writing -k dry_run"] [COVERAGE=1]'
+	@echo 'make test-stacks   the retriever on Chroma, FAISS, Qdrant, PGVector and PGVectorStore   [TESTS="-k chroma"]'
 	@echo 'make bench   beside its peers and the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
 	@echo 'make chart   draw the pictures of docs/benchmark.md'
 	@echo 'make footprint   bytes on disk and of WAL, memory, growth, the cost of an import'
@@ -52,6 +54,9 @@ test: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m ruff check . || { echo "make test: ruff found the above" >&2; exit 1; }
 	@$(TEST)/bin/python -m mypy || { echo "make test: mypy found the above" >&2; exit 1; }
 	@$(TEST)/bin/python -m pytest -n auto --maxprocesses 4 $(if $(COVERAGE),$(MEASURED)) $(TESTS)
+
+test-stacks: $(STACKS)/$(STAMP)
+	@$(STACKS)/bin/python -m pytest -n auto --maxprocesses 4 tests/stacks $(TESTS)
 
 bench: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks $(BENCH)
@@ -79,7 +84,7 @@ hooks: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m pre_commit install
 
 clean:
-	rm -rf .venv .venv-test .venv-bench .venv-dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf .venv .venv-test .venv-stacks .venv-bench .venv-dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call environment,what to install): a virtual environment from scratch, as old pieces may not fit together.
@@ -98,6 +103,9 @@ $(DEMO)/$(STAMP): pyproject.toml
 
 $(TEST)/$(STAMP): pyproject.toml
 	$(call environment,--editable . --group dev)
+
+$(STACKS)/$(STAMP): pyproject.toml
+	$(call environment,--editable . --group stacks)
 
 $(BENCHMARK)/$(STAMP): pyproject.toml
 	$(call environment,--editable . --group bench)

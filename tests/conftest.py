@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import is_hypothesis_test
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, Engine, make_url
 
@@ -217,6 +218,13 @@ def proxy(new_location: Callable[[str], Location]) -> Iterator[Proxy]:
     """A network that can fail, in front of a fresh place for tables on the server of the wheel."""
     with Proxy(make_url(new_location("pg18").url)) as proxy:
         yield proxy
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Measuring makes hundreds of examples three times as slow, and other tests run the same branches.
+    for item in items:
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("no_cover")
 
 
 def pytest_report_header() -> str:

@@ -14,7 +14,13 @@ except ModuleNotFoundError as exc:
     raise ImportError(f"langchain_docshelf needs {exc.name}: pip install 'docshelf[langchain]'") from exc
 
 from langchain_docshelf.documents import StoredDocument, document_content_types
-from langchain_docshelf.parent_retriever.classic import async_parent_documents, sync_parent_documents
+from langchain_docshelf.errors import UnknownChildrenError
+from langchain_docshelf.parent_retriever.classic import (
+    achanged_parent_sources,
+    async_parent_documents,
+    changed_parent_sources,
+    sync_parent_documents,
+)
 from langchain_docshelf.parent_retriever.report import RetrieverReport
 from langchain_docshelf.parent_retriever.retriever import ParentDocumentRetriever
 from langchain_docshelf.postgres import PostgresByteStore
@@ -27,7 +33,10 @@ __all__ = [
     "PostgresByteStore",
     "RetrieverReport",
     "StoredDocument",
+    "UnknownChildrenError",
+    "achanged_parent_sources",
     "async_parent_documents",
+    "changed_parent_sources",
     "document_content_types",
     "sync_parent_documents",
 ]

@@ -17,6 +17,8 @@ from langchain_docshelf.documents import document_content_types, dump_document
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from docshelf.moving import Target
+
 Pairs = Mapping[str, Any] | Iterable[tuple[str, Any] | tuple[str, Any, str]]
 """Pairs (key, value), or (key, value, filename) where the file name is not the one of the call."""
 
@@ -95,6 +97,12 @@ class PostgresByteStore(LangChainStore, BaseStore[str, Any]):
             return value.page_content
         return value if isinstance(value, str) else self.serialize_value(value)
 
+    def move_target(self) -> Target:
+        """How `docshelf.moving.migrate` writes into this store."""
+        from langchain_docshelf.moving.targets import ValuesTarget
+
+        return ValuesTarget(self._shelf)
+
     # Reading
 
     def get(self, key: str, filename: str | None = None) -> Any:
@@ -166,6 +174,7 @@ class PostgresByteStore(LangChainStore, BaseStore[str, Any]):
         filename: str | None = None,
         *,
         scope: Literal["sources", "collection"] = "sources",
+        max_delete: float | None = None,
         allow_mass_delete: bool = False,
     ) -> list[tuple[str, Op]]:
         """Make files hold exactly these values, in one transaction.
@@ -176,19 +185,22 @@ class PostgresByteStore(LangChainStore, BaseStore[str, Any]):
                 no pair belongs to it.
             scope: which keys that are not among the pairs are deleted. "sources": the keys of the files that are named;
                 "collection": all.
-            allow_mass_delete: allow a call that deletes all existing values and holds none.
+            max_delete: as for `docshelf.DocShelf.sync`. By default a call is refused that would remove at least 10
+                files whole and more than half of all files.
+            allow_mass_delete: refuse no call.
 
         Returns:
             (key, "INS" | "UPD" | "SKIP") in the order of the pairs, then (key, "DEL").
 
         Raises:
-            MassDeleteError: the call would delete all existing values and hold none. Nothing was written.
+            MassDeleteError: the call would delete more than it may. Nothing was written.
         """
         return _results(
             self._shelf.sync(
                 key_value_pairs,
                 source=filename or "",
                 scope=scope,
+                max_delete=max_delete,
                 allow_mass_delete=allow_mass_delete,
                 notes=notes_of(filename),
             )
@@ -200,6 +212,7 @@ class PostgresByteStore(LangChainStore, BaseStore[str, Any]):
         filename: str | None = None,
         *,
         scope: Literal["sources", "collection"] = "sources",
+        max_delete: float | None = None,
         allow_mass_delete: bool = False,
     ) -> list[tuple[str, Op]]:
         """As `conditional_mset`."""
@@ -208,6 +221,7 @@ class PostgresByteStore(LangChainStore, BaseStore[str, Any]):
                 key_value_pairs,
                 source=filename or "",
                 scope=scope,
+                max_delete=max_delete,
                 allow_mass_delete=allow_mass_delete,
                 notes=notes_of(filename),
             )

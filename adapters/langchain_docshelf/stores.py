@@ -17,6 +17,8 @@ from langchain_docshelf.documents import SourceKey, check_document, document_con
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from docshelf.moving import Target
+
 Documents = Mapping[str, Document] | Iterable[tuple[str, Document]]
 
 # Number of folded keys that are read together.
@@ -165,7 +167,7 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
         scope: Literal["sources", "collection"] = "sources",
         dry_run: bool = False,
         diff: bool = False,
-        max_delete: float = 1.0,
+        max_delete: float | None = None,
         allow_mass_delete: bool = False,
         notes: Mapping[str, SourceNote] | None = None,
         show_progress: bool = False,
@@ -202,7 +204,7 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
         scope: Literal["sources", "collection"] = "sources",
         dry_run: bool = False,
         diff: bool = False,
-        max_delete: float = 1.0,
+        max_delete: float | None = None,
         allow_mass_delete: bool = False,
         notes: Mapping[str, SourceNote] | None = None,
         show_progress: bool = False,
@@ -234,6 +236,12 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
             CorruptEntryError: an entry has another kind of value, under `on_corrupt="raise"`.
         """
         return self._of_kind(entries, Document)
+
+    def move_target(self) -> Target:
+        """How `docshelf.moving.migrate` writes into this store."""
+        from langchain_docshelf.moving.targets import DocumentTarget
+
+        return DocumentTarget(self._shelf, self.source_key)
 
     def _value_of(self, entry: Entry) -> Any:
         return document_in(entry, self.source_key)
@@ -328,6 +336,12 @@ class DocShelfByteStore(LangChainStore, BaseStore[str, bytes]):
                 yield key
         for original in unfolded(await self._shelf.amget_entries(folded, values=False), prefix):
             yield original
+
+    def move_target(self) -> Target:
+        """How `docshelf.moving.migrate` writes into this store."""
+        from langchain_docshelf.moving.targets import BytesTarget
+
+        return BytesTarget(self._shelf)
 
 
 def _pairs(pairs: Any) -> Iterator[Sequence[Any]]:

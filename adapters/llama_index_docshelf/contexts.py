@@ -47,7 +47,8 @@ def storage_context(
 ) -> DocShelfStorageContext:
     """A `StorageContext` whose document store and index store are on one URL and share their connections.
 
-    Close them with `context.docstore.close()`.
+    Close them with `context.docstore.close()`. An index on a context that was made from a URL can be pickled, if its
+    other stores can. A deep copy of an index or a retriever uses the same connections.
 
     Args:
         url: as for `docshelf.DocShelf`.
@@ -61,9 +62,11 @@ def storage_context(
         options: as for `docshelf.DocShelf`.
     """
     docstore = DocShelfDocumentStore(url, collection, shelf=shelf, node_classes=node_classes, **options)
+    index_store = DocShelfIndexStore(collection=index_collection, shelf=docstore.shelf)
+    index_store._lender = docstore  # so that both can be pickled, and share connections in the other process too
     context = DocShelfStorageContext.from_defaults(
         docstore=docstore,
-        index_store=DocShelfIndexStore(collection=index_collection, shelf=docstore.shelf),
+        index_store=index_store,
         vector_store=vector_store,
         vector_stores=vector_stores,
         image_store=image_store,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
+    from docshelf.moving import Target
+
 
 class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
     """A document store in which a node is one row: its id, its document (`ref_doc_id`), its hash and its content.
@@ -59,6 +61,11 @@ class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
         )
         self._flows = DocumentFlows(self._shelf)
         self._lookups = InFlight()
+
+    def __copy__(self) -> Self:
+        twin = super().__copy__()
+        twin._flows, twin._lookups = DocumentFlows(twin._shelf), InFlight()
+        return twin
 
     # Writing
 
@@ -234,12 +241,12 @@ class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
 
     def get_ref_doc_info(self, ref_doc_id: str) -> RefDocInfo | None:
         """The ids of a document's nodes in the order of insertion, and its metadata. None when it has no nodes."""
-        return perform(self._flows.ref_doc_infos(ref_doc_id)).get(ref_doc_id)
+        return perform(self._flows.ref_doc_info(ref_doc_id))
 
     async def aget_ref_doc_info(self, ref_doc_id: str) -> RefDocInfo | None:
         """As `get_ref_doc_info`."""
         with self._lookups.one(ref_doc_id):
-            return (await aperform(self._flows.ref_doc_infos(ref_doc_id))).get(ref_doc_id)
+            return await aperform(self._flows.ref_doc_info(ref_doc_id))
 
     def get_all_ref_doc_info(self) -> dict[str, RefDocInfo]:
         """`get_ref_doc_info` of every document, in the order of insertion."""
@@ -302,6 +309,12 @@ class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
         await self._lookups.wait_for(ref_doc_id)
         await aperform(self._flows.delete_ref_doc(ref_doc_id, raise_error))
 
+    def move_target(self) -> Target:
+        """How `docshelf.moving.migrate` writes into this store."""
+        from llama_index_docshelf.moving.targets import DocumentTarget
+
+        return DocumentTarget(self._shelf)
+
     # Ingestion
 
     def ingestion_run(self, documents: Iterable[BaseNode | str]) -> IngestionRun:
@@ -326,6 +339,15 @@ class IngestionRun(DocShelfDocumentStore):
         vars(self).update(vars(store))
         self._owned = False
         self._flows = self._run = IngestionFlows(store.shelf, documents)
+
+    def __copy__(self) -> Self:
+        return self  # the hashes of the run are written once
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("an IngestionRun stays in its process; pickle the document store that it belongs to")
 
     def __enter__(self) -> Self:
         perform(self._run.begin())

@@ -6,14 +6,27 @@ A node is an entry: its id is the key, its document (`ref_doc_id`) the source, i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore.types import RefDocInfo
 
-from docshelf import ArgumentTypeError, ArgumentValueError, DocShelf, Entry, Item, Report, Source, SourceNote
+from docshelf import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    DocShelf,
+    Entry,
+    Item,
+    Report,
+    Source,
+    SourceNote,
+    UnsupportedValueError,
+    canonical_bytes,
+)
 from docshelf.adapters import Call, Compute, Flow, as_document
 from llama_index_docshelf.nodes.entries import holds_node, is_own_node, may_hold_node, node_of, version_of
+from llama_index_docshelf.plain_values import plain
 
 
 class DocumentFlows:
@@ -33,7 +46,7 @@ class DocumentFlows:
 
     def add(self, docs: Sequence[BaseNode], *, allow_update: bool, store_text: bool) -> Flow[Report]:
         """Write nodes, or only their hashes."""
-        items, notes = yield Compute(_items_and_notes, docs)
+        items, notes = yield Compute(partial(_items_and_notes, docs, with_nodes=store_text))
         if not allow_update:
             for node_id, exists in (yield from self.exist(items)).items():
                 if exists:
@@ -45,22 +58,24 @@ class DocumentFlows:
 
     def _add_hashes(self, items: dict[str, Item], notes: dict[str, SourceNote]) -> Flow[Report]:
         """Write the hashes and documents of nodes without their text. Existing nodes keep their text."""
-        existing = yield self._call("mget_entries", list(items))
+        existing = yield self._call("mget_entries", list(items), values=False)
         versions: dict[str, str] = {}
         moved: list[Item] = []
         for item, entry in zip(items.values(), existing, strict=True):
             if item.source == ("" if entry is None else entry.source):
                 versions[item.key] = item.version or ""
             else:
-                # A new entry has the value None, which reads as no node. An existing node moves with its value.
-                moved.append(item._replace(value=None if entry is None else entry.value))
+                moved.append(item)
+        # An existing node moves with its value. A new entry has the value None, which reads as no node.
+        values = yield self._call("mget", [item.key for item in moved])
+        moved = [item._replace(value=value) for item, value in zip(moved, values, strict=True)]
         labelled = yield self._call("set_versions", versions)
         written = yield self._call("conditional_mset", moved, move=True, notes=notes)
         return Report(tuple(sorted([*labelled, *written], key=lambda change: change.op == "DEL")))
 
     def sync(self, nodes: Sequence[BaseNode], ref_doc_id: str | None, options: dict[str, Any]) -> Flow[Report]:
         """Make a document, or every document that a node names, hold exactly these nodes."""
-        items, notes = yield Compute(_items_and_notes, nodes)
+        items, notes = yield Compute(partial(_items_and_notes, nodes, with_nodes=True))
         for item in items.values():
             if not item.source or ref_doc_id not in (None, item.source):
                 raise ArgumentValueError(
@@ -72,8 +87,10 @@ class DocumentFlows:
         if ref_doc_id is None:
             report = yield self._call("sync", list(items.values()), scope="sources", notes=notes, **options)
             return report
-        if options.get("metadata") is None and ref_doc_id in notes:
-            options = {**options, "metadata": notes[ref_doc_id].metadata}
+        metadata = options.get("metadata")
+        if metadata is None and ref_doc_id in notes:
+            metadata = notes[ref_doc_id].metadata
+        options = {**options, "metadata": plain(metadata)}
         report = yield self._call("sync", list(items.values()), source=ref_doc_id, **options)
         return report
 
@@ -131,11 +148,21 @@ class DocumentFlows:
 
     # Documents
 
-    def ref_doc_infos(self, only: str | None = None) -> Flow[dict[str, RefDocInfo]]:
-        """The nodes and metadata of every document, or of one."""
+    def ref_doc_info(self, ref_doc_id: str) -> Flow[RefDocInfo | None]:
+        """The nodes and metadata of one document."""
+        # The source "" holds the nodes of no document.
+        if not ref_doc_id:
+            return None
+        [entries] = yield self._call("source_entries", [ref_doc_id], values=False)
+        if not entries:
+            return None
+        notes = yield self._call("source_notes", [ref_doc_id])
+        metadata = notes[ref_doc_id].metadata if ref_doc_id in notes else None
+        return RefDocInfo([entry.key for entry in entries], dict(metadata or {}))
+
+    def ref_doc_infos(self) -> Flow[dict[str, RefDocInfo]]:
+        """The nodes and metadata of every document."""
         documents = {source.source: source for source in (yield self._call("sources")) if source.source}
-        if only is not None:
-            documents = {only: documents[only]} if only in documents else {}
         infos: dict[str, RefDocInfo] = {}
         for entry in _in_order((yield from self._entries_of(documents.values()))):
             info = infos.get(entry.source)
@@ -146,7 +173,7 @@ class DocumentFlows:
 
     def has_nodes(self, ref_doc_id: str) -> Flow[bool]:
         """True when a document has nodes. The source "" holds the nodes of no document."""
-        return bool(ref_doc_id and (yield self._call("count", source=ref_doc_id)))
+        return bool(ref_doc_id and (yield self._call("count", source=ref_doc_id, at_most=1)))
 
     def _entries_of(self, sources: Iterable[Source]) -> Flow[list[Entry]]:
         """The entries of some sources without their values, in one statement."""
@@ -164,11 +191,11 @@ class DocumentFlows:
                 raise ValueError(f"doc_id {node_id} not found.")
             return []
         ref_doc_id = entry.source
-        is_last = ref_doc_id and (yield self._call("count", source=ref_doc_id)) == 1
+        is_last = ref_doc_id and (yield self._call("count", source=ref_doc_id, at_most=2)) == 1
         deleted = [node_id, ref_doc_id] if is_last else [node_id]
         yield self._call("mdelete", deleted)
         # Two calls that delete the last two nodes at the same time each counted two.
-        if ref_doc_id and not is_last and not (yield self._call("count", source=ref_doc_id)):
+        if not is_last and ref_doc_id and not (yield from self.has_nodes(ref_doc_id)):
             deleted.append(ref_doc_id)
             yield self._call("mdelete", [ref_doc_id])
         return deleted
@@ -183,8 +210,13 @@ class DocumentFlows:
         return [ref_doc_id, *(change.key for change in report)]
 
 
-def _items_and_notes(docs: Sequence[BaseNode]) -> tuple[dict[str, Item], dict[str, SourceNote]]:
-    """The items of nodes by id, and the notes of their documents: the metadata of all their nodes, merged."""
+def _items_and_notes(docs: Sequence[BaseNode], *, with_nodes: bool) -> tuple[dict[str, Item], dict[str, SourceNote]]:
+    """The items of nodes by id, and the notes of their documents: the metadata of all their nodes, merged.
+
+    Args:
+        docs: the nodes.
+        with_nodes: the nodes themselves will be stored, and not only their hashes.
+    """
     items: dict[str, Item] = {}
     metadata: dict[str, dict[str, Any]] = {}
     for position, node in enumerate(docs):
@@ -193,8 +225,19 @@ def _items_and_notes(docs: Sequence[BaseNode]) -> tuple[dict[str, Item], dict[st
         ref_doc_id = node.ref_doc_id or ""
         items[node.node_id] = Item(node.node_id, node, ref_doc_id, version_of(node))
         if ref_doc_id and node.metadata:
-            metadata.setdefault(ref_doc_id, {}).update(node.metadata)
+            metadata.setdefault(ref_doc_id, {}).update(plain(node.metadata))
+    if with_nodes:
+        # A node with other metadata is refused by an error that names the node. The note must not be refused before.
+        metadata = {ref_doc_id: merged for ref_doc_id, merged in metadata.items() if _can_be_stored(merged)}
     return items, {ref_doc_id: SourceNote(metadata=merged) for ref_doc_id, merged in metadata.items()}
+
+
+def _can_be_stored(value: Any) -> bool:
+    try:
+        canonical_bytes(value)
+    except UnsupportedValueError:
+        return False
+    return True
 
 
 def _in_order(entries: Iterable[Entry]) -> list[Entry]:

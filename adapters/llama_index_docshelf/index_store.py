@@ -14,6 +14,8 @@ from docshelf.adapters import Call, Flow, ShelfOptions, ShelfStore, Url, aperfor
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from docshelf.moving import Target
+
 
 class DocShelfIndexStore(ShelfStore, BaseIndexStore):
     """An index store. Each index struct, in which LlamaIndex describes an index, is one row.
@@ -34,6 +36,12 @@ class DocShelfIndexStore(ShelfStore, BaseIndexStore):
         **options: Unpack[ShelfOptions],
     ) -> None:
         self._open(url, collection, shelf, options, default="index_store")
+
+    def move_target(self) -> Target:
+        """How `docshelf.moving.migrate` writes into this store."""
+        from llama_index_docshelf.moving.targets import IndexTarget
+
+        return IndexTarget(self._shelf)
 
     def add_index_struct(self, index_struct: IndexStruct) -> None:
         """Write an index struct."""
@@ -87,11 +95,14 @@ def _get(shelf: DocShelf, struct_id: str | None) -> Flow[IndexStruct | None]:
     if struct_id is not None:
         value = yield Call(shelf, "get", struct_id)
         return None if value is None else json_to_index_struct(value)
-    structs = yield from _all(shelf)
-    if len(structs) != 1:
-        ids = ", ".join(repr(struct.index_id) for struct in structs[:10]) or "none"
-        raise ValueError(f"without struct_id there has to be one index struct; there are {len(structs)} ({ids})")
-    return structs[0]
+    if (yield Call(shelf, "count", at_most=2)) == 1:
+        structs = yield from _all(shelf)
+        if len(structs) == 1:  # another process may have added one since
+            return structs[0]
+    entries = yield Call(shelf, "yield_entries", values=False)
+    ids = [entry.key for entry in sorted(entries, key=lambda entry: entry.seq)]
+    named = ", ".join(map(repr, ids[:10])) or "none"
+    raise ValueError(f"without struct_id there has to be one index struct; there are {len(ids)} ({named})")
 
 
 def _all(shelf: DocShelf) -> Flow[list[IndexStruct]]:

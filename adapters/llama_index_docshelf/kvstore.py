@@ -10,9 +10,12 @@ from llama_index.core.storage.kvstore.types import DEFAULT_BATCH_SIZE, DEFAULT_C
 from docshelf import ArgumentTypeError, ConfigurationError, ContentType, DocShelf
 from docshelf.adapters import Call, Flow, ShelfOptions, ShelfStore, Url, aperform, perform
 from llama_index_docshelf.key_order import orders_in, put_in_order
+from llama_index_docshelf.plain_values import plain
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from docshelf.moving import Target
 
 SEPARATOR: Final = ":"
 
@@ -39,15 +42,26 @@ class DocShelfKVStore(ShelfStore, BaseKVStore):
         shelf: DocShelf | None = None,
         **options: Unpack[ShelfOptions],
     ) -> None:
-        if SEPARATOR in collection:
-            raise ConfigurationError(
-                f"the name {collection!r} of a key-value store contains {SEPARATOR!r}; give a name without it"
-            )
-        self._open(url, collection, shelf, options, default="kvstore", content_types=[_ORDERED_DICT])
+        name = _checked_name(collection)
+        self._open(url, name, shelf, options, default="kvstore", content_types=[_ORDERED_DICT])
+
+    def rename_collection(self, new: str) -> int:
+        """Give the store another name, without a colon, and all its collections with it: see `DocShelf`."""
+        return super().rename_collection(_checked_name(new))
+
+    async def arename_collection(self, new: str) -> int:
+        """As `rename_collection`."""
+        return await super().arename_collection(_checked_name(new))
 
     def _of(self, collection: str) -> DocShelf:
         """The shelf of one of the framework's collections."""
-        return self._shelf.view(f"{self._shelf.collection}{SEPARATOR}{collection}")
+        return self._shelf.companion(f"{SEPARATOR}{collection}")
+
+    def move_target(self) -> Target:
+        """How `docshelf.moving.migrate` writes into this store."""
+        from llama_index_docshelf.moving.targets import KVTarget
+
+        return KVTarget(self._shelf, self._of)
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
         """Write a value."""
@@ -102,7 +116,16 @@ class DocShelfKVStore(ShelfStore, BaseKVStore):
         return bool(await self._of(collection).amdelete([key]))
 
 
+def _checked_name(name: str) -> str:
+    if SEPARATOR in name:
+        raise ConfigurationError(
+            f"the name {name!r} of a key-value store contains {SEPARATOR!r}; give a name without it"
+        )
+    return name
+
+
 def _dump(value: dict[str, Any]) -> dict[str, Any]:
+    value = plain(value)
     return {"value": value, "order": orders_in(value)}
 
 

@@ -7,7 +7,8 @@ more than one call, the method is a flow: a generator of `Call` and `Compute` st
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
 from sqlalchemy.engine import URL
@@ -57,6 +58,12 @@ class ShelfOptions(TypedDict, total=False):
     compression: Literal["zstd"] | None
     pooler: bool
     max_value_bytes: int
+    pool_size: int
+    max_overflow: int
+    pool_timeout: float
+    connect_args: Mapping[str, Any] | None
+    application_name: str
+    retry_seconds: float
 
 
 # The one option that may differ between a given shelf and a store on it.
@@ -66,7 +73,14 @@ _IN_ONE_PROCESS: Final = ("engine", "async_engine")
 
 
 class ShelfStore:
-    """Base of an adapter's stores: holds the shelf that a store works on, its own or a given one."""
+    """Base of an adapter's stores: holds the shelf that a store works on, its own or a given one.
+
+    A copy, deep or not, works on the same connections and does not close them. A store on a URL can be pickled: another
+    process opens the same collection with the same options.
+    """
+
+    # The store that opened the given shelf, if an adapter says so. It goes along to another process.
+    _lender: ShelfStore | None = None
 
     def _open(
         self,
@@ -100,8 +114,9 @@ class ShelfStore:
                 )
             self._shelf = shelf.view(collection, content_types=content_types, on_corrupt=options.get("on_corrupt"))
         self._owned = shelf is None
+        self._given = shelf is not None
         self._skips = options.get("on_corrupt") == "skip"
-        self._recipe: dict[str, Any] = {"url": url, "collection": collection or default, **options, **recipe}
+        self._recipe: dict[str, Any] = {"url": url, "collection": self._shelf.collection, **options, **recipe}
 
     @property
     def shelf(self) -> DocShelf:
@@ -152,15 +167,33 @@ class ShelfStore:
     def _repr_html_(self) -> str:
         return self._shelf._repr_html_()
 
+    def __copy__(self) -> Self:
+        twin = type(self).__new__(type(self))
+        vars(twin).update(vars(self))
+        twin._shelf, twin._recipe, twin._owned = self._shelf.view(), dict(self._recipe), False
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = self.__copy__()
+        twin._lender = deepcopy(self._lender, memo)
+        return twin
+
     def __getstate__(self) -> dict[str, Any]:
-        if not self._owned or any(self._recipe.get(name) is not None for name in _IN_ONE_PROCESS):
+        if self._lender is not None:
+            return {**self._recipe, "lender": self._lender}
+        if self._given or any(self._recipe.get(name) is not None for name in _IN_ONE_PROCESS):
             raise TypeError(f"a {type(self).__name__} on a given shelf or engine stays in its process; give it a url")
         if ":memory:" in str(self._recipe["url"]):
             raise TypeError(f"a {type(self).__name__} in memory stays in its process; give it the path of a file")
         return self._recipe
 
     def __setstate__(self, recipe: dict[str, Any]) -> None:
-        self.__init__(**recipe)  # type: ignore[misc]
+        arguments = dict(recipe)
+        lender = arguments.pop("lender", None)
+        if lender is not None:
+            arguments["shelf"] = lender.shelf
+        self.__init__(**arguments)  # type: ignore[misc]
+        self._lender = lender
 
 
 def as_list(items: Any) -> Any:

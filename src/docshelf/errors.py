@@ -73,6 +73,25 @@ class CorruptEntryError(DocShelfError):
         )
 
 
+class MoveError(DocShelfError):
+    """A move stopped at an entry that cannot be stored, or source and target differ at its end.
+
+    Args:
+        problems: one `Problem` for each refused entry of the page that could not be written.
+
+    Attributes:
+        problems: as given.
+    """
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__(message)
+
+
+class BadFileError(DocShelfError, ValueError):
+    """A file is not an export of docshelf, is cut short, or was altered. Nothing of it was written."""
+
+
 class SchemaError(DocShelfError):
     """The tables are missing, were not made by docshelf, or have a version that this docshelf does not support."""
 
@@ -94,7 +113,15 @@ class TransientError(DatabaseError):
 
 
 class UnreachableError(TransientError):
-    """The connection failed or was lost, and retries did not help."""
+    """The connection failed or was lost, or the server starts or stops, and retries did not help."""
+
+
+class TooManyConnectionsError(UnreachableError):
+    """The server, the role, the database or the pooler has no connection left, and retries did not help."""
+
+
+class PoolTimeoutError(DatabaseError):
+    """All connections of this store's own pool stayed in use for `pool_timeout` seconds. This is not retried."""
 
 
 class AuthenticationError(DatabaseError):

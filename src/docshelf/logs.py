@@ -63,15 +63,18 @@ def logged_call(operation: object, collection: str) -> Iterator[Callable[[Any], 
         )
 
 
-def log_retry(error: Exception) -> None:
+def log_retry(error: BaseException, *, warn: bool = True) -> None:
     """A step failed with an error that may pass, and will be tried again.
 
     Args:
         error: what it failed with. The line has its class and the server's code for it.
+        warn: False only counts the retry.
     """
     retries = _retries.get()
     if retries is not None:
         retries.append(type(error).__name__)
+    if not warn:
+        return
     state = getattr(error, "sqlstate", None)
     LOGGER.warning("a step failed with %s%s and is tried again", type(error).__name__, f" ({state})" if state else "")
 

@@ -14,6 +14,7 @@ from docshelf.display import html
 from docshelf.display.progress import progress_bar
 from docshelf.engines.base import Backend
 from docshelf.engines.bound import BoundBackend
+from docshelf.engines.create import DEFAULT_POOL, check_application_name, check_seconds, pool_options
 from docshelf.engines.given import GivenEngines, check_engines
 from docshelf.engines.own import OwnEngines
 from docshelf.engines.url import parse_url
@@ -22,7 +23,7 @@ from docshelf.logs import logged_call, logs_calls
 from docshelf.operations import collections, deleting, diagnosis, maintenance, reading, searching, writing
 from docshelf.operations.context import Context
 from docshelf.operations.plan import PlanOf, Scope, mset_plan, sync_plan
-from docshelf.operations.searchable import after_rename, make_searchable
+from docshelf.operations.searchable import complete_indexes, make_searchable
 from docshelf.schema import define_tables
 from docshelf.sql.dialects import dialect_for
 from docshelf.sql.queries import Queries
@@ -31,6 +32,7 @@ from docshelf.sql.search import Bounds
 from docshelf.steps import Flow
 from docshelf.types import Collections, Entry, Finding, Health, Item, Op, Problem, Report, SourceNote, Sources, Stats
 from docshelf.validation import (
+    check_at_most,
     check_collection,
     check_expected,
     check_fingerprints,
@@ -38,6 +40,7 @@ from docshelf.validation import (
     check_keys,
     check_limit,
     check_optional_source,
+    check_pairs,
     check_prefix,
     check_share,
     check_source,
@@ -86,6 +89,14 @@ class DocShelf:
         pooler: True behind PgBouncer, Supavisor and the like in transaction mode: no named prepared statements.
         content_types: how to store documents of frameworks, besides bytes and JSON-like values. Adapters pass theirs.
         max_value_bytes: the limit of a value's canonical bytes, for writing and for unpacking; at most 255 MiB.
+        pool_size: how many connections to keep, for sync calls and for each event loop. They are opened on demand.
+        max_overflow: how many more to open for a short time.
+        pool_timeout: how many seconds a call waits for one of them; then it raises a PoolTimeoutError.
+        connect_args: further arguments of the driver's `connect`. With psycopg2 and asyncpg: options of libpq, or one
+            dict for each, as `{"psycopg2": {...}, "asyncpg": {...}}`.
+        application_name: what `pg_stat_activity` shows, unless the url has that option.
+        retry_seconds: how many seconds a call waits for a server that was reached once and is gone. Calls before the
+            first connection, and other failures that may pass, are tried five times within about a second.
 
     Raises:
         ConfigurationError: an option, a URL or a combination of them is invalid.
@@ -108,6 +119,12 @@ class DocShelf:
         pooler: bool = False,
         content_types: Iterable[ContentType] = (),
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
+        pool_size: int = 15,
+        max_overflow: int = 0,
+        pool_timeout: float = 30.0,
+        connect_args: Mapping[str, Any] | None = None,
+        application_name: str = "docshelf",
+        retry_seconds: float = 30.0,
     ) -> None:
         codec = Codec(
             content_types=content_types,
@@ -118,10 +135,18 @@ class DocShelf:
             max_value_bytes=max_value_bytes,
         )
         tables = define_tables(schema=schema, table_prefix=table_prefix)
+        check_seconds("retry_seconds", retry_seconds)
+        pool = pool_options(pool_size, max_overflow, pool_timeout)
         backend: Backend
         if engine is None and async_engine is None:
-            target = parse_url(url)
-            backend = OwnEngines(target, dialect_for(target.dialect, tables), pooler=pooler)
+            target = parse_url(url, connect_args, pooler=pooler)
+            backend = OwnEngines(
+                target,
+                dialect_for(target.dialect, tables),
+                pool,
+                application_name=check_application_name(application_name),
+                retry_seconds=retry_seconds,
+            )
         elif url is not None:
             raise ConfigurationError("both a url and an engine were given; give one of them")
         else:
@@ -129,7 +154,10 @@ class DocShelf:
             names = {given.dialect.name for given in (engine, async_engine) if given is not None}
             if len(names) > 1:
                 raise ConfigurationError(f"engine and async_engine are for different databases: {sorted(names)}")
-            backend = GivenEngines(engine, async_engine, dialect_for(names.pop(), tables), pooler=pooler)
+            if connect_args is not None or pool != DEFAULT_POOL:
+                raise ConfigurationError("an engine was given; pass options of connections and pools to create_engine")
+            dialect = dialect_for(names.pop(), tables)
+            backend = GivenEngines(engine, async_engine, dialect, pooler=pooler, retry_seconds=retry_seconds)
         self._compose(backend, Context(check_collection(collection), codec, Queries(backend.dialect)))
 
     def _compose(self, backend: Backend, context: Context) -> None:
@@ -145,6 +173,11 @@ class DocShelf:
     def collection(self) -> str:
         """The name of the collection that this object works on."""
         return self._context.collection
+
+    @property
+    def is_bound(self) -> bool:
+        """True for a store that works inside the caller's transaction: see `bind`."""
+        return isinstance(self._backend, BoundBackend)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.collection!r} {self._backend!r}>"
@@ -430,6 +463,22 @@ class DocShelf:
         """As `source_entries`."""
         return await self._arun(reading.source_entries(self._context, check_sources(sources), values=values))
 
+    def pair_entries(self, pairs: Iterable[tuple[str, str]], *, values: bool = True) -> list[Entry | None]:
+        """The entries of (key, source) pairs, in their order; None for a pair without an entry. One statement.
+
+        Args:
+            pairs: keys, each with its source.
+            values: False does not read the values; they are None.
+
+        Raises:
+            CorruptEntryError: a row cannot be read, under `on_corrupt="raise"`.
+        """
+        return self._run(reading.pair_entries(self._context, check_pairs(pairs), values=values))
+
+    async def apair_entries(self, pairs: Iterable[tuple[str, str]], *, values: bool = True) -> list[Entry | None]:
+        """As `pair_entries`."""
+        return await self._arun(reading.pair_entries(self._context, check_pairs(pairs), values=values))
+
     def mexists(self, keys: Iterable[str], *, source: str | None = None) -> list[bool]:
         """`exists` for each of the keys, in their order, by one statement."""
         checked = check_keys(keys)
@@ -453,27 +502,41 @@ class DocShelf:
         )
 
     def count(
-        self, prefix: str | None = None, *, source: str | None = None, where: Mapping[str, Any] | None = None
+        self,
+        prefix: str | None = None,
+        *,
+        source: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        at_most: int | None = None,
     ) -> int:
-        """The number of entries. A key in two sources is two entries.
+        """The number of entries. A key in two sources is two entries. An entry that holds only a version counts.
 
         Args:
             prefix: count only keys that begin with this text. It is literal: no wildcards.
             source: count only entries of this source.
             where: count only entries that `find` returns for it. This reads their values.
+            at_most: stop at this number, 1 or more. `count(at_most=1)` says fast whether there is any entry.
         """
-        return self._run(self._counting(prefix, source, where))
+        return self._run(self._counting(prefix, source, where, at_most))
 
     async def acount(
-        self, prefix: str | None = None, *, source: str | None = None, where: Mapping[str, Any] | None = None
+        self,
+        prefix: str | None = None,
+        *,
+        source: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        at_most: int | None = None,
     ) -> int:
         """As `count`."""
-        return await self._arun(self._counting(prefix, source, where))
+        return await self._arun(self._counting(prefix, source, where, at_most))
 
-    def _counting(self, prefix: str | None, source: str | None, where: Mapping[str, Any] | None) -> Flow[int]:
+    def _counting(
+        self, prefix: str | None, source: str | None, where: Mapping[str, Any] | None, at_most: int | None
+    ) -> Flow[int]:
+        most = check_at_most(at_most)
         if where is not None:
-            return searching.count(self._context, _search(where, prefix, source))
-        return reading.count(self._context, check_prefix(prefix), check_optional_source(source))
+            return searching.count(self._context, _search(where, prefix, source, most))
+        return reading.count(self._context, check_prefix(prefix), check_optional_source(source), most)
 
     def find(
         self,
@@ -785,7 +848,11 @@ class DocShelf:
         return await self._awrite(items, source, plan, show_progress=show_progress)
 
     def set_versions(
-        self, versions: Mapping[str, str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+        self,
+        versions: Mapping[str, str],
+        *,
+        source: str | None = None,
+        expected: Mapping[str, str | None] | None = None,
     ) -> Report:
         """Set the versions of entries, without changing their values.
 
@@ -793,7 +860,9 @@ class DocShelf:
             versions: key to version. A key without an entry gets one without a value, which reads as None.
             source: change this source only; by default every source that has the key, or "" if none has.
             expected: the version that the entries of each key must have now. Other entries are skipped, none are
-                created, and the report leaves them out. So a change by another writer is not overwritten.
+                created, and the report leaves them out. So a change by another writer is not overwritten. None stands
+                for an entry without a version, and for a missing entry, which is then created: of several writers one
+                creates it.
         """
         checked = check_versions(versions)
         return self._run(
@@ -803,7 +872,11 @@ class DocShelf:
         )
 
     async def aset_versions(
-        self, versions: Mapping[str, str], *, source: str | None = None, expected: Mapping[str, str] | None = None
+        self,
+        versions: Mapping[str, str],
+        *,
+        source: str | None = None,
+        expected: Mapping[str, str | None] | None = None,
     ) -> Report:
         """As `set_versions`."""
         checked = check_versions(versions)
@@ -832,7 +905,7 @@ class DocShelf:
         keys: Iterable[str] | None = None,
         *,
         source: str | None = None,
-        expected: Mapping[str, str] | None = None,
+        expected: Mapping[str, str | None] | None = None,
         where: Mapping[str, Any] | None = None,
         prefix: str | None = None,
         max_delete: float | None = None,
@@ -847,7 +920,8 @@ class DocShelf:
         Args:
             keys: the keys to delete; or give `where`.
             source: delete in this source only; by default in all sources.
-            expected: the version that the entries of each key must have to be deleted.
+            expected: the version that the entries of each key must have to be deleted; None stands for no
+                version.
             where: delete the entries that `find` returns for it. Entries that change during the call stay.
             prefix: with `where`, delete only keys that begin with this text.
             max_delete: with `where`, the share of the entries of the collection (or of the source) that may be
@@ -867,7 +941,7 @@ class DocShelf:
         keys: Iterable[str] | None = None,
         *,
         source: str | None = None,
-        expected: Mapping[str, str] | None = None,
+        expected: Mapping[str, str | None] | None = None,
         where: Mapping[str, Any] | None = None,
         prefix: str | None = None,
         max_delete: float | None = None,
@@ -883,7 +957,7 @@ class DocShelf:
         self,
         keys: Iterable[str] | None,
         source: str | None,
-        expected: Mapping[str, str] | None,
+        expected: Mapping[str, str | None] | None,
         where: Mapping[str, Any] | None,
         prefix: str | None,
         max_delete: float | None,
@@ -924,6 +998,14 @@ class DocShelf:
         """As `collections`."""
         return Collections(await self._arun(collections.listed(self._context, exact=exact)))
 
+    def companions(self) -> list[str]:
+        """The names of the collections that belong to this one: see `companion`."""
+        return self._run(collections.companions(self._context))
+
+    async def acompanions(self) -> list[str]:
+        """As `companions`."""
+        return await self._arun(collections.companions(self._context))
+
     def rename_collection(self, new: str) -> int:
         """Rename the collection and all collections that belong to it, in one transaction.
 
@@ -944,7 +1026,7 @@ class DocShelf:
         count = self._run(collections.rename(self._context, name))
         self._context = replace(self._context, collection=name)
         if self._context.known_fields.all():
-            self._run(after_rename(self._context, old, concurrently=self._backend.autocommits))
+            self._run(complete_indexes(self._context, gone=old, concurrently=self._backend.autocommits))
         return count
 
     async def arename_collection(self, new: str) -> int:
@@ -954,7 +1036,35 @@ class DocShelf:
         count = await self._arun(collections.rename(self._context, name))
         self._context = replace(self._context, collection=name)
         if self._context.known_fields.all():
-            await self._arun(after_rename(self._context, old, concurrently=self._backend.autocommits))
+            await self._arun(complete_indexes(self._context, gone=old, concurrently=self._backend.autocommits))
+        return count
+
+    def copy_collection(self, new: str) -> int:
+        """Copy the collection's entries and sources to a new collection, in one transaction.
+
+        Collections that belong to this one, such as a retriever's ledger, are not copied: what they describe belongs
+        to the original. `docshelf.moving.migrate` copies to another database.
+
+        Args:
+            new: the name of the copy, 1 to 255 bytes.
+
+        Returns:
+            How many entries the copy has.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: the name is invalid, a collection has it already, or there is no
+                collection to copy. Nothing was changed.
+        """
+        count = self._run(collections.copy(self._context, check_collection(new)))
+        if self._context.known_fields.all():
+            self._run(complete_indexes(self._context, concurrently=self._backend.autocommits))
+        return count
+
+    async def acopy_collection(self, new: str) -> int:
+        """As `copy_collection`."""
+        count = await self._arun(collections.copy(self._context, check_collection(new)))
+        if self._context.known_fields.all():
+            await self._arun(complete_indexes(self._context, concurrently=self._backend.autocommits))
         return count
 
     # Sources
@@ -966,6 +1076,18 @@ class DocShelf:
     async def asources(self) -> Sources:
         """As `sources`."""
         return Sources(await self._arun(reading.sources(self._context)))
+
+    def source_notes(self, sources: Iterable[str]) -> dict[str, SourceNote]:
+        """Fingerprint and metadata of each of these sources that was synced, in input order; one statement.
+
+        Raises:
+            CorruptEntryError: metadata cannot be read, under `on_corrupt="raise"`; under "skip" they are None.
+        """
+        return self._run(reading.source_notes(self._context, check_sources(sources)))
+
+    async def asource_notes(self, sources: Iterable[str]) -> dict[str, SourceNote]:
+        """As `source_notes`."""
+        return await self._arun(reading.source_notes(self._context, check_sources(sources)))
 
     def source_changed(self, source: str, fingerprint: str) -> bool:
         """True unless the last sync of the source had this fingerprint. Does not read its entries."""

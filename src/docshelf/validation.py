@@ -150,16 +150,44 @@ def check_sources(sources: Iterable[str]) -> list[str]:
     return [check_source(source) for source in check_iterable(sources, "sources", "sources")]
 
 
+def check_at_most(at_most: int | None) -> int | None:
+    """The number to stop counting at, or None.
+
+    Raises:
+        ArgumentTypeError: it is not a whole number.
+        ArgumentValueError: it is less than 1.
+    """
+    if at_most is None:
+        return None
+    if type(at_most) is not int:
+        raise ArgumentTypeError(f"at_most={at_most!r:.60} is a {type(at_most).__name__}; give a whole number")
+    if at_most < 1:
+        raise ArgumentValueError(f"at_most={at_most}: give 1 or more")
+    return at_most
+
+
+def check_pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Pairs of key and source, as a list. Raises as `check_iterable`, `check_key` and `check_source` do."""
+    checked = []
+    for pair in check_iterable(pairs, "pairs", "(key, source) pairs"):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise ArgumentTypeError(f"the pair {pair!r:.60} is a {type(pair).__name__}; give tuples (key, source)")
+        checked.append((check_key(pair[0]), check_source(pair[1])))
+    return checked
+
+
 def check_versions(versions: Mapping[str, str]) -> dict[str, str]:
     """Versions by key. Raises as `check_key` and `check_label` do."""
     return _check_labels(versions, "version", check_key)
 
 
-def check_expected(expected: Mapping[str, str] | None, keys: Collection[str]) -> dict[str, str] | None:
+def check_expected(expected: Mapping[str, str | None] | None, keys: Collection[str]) -> dict[str, str | None] | None:
     """The expected versions, one for each key, or None. Raises as `check_versions` does."""
     if expected is None:
         return None
-    checked = check_versions(expected)
+    if not isinstance(expected, Mapping):
+        raise ArgumentTypeError(f"expected is a {type(expected).__name__}; give a mapping of keys to versions")
+    checked = {check_key(key): check_label(version, "version", f" of {key!r:.60}") for key, version in expected.items()}
     for key in keys:
         if key not in checked:
             raise ArgumentValueError(f"expected has no version for the key {key!r:.60}; give one for each key")

@@ -159,7 +159,7 @@ def test_the_demo_reports_a_missing_folder(tmp_path: Path) -> None:
     [
         ("postgresql://nobody:hunter2@127.0.0.1:1/none", "no connection"),
         ("postgresql://nobody:hunter2@127.0.0.1:port/none", "cannot be parsed"),
-        ("mysql://nobody:hunter2@127.0.0.1/none", "PostgreSQL or SQLite"),
+        ("mysql://nobody:hunter2@127.0.0.1/none", "PostgreSQL and SQLite"),
         ("no/such/folder/shelf.db", "does not exist"),
     ],
 )

@@ -195,6 +195,7 @@ def test_a_bound_store_keeps_collection_and_options(new_face: Callable[..., Face
     with caller.transaction() as (connection, _):
         bound = face.of(face.bind(connection))
         assert bound.collection == "other"
+        assert (face.shelf.is_bound, bound.shelf.is_bound, bound.shelf.view("third").is_bound) == (False, True, True)
         assert bound.conditional_set("k", {"text": "a", "mtime": 2}) == ("k", "SKIP")
         assert bound.of(bound.view("third")).get("k") is None
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import socket
 import sqlite3
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +18,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from docshelf import ClosedError, ConfigurationError, DatabaseError, DocShelf, MissingEngineError
 from tests.conftest import Location
 from tests.support.face import Face, Loop
-from tests.support.operations import BY_NAME, OPERATIONS
+from tests.support.operations import BY_NAME, OPERATIONS, fill
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
@@ -65,6 +60,7 @@ def test_an_engine_alone_is_enough_for_the_sync_half_only(
     new_location: Callable[[str], Location], new_engine: Callable[..., Engine], loop: Loop, name: str
 ) -> None:
     shelf = DocShelf(engine=new_engine(new_location("sqlite")))
+    fill(Face(shelf, "sync", loop))
     BY_NAME[name].call(Face(shelf, "sync", loop))
     with pytest.raises(MissingEngineError, match="async_engine=") as refusal:
         BY_NAME[name].call(Face(shelf, "async", loop))
@@ -76,6 +72,7 @@ def test_an_async_engine_alone_is_enough_for_the_async_half_only(
     new_location: Callable[[str], Location], new_async_engine: Callable[..., AsyncEngine], loop: Loop, name: str
 ) -> None:
     shelf = DocShelf(async_engine=new_async_engine(new_location("sqlite")))
+    fill(Face(shelf, "async", loop))
     BY_NAME[name].call(Face(shelf, "async", loop))
     with pytest.raises(MissingEngineError, match=" engine=") as refusal:
         BY_NAME[name].call(Face(shelf, "sync", loop))
@@ -131,6 +128,69 @@ def test_a_url_and_an_engine_together_are_refused() -> None:
     for options in ({"engine": engine}, {"async_engine": async_engine}):
         with pytest.raises(ConfigurationError, match="both a url and an engine"):
             DocShelf(":memory:", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pool_size": 0}, "pool_size=0: give a whole number of 1 or more"),
+        ({"pool_size": 2.5}, "pool_size=2.5"),
+        ({"max_overflow": -1}, "max_overflow=-1: give a whole number of 0 or more"),
+        ({"pool_timeout": -1}, "pool_timeout=-1: give a number of seconds"),
+        ({"retry_seconds": "x"}, "retry_seconds='x': give a number of seconds"),
+        ({"retry_seconds": float("nan")}, "retry_seconds=nan"),
+        ({"application_name": ""}, "application_name='': give 1 to 63"),
+        ({"engine": create_engine("sqlite://"), "pool_size": 3}, "pass options of connections and pools to create_eng"),
+    ],
+    ids=str,
+)
+def test_wrong_options_of_connections_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        DocShelf(None if "engine" in options else ":memory:", **options)
+
+
+@pytest.mark.parametrize("drivername", ["postgresql", "postgresql+psycopg"])
+def test_a_session_bears_the_name_of_docshelf_or_a_given_one(
+    new_location: Callable[[str], Location], new_engine: Callable[..., Engine], mode: str, loop: Loop, drivername: str
+) -> None:
+    location = new_location("pg18")
+    url = make_url(location.url).set(drivername=drivername)
+    query = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :name AND pid <> pg_backend_pid()")
+    name = f"shelf of {location.schema}"
+    faces = [
+        Face(DocShelf(url), mode, loop),
+        Face(DocShelf(url, application_name=name), mode, loop),
+        Face(DocShelf(url.update_query_dict({"application_name": f"url {name}"}), application_name="x"), mode, loop),
+    ]
+    with new_engine(location, isolation_level="AUTOCOMMIT").connect() as connection:
+        before = connection.scalar(query, {"name": "docshelf"})
+        for face in faces:
+            face.set("k", "v")
+        assert connection.scalar(query, {"name": "docshelf"}) == before + 1
+        assert connection.scalar(query, {"name": name}) == 1
+        assert connection.scalar(query, {"name": f"url {name}"}) == 1
+    for face in faces:
+        face.close()
+
+
+@pytest.mark.parametrize("translated", [None, "public"])
+def test_a_schema_translate_map_is_refused_where_it_concerns_the_tables(
+    new_location: Callable[[str], Location],
+    new_engine: Callable[..., Engine],
+    new_async_engine: Callable[..., AsyncEngine],
+    translated: str | None,
+) -> None:
+    location = new_location("pg18")
+    options = {"schema_translate_map": {translated: "tenant"}}
+    engine = new_engine(location, execution_options=options)
+    async_engine = new_async_engine(location, execution_options=options)
+    for given in ({"engine": engine}, {"async_engine": async_engine}):
+        with pytest.raises(ConfigurationError, match="pass schema='tenant' to the store"):
+            DocShelf(schema=translated, **given)
+        DocShelf(schema="other", **given)  # its tables are not concerned
+    shelf = DocShelf(location.url, schema=translated)
+    with engine.connect() as connection, pytest.raises(ConfigurationError, match="pass schema='tenant' to the store"):
+        shelf.bind(connection)
 
 
 def test_engines_of_two_databases_are_refused() -> None:
@@ -244,6 +304,7 @@ def test_one_connection_serves_calls_that_follow_each_other(
     face.sync({"a": 1})
     [pid] = pids()
     for operation in OPERATIONS:
+        fill(face)
         operation.call(face)
     assert pids() == {pid}
     face.close()
@@ -390,6 +451,7 @@ def test_behind_a_pooler_no_statement_is_prepared_by_name(proxy: Proxy, mode: st
     face = Face(DocShelf(proxy.url(drivername), pooler=True), mode, loop)
     for _ in range(8):  # psycopg 3 would prepare by name from the sixth time on
         for operation in OPERATIONS:
+            fill(face)
             operation.call(face)
     face.close()
     assert set(proxy.statement_names) <= {""}
@@ -403,88 +465,23 @@ def test_without_a_pooler_asyncpg_keeps_named_statements(proxy: Proxy, loop: Loo
     assert any(proxy.statement_names)
 
 
-@pytest.fixture
-def pgbouncer(proxy: Proxy) -> Iterator[str]:
-    """PgBouncer that gives each transaction the other one of two sessions; its URL without a driver."""
-    program = shutil.which("pgbouncer")
-    if program is None:
-        pytest.skip("no pgbouncer on this machine's PATH")
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = holder.getsockname()[1]
-    folder = Path(tempfile.mkdtemp(prefix="docshelf-pgbouncer-"))
-    folder.chmod(0o755)
-    config = folder / "pgbouncer.ini"
-    config.write_text(
-        f"""
-        [databases]
-        shelf = host=127.0.0.1 port={proxy.port} user=postgres dbname=postgres
-        [pgbouncer]
-        listen_addr = 127.0.0.1
-        listen_port = {port}
-        unix_socket_dir =
-        auth_type = any
-        pool_mode = transaction
-        default_pool_size = 2
-        min_pool_size = 2
-        server_round_robin = 1
-        server_reset_query =
-        """
-    )
-    # It refuses to run as root.
-    user = "nobody" if os.getuid() == 0 else None
-    process = subprocess.Popen([program, str(config)], user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def answers() -> bool:
-        assert process.poll() is None, "pgbouncer did not start"
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        wait_until(answers, "pgbouncer listens")
-        yield f"://postgres@127.0.0.1:{port}/shelf"
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder)
-
-
 @pytest.mark.parametrize("drivername", ["postgresql", "postgresql+psycopg"])
-def test_a_store_works_through_pgbouncer(proxy: Proxy, pgbouncer: str, mode: str, loop: Loop, drivername: str) -> None:
-    face = Face(DocShelf(drivername + pgbouncer, schema=proxy.schema, pooler=True), mode, loop)
-    for round_number in range(3):
-        for operation in OPERATIONS:
-            operation.call(face)
-        items = {f"k{number:04}": f"{round_number} {number}" for number in range(2_500)}
-        report = face.sync(items, source="f")
-        assert report.counts["SKIP"] == 0
-        assert dict(face.yield_items(source="f")) == items
-        assert face.mdelete(list(items)[:10]).counts["DEL"] == 10
-    face.close()
-
-
-def test_many_clients_work_through_pgbouncer_at_once(proxy: Proxy, pgbouncer: str, loop: Loop) -> None:
-    with DocShelf(f"postgresql{pgbouncer}", schema=proxy.schema, pooler=True) as shelf:
-
-        async def task(number: int) -> list[Any]:
-            for part in range(4):
-                await shelf.async_({f"{number}/{part}": part}, source=f"s{number}")
-            return await shelf.amget([f"{number}/2", f"{number}/3"])
-
-        async def main() -> list[Any]:
-            # A task that fails is not to leave the others behind with their transactions open.
-            results: list[Any] = await asyncio.gather(*(task(number) for number in range(12)), return_exceptions=True)
-            return results
-
-        def work(number: int) -> list[Any]:
-            for part in range(4):
-                shelf.sync({f"{number}/{part}": part}, source=f"s{number}")
-            return shelf.mget([f"{number}/2", f"{number}/3"])
-
-        with ThreadPoolExecutor(8) as threads:
-            pending = threads.map(work, range(100, 112))
-            assert loop.run(main()) == [[None, 3]] * 12
-            assert list(pending) == [[None, 3]] * 12
-        loop.run(shelf.aclose())
+def test_no_two_connections_give_a_statement_the_same_name(
+    proxy: Proxy, mode: str, loop: Loop, drivername: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A pooler may send a name to the session of another client. Whoever finds its own name there reads its rows.
+    names: list[set[str]] = []
+    for _ in range(2):
+        monkeypatch.setattr("asyncpg.connection._uid", 0)  # as in another process; psycopg counts on each connection
+        before = len(proxy.statement_names)
+        face = Face(DocShelf(proxy.url(drivername)), mode, loop)
+        for _ in range(8):  # psycopg 3 prepares by name from the sixth time on
+            face.mget(["a", "b"])
+            face.set("k", "v")
+        face.close()
+        names.append(set(proxy.statement_names[before:]) - {""})
+    assert (drivername, mode) == ("postgresql", "sync") or all(names)  # psycopg2 prepares nothing
+    assert not names[0] & names[1]
 
 
 def test_async_reads_what_sync_wrote_and_the_reverse(location: Location, loop: Loop) -> None:

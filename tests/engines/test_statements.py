@@ -46,10 +46,12 @@ READS: dict[str, Callable[[Face, list[str]], object]] = {
     "mget of a source": lambda face, keys: face.mget(keys, source="f"),
     "mget of the absent": lambda face, keys: face.mget([f"no {key}" for key in keys]),
     "mget_entries": lambda face, keys: face.mget_entries(keys),
+    "pair_entries": lambda face, keys: face.pair_entries([(key, "f") for key in keys]),
     "source_entries": lambda face, keys: face.source_entries(["f", *keys]),
     "exists": lambda face, keys: face.exists(keys[0]),
     "mexists": lambda face, keys: face.mexists(keys),
     "count": lambda face, keys: face.count("k", source="f"),
+    "source_notes": lambda face, keys: face.source_notes(keys),
     "source_changed": lambda face, keys: face.source_changed("f", "f1"),
     "changed_sources": lambda face, keys: face.changed_sources(dict.fromkeys(keys, "f1")),
     "unchanged set": lambda face, keys: face.set(keys[0], "value", source="f"),
@@ -77,6 +79,7 @@ WRITES: dict[str, Callable[[Face, list[str]], object]] = {
     "delete_source": lambda face, keys: face.delete_source("f"),
     "delete_sources with keys": lambda face, keys: face.delete_sources(["f"], keys=keys),
     "clear": lambda face, keys: face.clear(),
+    "companions": lambda face, keys: face.companions(),
     "rename_collection": lambda face, keys: face.rename_collection(f"renamed of {len(keys)}"),
     "sources": lambda face, keys: face.sources(),
     "stats": lambda face, keys: face.stats(),
@@ -142,7 +145,7 @@ def test_an_unchanged_write_of_many_sources_is_a_statement_or_two(face: Face) ->
 
 def test_an_empty_batch_is_no_statement(face: Face) -> None:
     face.setup()
-    lists = ("mset", "conditional_mset", "mget", "mget_entries", "mexists", "mdelete", "source_entries")
+    lists = ("mset", "conditional_mset", "mget", "mget_entries", "pair_entries", "mexists", "mdelete", "source_entries")
     counts = {name: sent(getattr(face, name), []) for name in lists}
     counts |= {name: sent(getattr(face, name), {}) for name in ("set_versions", "changed_sources")}
     assert set(counts.values()) == {0}
@@ -192,6 +195,7 @@ def test_no_statement_needs_a_feature_that_partitions_or_citus_lack(face: Face) 
         for read in READS.values():
             read(face, ["a", "b"])
         for write in WRITES.values():
+            face.mset({"a": 1}, source="f")
             write(face, ["a", "b"])
         list(face.yield_items("a", source="f"))
         face.verify()

@@ -176,21 +176,148 @@ def test_the_name_that_asyncpg_has_for_sslmode_reaches_libpq_too(scheme: str) ->
 
 def test_options_of_asyncpg_alone_are_numbers_and_do_not_reach_libpq() -> None:
     target = parse_url(
-        "postgresql+asyncpg://ann@db.example/shelf?statement_cache_size=0&prepared_statement_cache_size=10"
+        "postgresql+asyncpg://ann@db.example/shelf?statement_cache_size=7&prepared_statement_cache_size=10"
         "&command_timeout=1.5"
     )
     assert dict(target.sync_url.query) == {}
     assert target.async_options == {
-        "statement_cache_size": 0,
+        "statement_cache_size": 7,
         "prepared_statement_cache_size": 10,
         "command_timeout": 1.5,
     }
+
+
+def test_asyncpg_without_a_cache_of_statements_is_behind_a_pooler() -> None:
+    # It prepares the unnamed statement and executes it in two messages. Reads are transactions then.
+    base = "postgresql://ann@db.example/shelf"
+    assert parse_url(f"{base}?statement_cache_size=0") == parse_url(base, pooler=True)
+    assert parse_url(base, {"asyncpg": {"statement_cache_size": 0}}) == parse_url(base, pooler=True)
 
 
 def test_of_an_option_given_twice_the_last_counts() -> None:
     target = parse_url("postgresql://ann@db.example/shelf?sslmode=disable&sslmode=require")
     assert dict(target.sync_url.query) == {"sslmode": "require"}
     assert asyncpg_dsn(target) == {"sslmode": "require"}
+
+
+# Options: one rule for all drivers
+
+UNKNOWN = {
+    "schema=tenant": "'schema' is unknown; pass schema= as an argument",
+    "connection_limit=5": "'connection_limit' is unknown; pass pool_size=",
+    "statement_timeout=5": "options=-cstatement_timeout%3D30s",
+    "sslmod=require": "'sslmod' is unknown; do you mean sslmode",
+    "aplication_name=x": "do you mean application_name",
+    "replication=database": "'replication' is unknown; remove it",
+    "ssl=true": "sslmode=verify-full",
+    "sslmode=on": "sslmode must be one of disable, allow",
+    "target_session_attrs=master": "target_session_attrs must be one of any",
+    "pgbouncer=yes": "pgbouncer must be true or false",
+    "connect_timeout=soon": "connect_timeout='soon' must be a number",
+}
+
+
+@pytest.mark.parametrize("scheme", POSTGRESQL_DRIVERS)
+@pytest.mark.parametrize(("query", "message"), UNKNOWN.items(), ids=UNKNOWN)
+def test_an_option_that_a_driver_would_ignore_is_refused_before_any_connection(
+    scheme: str, query: str, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message) as refusal:
+        DocShelf(f"{scheme}://ann:{SECRET}@db.example/shelf?{query}")
+    assert SECRET not in str(refusal.value)
+
+
+@pytest.mark.parametrize("query", ["require_auth=scram-sha-256", "requirepeer=postgres", "gssencmode=require"])
+def test_what_asyncpg_cannot_obey_needs_psycopg_3(query: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot obey .*; use postgresql\+psycopg://"):
+        DocShelf(f"postgresql://ann@db.example/shelf?{query}")
+    target = parse_url(f"postgresql+psycopg://ann@db.example/shelf?{query}")
+    assert dict(target.sync_url.query) == dict([query.split("=")])
+
+
+def test_every_option_of_libpq_has_a_rule() -> None:
+    from psycopg import pq
+
+    from docshelf.engines import url
+
+    known = url._LIBPQ | url._URL_PARTS.keys()
+    assert {option.keyword.decode() for option in pq.Conninfo.get_defaults()} - known == {"replication"}
+
+
+@pytest.mark.parametrize("scheme", POSTGRESQL_DRIVERS)
+def test_pgbouncer_true_means_pooler(scheme: str) -> None:
+    base = f"{scheme}://ann@db.example/shelf"
+    target = parse_url(f"{base}?pgbouncer=true")
+    assert target == parse_url(base, pooler=True)
+    assert target.pooler
+    assert parse_url(f"{base}?pgbouncer=false") == parse_url(base)
+
+
+def test_prepare_threshold_belongs_to_psycopg_3() -> None:
+    base = "://ann@db.example/shelf?prepare_threshold="
+    for text_, number in (("0", 0), ("7", 7), ("None", None)):
+        target = parse_url(f"postgresql+psycopg{base}{text_}")
+        assert target.sync_options == target.async_options == {"prepare_threshold": number}
+        assert dict(target.sync_url.query) == {}
+    for url, message in (
+        (f"postgresql{base}0", "statement_cache_size=0"),
+        (f"postgresql+psycopg{base}-1", "0 or more"),
+        (f"postgresql+psycopg{base}x", "must be a number"),
+        (f"postgresql+psycopg{base}0&pgbouncer=true", "both pooler=True and prepare_threshold"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            DocShelf(url)
+
+
+@pytest.mark.parametrize("scheme", POSTGRESQL_DRIVERS)
+def test_several_hosts_in_the_form_of_libpq(scheme: str) -> None:
+    target = parse_url(f"{scheme}://ann:{SECRET}@a.example:5433,b.example/shelf?sslmode=require")
+    assert dict(target.sync_url.query) == {
+        "host": "a.example,b.example",
+        "port": "5433,5432",
+        "sslmode": "require",
+    }
+    assert (target.sync_url.username, target.sync_url.password, target.sync_url.database) == ("ann", SECRET, "shelf")
+    if scheme == "postgresql":
+        assert asyncpg_dsn(target) == dict(target.sync_url.query)
+
+
+def test_a_line_break_around_a_url_is_ignored_and_around_a_path_refused() -> None:
+    assert parse_url("postgresql://ann@db.example/shelf\n").sync_url.database == "shelf"
+    assert parse_url(" postgresql://ann@db.example/shelf?sslmode=require\r\n").sync_url.query["sslmode"] == "require"
+    with pytest.raises(ConfigurationError, match="line break"):
+        DocShelf("shelf.db\n")
+
+
+def test_connect_args_reach_the_driver_that_they_are_for() -> None:
+    base = "://ann@db.example/shelf"
+    target = parse_url(f"postgresql{base}", {"sslmode": "require", "connect_timeout": 7})
+    assert target == parse_url(f"postgresql{base}?sslmode=require&connect_timeout=7")
+    target = parse_url(f"postgresql{base}", {"psycopg2": {"cursor_factory": 1}, "asyncpg": {"ssl": 2}})
+    assert (target.sync_options, target.async_options) == ({"cursor_factory": 1}, {"ssl": 2})
+    target = parse_url(f"postgresql+psycopg{base}", {"prepare_threshold": 3, "sslmode": "require"})
+    assert (target.sync_options, target.sync_url.query["sslmode"]) == ({"prepare_threshold": 3}, "require")
+    assert parse_url("shelf.db", {"timeout": 1}).sync_options == {"timeout": 1}
+
+
+@pytest.mark.parametrize(
+    ("connect_args", "message"),
+    [
+        ({"ssl": object()}, "psycopg2 and asyncpg take different arguments"),
+        ({"asyncpg": 5}, r"connect_args\['asyncpg'\] is a int; give a dict"),
+        (["x"], "connect_args is a list; give a dict"),
+        ({"sslmode": "on"}, "sslmode must be one of"),
+    ],
+)
+def test_connect_args_that_one_driver_would_not_know_are_refused(connect_args: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        DocShelf("postgresql://ann@db.example/shelf", connect_args=connect_args)
+
+
+@pytest.mark.parametrize("query", ["mode=ro", "wal=1", "timeot=3"])
+def test_an_unknown_option_of_an_sqlite_path_is_refused(query: str) -> None:
+    with pytest.raises(ConfigurationError, match="unknown for the path of an SQLite file; "):
+        DocShelf(f"sqlite:///shelf.db?{query}")
 
 
 # SQLite, understood
@@ -443,7 +570,7 @@ def test_a_server_that_answers_is_not_called_unreachable(
         face.get("k")
     face.close()
     assert not isinstance(refusal.value, UnreachableError)
-    assert proxy.attempts == 1
+    assert proxy.attempts <= 2  # after an unknown setting, libpq tries once more without the application's name
 
 
 def _options(proxy: Proxy) -> str:

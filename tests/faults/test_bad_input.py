@@ -90,6 +90,7 @@ def key_calls(face: Face, key: Any) -> dict[str, Callable[[], object]]:
         "mget": lambda: face.mget(["a", key]),
         "get_entry": lambda: face.get_entry(key),
         "mget_entries": lambda: face.mget_entries(["a", key]),
+        "pair_entries": lambda: face.pair_entries([("a", ""), (key, "")]),
         "exists": lambda: face.exists(key),
         "mexists": lambda: face.mexists(["a", key]),
         "delete_sources": lambda: face.delete_sources(["f.txt"], keys=["a", key]),
@@ -115,6 +116,7 @@ def source_calls(face: Face, source: Any) -> dict[str, Callable[[], object]]:
         "mget": lambda: face.mget(["a"], source=source),
         "get_entry": lambda: face.get_entry("a", source=source),
         "mget_entries": lambda: face.mget_entries(["a"], source=source),
+        "pair_entries": lambda: face.pair_entries([("a", ""), ("a", source)]),
         "exists": lambda: face.exists("a", source=source),
         "mexists": lambda: face.mexists(["a"], source=source),
         "count": lambda: face.count(source=source),
@@ -122,14 +124,15 @@ def source_calls(face: Face, source: Any) -> dict[str, Callable[[], object]]:
         "yield_items": lambda: list(face.yield_items(source=source)),
         "yield_entries": lambda: list(face.yield_entries(source=source)),
         "source_entries": lambda: face.source_entries(["f.txt", source]),
+        "source_notes": lambda: face.source_notes(["f.txt", source]),
         "source_changed": lambda: face.source_changed(source, "f1"),
         "changed_sources": lambda: face.changed_sources({"f.txt": "f1", source: "f1"}),
     }
 
 
 # What an argument is called that is a key, holds keys, or is a source or holds sources.
-KEY_ARGUMENTS = {"key", "keys", "items", "versions"}
-SOURCE_ARGUMENTS = {"source", "sources", "fingerprints"}
+KEY_ARGUMENTS = {"key", "keys", "items", "pairs", "versions"}
+SOURCE_ARGUMENTS = {"source", "sources", "pairs", "fingerprints"}
 
 
 def operations_with(arguments: set[str]) -> set[str]:
@@ -205,7 +208,13 @@ def test_a_batch_of_the_wrong_shape_is_refused(face: Face, refused: Callable[...
             refused(
                 lambda name=name, keys=keys: getattr(face, name)(keys), ArgumentTypeError, "keys", "give an iterable"
             )
-        refused(lambda keys=keys: face.source_entries(keys), ArgumentTypeError, "sources", "give an iterable")
+        for name in ("source_entries", "source_notes"):
+            refused(
+                lambda name=name, keys=keys: getattr(face, name)(keys), ArgumentTypeError, "sources", "give an iterable"
+            )
+    for at_most, kind in (("1", ArgumentTypeError), (1.0, ArgumentTypeError), (True, ArgumentTypeError)):
+        refused(lambda at_most=at_most: face.count(at_most=at_most), kind, "at_most", "give a whole number")
+    refused(lambda: face.count(at_most=0), ArgumentValueError, "at_most", "give 1 or more")
     batches: list[Any] = ["ab", b"ab", None, 5, ["ab"], [("a",)], [("a", 1, "s", "v", "x")], [{"a": 1}], [None]]
     for items in batches:
         for name in ("mset", "conditional_mset", "sync"):
@@ -275,7 +284,7 @@ def test_invalid_options_are_rejected(face: Face, refused: Callable[..., DocShel
     shares: list[Any] = [-0.1, 1.1, float("nan")]
     for share in shares:
         refused(sync(max_delete=share), ArgumentValueError, "max_delete", "give a share from 0 to 1")
-    shares = ["0.5", None, [1]]
+    shares = ["0.5", b"1", [1]]
     for share in shares:
         refused(sync(max_delete=share), ArgumentTypeError, "max_delete", "give a share from 0 to 1")
     refused(sync(fingerprint=b"f2"), ArgumentTypeError, "fingerprint", "must be a str")

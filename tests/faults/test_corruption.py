@@ -16,7 +16,7 @@ import pytest
 import zstandard
 from sqlalchemy import Engine, create_engine, select, text, update
 
-from docshelf import ContentType, CorruptEntryError, CorruptEntryWarning, DocShelf, DocShelfError
+from docshelf import ContentType, CorruptEntryError, CorruptEntryWarning, DocShelf, DocShelfError, SourceNote
 from docshelf.schema import define_tables
 from tests.conftest import Location
 from tests.support.face import Face, Loop
@@ -256,6 +256,9 @@ READS: dict[str, Callable[[Face, list[str]], Any]] = {
     "mget of a source": lambda face, keys: dict(zip(keys, face.mget(keys, source="f"), strict=True)),
     "get": lambda face, keys: {key: face.get(key) for key in keys},
     "mget_entries": lambda face, keys: {entry.key: entry.value for entry in face.mget_entries(keys) if entry},
+    "pair_entries": lambda face, keys: {
+        entry.key: entry.value for entry in face.pair_entries([(key, "f") for key in keys]) if entry
+    },
     "source_entries": lambda face, keys: {entry.key: entry.value for entry in face.source_entries(["f"])[0]},
     "yield_items": lambda face, keys: dict(face.yield_items()),
     "yield_entries": lambda face, keys: {entry.key: entry.value for entry in face.yield_entries()},
@@ -455,5 +458,29 @@ def test_metadata_of_a_source_that_cannot_be_read_follow_the_policy(
         ("f", 1, None),
         ("g", 1, {"n": 2}),
     ]
+    with pytest.raises(CorruptEntryError, match="the source's metadata"):
+        face.source_notes(["f"])
+    with pytest.warns(CorruptEntryWarning, match="the source's metadata"):
+        assert skipping.source_notes(["g", "f"]) == {"g": SourceNote(None, {"n": 2}), "f": SourceNote()}
     face.delete_source("f")
     assert [source.source for source in face.sources()] == ["g"]
+
+
+def test_a_source_whose_metadata_cannot_be_read_can_be_synced(
+    face: Face, location: Location, new_engine: Callable[..., Engine]
+) -> None:
+    face.sync({"a": 1}, source="f", fingerprint="one", metadata={"n": 1})
+    with new_engine(location).begin() as connection:
+        connection.execute(text("""UPDATE docshelf_sources SET metadata = '{"$import":"os"}' WHERE source = 'f'"""))
+    assert not face.source_changed("f", "one")
+    skipping = face.of(face.shelf.view(on_corrupt="skip"))
+    assert not skipping.source_changed("f", "one")
+    with pytest.raises(CorruptEntryError, match="the source's metadata"):
+        face.sync({"a": 2}, source="f", fingerprint="two")
+    with pytest.warns(CorruptEntryWarning, match="the source's metadata"):
+        assert skipping.sync({"a": 2}, source="f", fingerprint="two").counts["UPD"] == 1
+    with new_engine(location).begin() as connection:
+        connection.execute(text("""UPDATE docshelf_sources SET metadata = '{"$import":"os"}' WHERE source = 'f'"""))
+    # New metadata takes the place of what cannot be read.
+    face.sync({"a": 3}, source="f", fingerprint="three", metadata={"n": 3})
+    assert face.source_notes(["f"]) == {"f": SourceNote("three", {"n": 3})}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import logging
 import operator
 import threading
 from collections.abc import Callable, Iterator
@@ -34,11 +36,22 @@ def drivername(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def far(proxy: Proxy, drivername: str, mode: str, loop: Loop) -> Iterator[Face]:
-    """A store beyond the proxy."""
-    face = Face(DocShelf(proxy.url(drivername)), mode, loop)
+    """A store beyond the proxy. It tries five times and waits no longer."""
+    face = Face(DocShelf(proxy.url(drivername), retry_seconds=0), mode, loop)
     yield face
     proxy.accept()
     face.close()
+
+
+@pytest.fixture(autouse=True)
+def quiet_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What was healed leaves no error in the log, neither of a pool nor of an event loop."""
+    yield
+    gc.collect()  # a future whose exception nobody retrieved is logged when it is deleted
+    errors = [record.getMessage() for when in ("setup", "call") for record in caplog.get_records(when)
+              if record.levelno >= logging.ERROR]  # fmt: skip
+    errors += [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert errors == []
 
 
 def ops(report: Report) -> list[tuple[str, str]]:
@@ -69,6 +82,7 @@ def test_a_read_of_several_keys_and_sources_is_one_round_trip(far: Face, proxy: 
         lambda: far.mget(["a", "b", "x"]),
         lambda: far.get_entry("a", source=""),
         lambda: far.mexists(["a", "x"]),
+        lambda: far.pair_entries([("a", ""), ("x", "s")]),
         lambda: far.source_entries(["", "s"]),
     ]
     for read in reads:
@@ -214,6 +228,7 @@ UNANSWERED: dict[str, tuple[Callable[[Face], Any], Any]] = {
     "mdelete": (lambda face: ops(face.mdelete(["a", "b", "x"])), [("a", "DEL"), ("b", "DEL")]),
     "delete_source": (lambda face: ops(face.delete_source("")), [("a", "DEL"), ("b", "DEL"), ("c", "DEL")]),
     "clear": (lambda face: face.clear(), 3),
+    "rename_collection": (lambda face: face.rename_collection("renamed"), 3),
     "set_versions": (lambda face: ops(face.set_versions({"a": "v", "x": "v"})), [("a", "UPD"), ("x", "INS")]),
     "set_versions, expected": (
         lambda face: ops(face.set_versions({"a": "v", "b": "v"}, expected={"a": "1", "b": "2"})),
@@ -341,6 +356,48 @@ def test_a_server_that_is_back_before_the_last_retry_is_used(far: Face, proxy: P
     proxy.refuse(times=2)
     proxy.cut()
     assert far.sync(NEW).counts == {"INS": 1, "UPD": 1, "SKIP": 1, "DEL": 1}
+
+
+@pytest.mark.parametrize("call", [lambda face: face.get("a"), lambda face: face.sync(NEW)], ids=["read", "write"])
+def test_the_restart_of_a_server_reaches_no_caller(
+    proxy: Proxy, drivername: str, mode: str, loop: Loop, caplog: pytest.LogCaptureFixture, call: Callable[[Face], Any]
+) -> None:
+    face = Face(DocShelf(proxy.url(drivername)), mode, loop)
+    face.sync(OLD)
+    attempts = proxy.attempts
+    proxy.refuse(times=16)  # more than five attempts, also where a driver tries with and without encryption
+    proxy.cut()
+    assert call(face)
+    assert proxy.attempts - attempts > 16
+    told = [record.getMessage() for record in caplog.records if record.name == "docshelf"]
+    assert len(told) == 1
+    assert "Trying again for up to 30 seconds (retry_seconds)" in told[0]
+    face.close()
+
+
+def test_waiting_for_a_server_ends(proxy: Proxy, drivername: str, mode: str, loop: Loop) -> None:
+    face = Face(DocShelf(proxy.url(drivername), retry_seconds=2), mode, loop)
+    face.sync(OLD)
+    proxy.refuse()
+    proxy.cut()
+    with pytest.raises(UnreachableError, match=r"check host, port and network \(tried \d+ times in 2 seconds\)"):
+        face.get("a")
+    proxy.accept()
+    assert face.get("a") == "one"
+    face.close()
+
+
+def test_a_first_connection_is_not_waited_for(
+    proxy: Proxy, drivername: str, mode: str, loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    face = Face(DocShelf(proxy.url(drivername)), mode, loop)
+    proxy.refuse()
+    with pytest.raises(UnreachableError, match="check host, port and network"):
+        face.get("a")
+    assert proxy.attempts <= 10
+    assert not [record for record in caplog.records if record.name == "docshelf"]
+    proxy.accept()
+    face.close()
 
 
 def test_a_server_that_ends_a_session_is_healed(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta, timezone
+from typing import Any
 
-from docshelf import Item
+import pytest
+
+from docshelf import ArgumentTypeError, Item
 from tests.support.face import Face
 
 
@@ -74,6 +77,25 @@ def test_mget_entries_can_leave_the_values_unread(face: Face) -> None:
     assert bare[0].value_hash == whole[0].value_hash
 
 
+def test_pair_entries_tell_equal_keys_apart_by_their_sources(face: Face) -> None:
+    face.mset([Item("k", number, f"s{number}", f"v{number}") for number in range(50)])
+    face.set("l", "other")
+    pairs = [("k", f"s{number}") for number in range(0, 50, 7)] + [("k", "s0"), ("l", ""), ("l", "s0"), ("k", "")]
+    found = face.pair_entries(pairs)
+    assert [entry and (entry.key, entry.source) for entry in found] == [*pairs[:10], None, None]
+    assert [entry and entry.value for entry in found] == [*range(0, 50, 7), 0, "other", None, None]
+    bare = face.pair_entries(iter(pairs), values=False)
+    assert [entry and (entry.value, entry.version, entry.value_hash) for entry in bare] == [
+        entry and (None, entry.version, entry.value_hash) for entry in found
+    ]
+
+
+@pytest.mark.parametrize("pairs", ["ab", ["ab"], [("a",)], [("a", "b", "c")], {"a": "b"}, None])
+def test_pair_entries_refuses_items_that_are_no_pairs(face: Face, pairs: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match="pair"):
+        face.pair_entries(pairs)
+
+
 def test_source_entries_answers_source_by_source_in_order_of_insertion(face: Face) -> None:
     face.mset([Item("z", 1, "x"), Item("a", 2, "y"), Item("m", 3, "x")])
     face.set("b", 4, source="x")
@@ -106,6 +128,9 @@ def test_counts_are_of_entries_by_prefix_and_source(face: Face) -> None:
     assert face.count(source="y") == 2
     assert face.count("a", source="x") == 1
     assert face.count("nowhere") == 0
+    assert [face.count(at_most=limit) for limit in (1, 3, 4, 5)] == [1, 3, 4, 4]
+    assert face.count("a", source="x", at_most=5) == 1
+    assert face.count("nowhere", at_most=1) == 0
 
 
 def test_false_and_equal_values_are_read_back_unchanged(face: Face) -> None:

@@ -25,11 +25,13 @@ READS: list[Callable[[Face], Any]] = [
     lambda face: face.mget(["a", "b/2"], source="s"),
     lambda face: face.mget_entries([*VALUES, "missing"]),
     lambda face: face.mget_entries(list(VALUES), values=False),
+    lambda face: face.pair_entries([("a", "s"), ("b/2", ""), ("a", "none")]),
     lambda face: face.source_entries(["", "s", "none"]),
     lambda face: face.mexists([*VALUES, "missing"]),
     lambda face: list(face.yield_keys("b/")),
     lambda face: list(face.yield_items(source="s")),
     lambda face: face.count("b/", source="s"),
+    lambda face: face.count("b/", source="s", at_most=1),
     lambda face: face.sync(VALUES, source="s", dry_run=True),
 ]
 

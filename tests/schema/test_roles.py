@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from docshelf import DatabaseError, DocShelf, SchemaError, UnreachableError
+from docshelf.sql.dialects import postgresql
+from docshelf.sql.drivers import copy
 from tests.conftest import POSTGRESQL, Location
 from tests.support.face import Face, Loop
 from tests.support.operations import OPERATIONS, fill
@@ -196,3 +198,29 @@ def test_a_role_that_may_create_makes_the_tables_itself(place: Place, face: Face
     place.execute(f"GRANT CREATE ON SCHEMA {place.location.schema} TO {place.role}")
     face.set("a", 1)
     assert face.get("a") == 1
+
+
+@pytest.mark.usefixtures("tables")
+def test_under_row_level_security_copy_is_refused_once_and_a_policy_is_told_as_one(place: Place, face: Face) -> None:
+    place.grant(*WRITING)
+    place.execute(
+        "ALTER TABLE docshelf_entries ENABLE ROW LEVEL SECURITY",
+        f"CREATE POLICY own ON docshelf_entries TO {place.role} USING (true) WITH CHECK (source <> 'secret')",
+    )
+    face.get("a")
+    attempts: list[str] = []
+    original = copy.copier
+
+    def counted(*arguments: Any) -> Any:
+        attempts.append("copy")
+        return original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgresql, "copier", counted)
+        for part in range(3):
+            assert face.mset({f"{part}/{number}": number for number in range(60)}) is None
+    assert len(attempts) == 1
+    assert face.count() == 182
+    with pytest.raises(DatabaseError, match="a policy of row-level security refuses") as failure:
+        face.set("k", "v", source="secret")
+    assert (failure.value.sqlstate, "grant" in str(failure.value)) == ("42501", False)

@@ -179,3 +179,12 @@ def test_an_unchanged_file_need_not_be_parsed(face: Face, tmp_path: Path) -> Non
 
 def enumerate_lines(file: Path) -> list[tuple[str, str]]:
     return [(f"line {number}", line) for number, line in enumerate(file.read_text().splitlines())]
+
+
+def test_source_notes_are_those_of_the_sources_asked_for(face: Face) -> None:
+    face.sync({"a": 1}, source="f", fingerprint="one", metadata={"title": "F"})
+    face.sync({"b": 1}, source="g", metadata={"title": "G"})
+    face.set("c", 1, source="never synced")
+    notes = face.source_notes(iter(["g", "f", "never synced", "missing", "g"]))
+    assert list(notes.items()) == [("g", SourceNote(None, {"title": "G"})), ("f", SourceNote("one", {"title": "F"}))]
+    assert face.source_notes([]) == {}

@@ -52,6 +52,7 @@ OPERATIONS = [
     Operation("mget", (["k"],)),
     Operation("get_entry", ("k",)),
     Operation("mget_entries", (["k"],)),
+    Operation("pair_entries", ([("k", "")],)),
     Operation("source_entries", (["s"],)),
     Operation("exists", ("k",)),
     Operation("mexists", (["k"],)),
@@ -69,8 +70,11 @@ OPERATIONS = [
     Operation("mdelete", (["k"],), writes=True),
     Operation("clear", writes=True),
     Operation("collections"),
+    Operation("companions"),
     Operation("rename_collection", ("renamed",), writes=True),
+    Operation("copy_collection", ("copied",), writes=True),
     Operation("sources"),
+    Operation("source_notes", (["s"],)),
     Operation("source_changed", ("s", "f")),
     Operation("changed_sources", ({"s": "f"},)),
     Operation("delete_source", ("s",), writes=True),
@@ -86,7 +90,7 @@ READS = [operation for operation in OPERATIONS if not operation.writes]
 WRITES = [operation for operation in OPERATIONS if operation.writes]
 
 # Public names of DocShelf that ask the database nothing.
-NO_OPERATIONS = {"aclose", "bind", "close", "collection", "companion", "view"}
+NO_OPERATIONS = {"aclose", "bind", "close", "collection", "companion", "is_bound", "view"}
 
 # Public methods, by class, and functions, by package, without an asynchronous twin: they do no I/O, or finish at once.
 WITHOUT_TWIN = {
@@ -94,9 +98,12 @@ WITHOUT_TWIN = {
     "langchain_docshelf": {"document_content_types"},
     "llama_index_docshelf": {"node_content_types", "storage_context"},
     "DocShelf": {"bind", "companion", "view"},
-    "DocShelfStore": {"documents_of", "source_of"},
-    "PostgresByteStore": {"compute_hash", "extract_hashable_content", "serialize_value"},
-    "DocShelfDocumentStore": {"ingestion_run"},
+    "DocShelfStore": {"documents_of", "move_target", "source_of"},
+    "DocShelfByteStore": {"move_target"},
+    "PostgresByteStore": {"compute_hash", "move_target", "extract_hashable_content", "serialize_value"},
+    "DocShelfDocumentStore": {"ingestion_run", "move_target"},
+    "DocShelfIndexStore": {"move_target"},
+    "DocShelfKVStore": {"move_target"},
 }
 # Twins whose names a framework fixes, or a keyword of Python. All others have the name that `async_name` gives.
 FIXED_TWINS = {

@@ -37,6 +37,8 @@ class Proxy:
         self.cuts = 0
         self._url = url
         self._refusals: float = 0
+        self._login_error = b""
+        self._farewell = b""
         self._closing = False
         self._messages_left: int | None = None
         self._links: set[_Link] = set()
@@ -61,10 +63,19 @@ class Proxy:
         for link in links:
             link.join()
 
-    def cut_after(self, messages: int) -> None:
-        """Forward this many more messages of the server, then cut the connection of the next one, once."""
+    def cut_after(self, messages: int, farewell: bytes = b"") -> None:
+        """Forward this many more messages of the server, then cut the connection of the next one, once.
+
+        Args:
+            farewell: what the client gets instead of that message, such as a `fatal_error`.
+        """
         with self._changed:
             self._messages_left = messages
+            self._farewell = farewell
+
+    def answer_logins(self, error: bytes) -> None:
+        """Answer each login with this message of a server, and hang up, until `accept`."""
+        self._login_error = error
 
     @property
     def is_armed(self) -> bool:
@@ -83,6 +94,7 @@ class Proxy:
     def accept(self) -> None:
         """Pass new connections on again."""
         self._refusals = 0
+        self._login_error = b""
 
     def wait_for_no_connection(self, timeout: float = 30) -> bool:
         """Wait until every client has hung up; False if one has not."""
@@ -115,6 +127,9 @@ class Proxy:
                 if self._refusals > 0:
                     self._refusals -= 1
                     client.close()
+                    continue
+                if self._login_error:
+                    _answer_login(client, self._login_error)
                     continue
                 link = _Link(self, client, self._connect())
                 with self._changed:
@@ -209,7 +224,7 @@ class _Link:
         while alive and (end := self._message_end(data, start)) <= len(data):
             alive = self._proxy._may_pass()
             start = end if alive else start
-        self._client.sendall(data[:start])
+        self._client.sendall(data[:start] + (b"" if alive else self._proxy._farewell))
         self._from_server = data[start:]
         self._cut = self._cut or not alive
         return alive
@@ -221,6 +236,26 @@ class _Link:
         if len(data) < start + 5:
             return len(data) + 1
         return int(start + 1 + struct.unpack_from("!I", data, start + 1)[0])
+
+
+def fatal_error(state: str, message: str) -> bytes:
+    """The message of a server that gives up a connection."""
+    fields = {"S": "FATAL", "V": "FATAL", "C": state, "M": message}
+    body = b"".join(name.encode() + text.encode() + b"\0" for name, text in fields.items()) + b"\0"
+    return b"E" + struct.pack("!I", len(body) + 4) + body
+
+
+def _answer_login(client: socket.socket, error: bytes) -> None:
+    with client, contextlib.suppress(OSError, struct.error):
+        while True:
+            length, code = struct.unpack("!II", client.recv(8, socket.MSG_WAITALL))
+            client.recv(length - 8, socket.MSG_WAITALL)
+            if code not in _ASKS_FOR_ENCRYPTION:
+                break
+            client.sendall(b"N")
+        client.sendall(error)
+        client.shutdown(socket.SHUT_WR)
+        client.recv(1)  # until the client hangs up: else the system may drop the error
 
 
 class _ClientStream:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from docshelf import ArgumentValueError, Change, ContentType, Item, SourceNote
+from docshelf import ArgumentValueError, Change, ContentType, DocShelf, Item, SourceNote
 from tests.conftest import Location
 from tests.support.face import Face
 from tests.support.tables import contents, entry_rows, keys_by_seq
@@ -295,6 +296,32 @@ def test_equal_keys_in_many_sources_are_separate_entries(face: Face, seed: int) 
     ]
     wanted = dict.fromkeys(everything) | standing | batch
     assert {(key, source): face.get(key, source=source) for key, source in everything} == wanted
+
+
+def test_expected_none_lets_one_of_several_writers_create_an_entry(face: Face) -> None:
+    face.mset([Item("unlabelled", 1, "f.txt"), Item("labelled", 2, version="1")])
+    expected = dict.fromkeys(("new", "unlabelled", "labelled"))
+    for name, ops in (("first", [("new", "INS", ""), ("unlabelled", "UPD", "f.txt")]), ("second", [])):
+        report = face.set_versions(dict.fromkeys(expected, name), expected=expected)
+        assert [tuple(change) for change in report] == ops
+    entries = face.mget_entries(list(expected))
+    assert [(entry.value, entry.version) for entry in entries] == [(None, "first"), (1, "first"), (2, "1")]
+    assert [change.key for change in face.mdelete(["new", "labelled"], expected={"new": None, "labelled": None})] == []
+    face.mset({"other": 3})
+    assert [change.key for change in face.mdelete(["other"], expected={"other": None})] == ["other"]
+
+
+def test_of_writers_that_create_an_entry_at_once_one_wins(location: Location) -> None:
+    names = [f"writer {number}" for number in range(8)]
+    with DocShelf(location.url) as shelf, ThreadPoolExecutor(len(names)) as threads:
+        shelf.setup()
+        reports = list(threads.map(lambda name: shelf.set_versions({"k": name}, expected={"k": None}), names))
+        winners = [name for name, report in zip(names, reports, strict=True) if list(report) == [Change("k", "INS")]]
+        assert len(winners) == 1
+        [entry] = shelf.mget_entries(["k"])
+        assert entry is not None
+        assert entry.version == winners[0]
+        assert sum(map(len, reports)) == 1
 
 
 def test_expected_versions_skip_entries_that_another_writer_changed(face: Face) -> None:

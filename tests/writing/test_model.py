@@ -317,6 +317,13 @@ class Store(RuleBasedStateMachine):
     def rename_collection(self) -> None:
         assert self.face.rename_collection(f"{self.face.collection}'") == len(self.model.rows)
 
+    @precondition(lambda self: self.model.rows)
+    @rule()
+    def copy_collection(self) -> None:
+        copy = f"{self.face.collection}+"
+        assert self.face.copy_collection(copy) == len(self.model.rows)
+        self.face = self.face.of(self.face.shelf.view(copy))
+
     @invariant()
     def reads_by_key_agree(self) -> None:
         model, face = self.model, self.face
@@ -342,6 +349,10 @@ class Store(RuleBasedStateMachine):
             assert [(entry.key, entry.version, typed(entry.value)) for entry in entries] == [
                 (key, row.version, typed(model.value(row))) for key, row in rows
             ]
+        pairs = [(key, source) for key in KEYS for source in SOURCES]
+        whole = [None if entry is None else typed(entry.value) for entry in face.pair_entries(pairs)]
+        stored = [model.rows.get(pair) for pair in pairs]
+        assert whole == [None if row is None else typed(model.value(row)) for row in stored]
         found = [typed(value) for value in face.mget(KEYS, source="f")]
         assert found == [typed(model.value(model.rows.get((key, "f")))) for key in KEYS]
 
@@ -354,6 +365,9 @@ class Store(RuleBasedStateMachine):
         expected = [(of, sum(source == of for _, source in model.rows), model.fingerprints.get(of)) for of in SOURCES]
         # A source that had something once may still be listed.
         assert [one for one in listed if one[1:] != (0, None)] == [one for one in expected if one[1:] != (0, None)]
+        noted = {source: note.fingerprint for source, note in face.source_notes(SOURCES).items()}
+        assert {of: one for of, one in noted.items() if one} == {of: one for of, _, one in expected if one}
+        assert face.companions() == []
         asked = dict.fromkeys(SOURCES, "f1")
         assert face.changed_sources(asked) == [of for of in SOURCES if model.fingerprints.get(of) != "f1"]
 

@@ -47,8 +47,18 @@ def test_rename_takes_entries_sources_and_what_belongs_and_nothing_else(docs: Fa
     assert docs.of(docs.shelf.view("docs/other")).get("o") == "other"
     assert docs.of(docs.shelf.view("docs")).count() == 0
     # What belongs is known under the new name.
+    assert docs.companions() == ["papers/children", "papers/children/deep"]
+    assert docs.of(docs.shelf.view("docs")).companions() == []
     assert docs.rename_collection("docs") == 2
     assert {tuple(row) for row in contents(location)} == {tuple(row) for row in before}
+
+
+def test_rename_of_a_collection_without_entries_takes_what_belongs_to_it(new_face: Callable[..., Face]) -> None:
+    owner = new_face("kv")
+    owner.of(owner.shelf.companion(":data")).set("a", 1)
+    assert owner.rename_collection("cache") == 0
+    assert owner.of(owner.shelf.view("cache:data")).get("a") == 1
+    assert owner.of(owner.shelf.view("kv:data")).count() == 0
 
 
 def test_rename_keeps_a_unique_name(docs: Face, location: Location) -> None:

@@ -1,4 +1,8 @@
-"""Ids and digests that are the same in every process: of parents, of children, of the settings behind them."""
+"""Ids and digests that are the same in every process: of parents, of children, of the settings behind them.
+
+The id of a child depends on its content and on the namespace of its ledger. So two vector stores in one database may
+hold the children of the same documents, although some databases take an id only once.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,35 @@ from typing import Any, Final
 
 # How many levels of a splitter's attributes count. Below, only the class of an object does.
 _DEPTH: Final = 4
+# Bytes of a child's id that tell its namespace. All of the namespace is in the digest behind them.
+_MARK_BYTES: Final = 4
 
 
 def stable_uuid(*parts: Any) -> str:
     """A UUID that depends on the parts alone. Some vector stores take no other ids."""
     return str(uuid.UUID(bytes=_digest(parts)[:16], version=5))
+
+
+def child_id(namespace: str, content: str, ordinal: int) -> str:
+    """The id of a child: a UUID that begins with the mark of its ledger's namespace.
+
+    Args:
+        namespace: that of the ledger.
+        content: a digest of everything that makes the child what it is.
+        ordinal: counts the children of a parent that have equal contents.
+    """
+    digest = _digest(("child", namespace, content, ordinal))
+    return str(uuid.UUID(bytes=_mark(namespace) + digest[: 16 - _MARK_BYTES], version=5))
+
+
+def former_child_id(content: str, ordinal: int) -> str:
+    """The id that the same child has in ledgers from before there were namespaces."""
+    return stable_uuid("child", content, ordinal)
+
+
+def is_in_namespace(child: Any, namespace: str) -> bool:
+    """True for the id of a child that was added under this namespace."""
+    return str(child).replace("-", "").lower().startswith(_mark(namespace).hex())
 
 
 def stable_digest(*parts: Any) -> str:
@@ -57,6 +85,10 @@ def fingerprint_of(value: Any, depth: int = _DEPTH) -> Any:
 
 def _name(value: Any) -> str:
     return f"{getattr(value, '__module__', '')}.{value.__qualname__}"
+
+
+def _mark(namespace: str) -> bytes:
+    return _digest(("namespace", namespace))[:_MARK_BYTES]
 
 
 def _digest(parts: tuple[Any, ...]) -> bytes:

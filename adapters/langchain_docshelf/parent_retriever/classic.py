@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
 
-from docshelf import ConfigurationError
+from docshelf import ConfigurationError, SourceNote
 from langchain_docshelf.parent_retriever.children import ChildSplitter
 from langchain_docshelf.parent_retriever.parents import Scope
 from langchain_docshelf.parent_retriever.report import RetrieverReport
@@ -22,33 +22,49 @@ def sync_parent_documents(
     source: str | None = None,
     ids: Sequence[str] | None = None,
     child_splitter: ChildSplitter = None,
-    fingerprint: str = "",
+    embedding_version: str = "",
     index: str = "children",
+    batch_size: int = 100,
+    vector_batch_size: int | None = None,
+    verify_seconds: float = 10.0,
     scope: Scope = "sources",
     dry_run: bool = False,
     reindex: bool = False,
+    max_delete: float | None = None,
     allow_mass_delete: bool = False,
+    allow_unknown: bool = False,
+    notes: Mapping[str, SourceNote] | None = None,
     show_progress: bool = False,
 ) -> RetrieverReport:
     """Do for a retriever of langchain-classic what `ParentDocumentRetriever.sync` does.
 
-    Children that the retriever's own `add_documents` put into the vector store are not known, and stay there: sync
-    from the beginning, or begin with an empty vector store.
+    The record does not know children that the retriever's own `add_documents` put into the vector store. A first sync
+    refuses a vector store that has such children of the same documents, where it can be listed: begin with an empty
+    one, and sync from then on.
 
     Args:
         retriever: a ParentDocumentRetriever or MultiVectorRetriever whose `docstore` is a `DocShelfStore`.
         child_splitter: makes the children of a parent. By default the retriever's own splitter does. A
             MultiVectorRetriever has none: then the parent is its own only child. A function may give summaries, or
-            questions.
-        documents, source, ids, fingerprint, index, scope, dry_run, reindex, allow_mass_delete, show_progress: as for
-            `ParentDocumentRetriever`. These retrievers read parents by id alone, so each id must belong to one parent
-            in all sources. A warning names an id that does not.
+            questions; `async_parent_documents` also takes an `async def` function.
+        embedding_version, index, batch_size, vector_batch_size, verify_seconds: as for `ParentDocumentRetriever`.
+        documents, source, ids, scope, dry_run, reindex, max_delete, allow_mass_delete, allow_unknown, notes,
+            show_progress: as for `ParentDocumentRetriever.sync`. These retrievers read parents by id alone, so each id
+            must belong to one parent in all sources. A warning names an id that does not.
 
     Raises:
         ConfigurationError: the retriever's docstore is of another kind.
         As `ParentDocumentRetriever.sync` otherwise.
     """
-    own = _own_retriever(retriever, child_splitter, fingerprint, index)
+    own = _own_retriever(
+        retriever,
+        child_splitter,
+        embedding_version=embedding_version,
+        index=index,
+        batch_size=batch_size,
+        vector_batch_size=vector_batch_size,
+        verify_seconds=verify_seconds,
+    )
     return own.sync(
         documents,
         source=source,
@@ -56,7 +72,10 @@ def sync_parent_documents(
         scope=scope,
         dry_run=dry_run,
         reindex=reindex,
+        max_delete=max_delete,
         allow_mass_delete=allow_mass_delete,
+        allow_unknown=allow_unknown,
+        notes=notes,
         show_progress=show_progress,
     )
 
@@ -68,16 +87,30 @@ async def async_parent_documents(
     source: str | None = None,
     ids: Sequence[str] | None = None,
     child_splitter: ChildSplitter = None,
-    fingerprint: str = "",
+    embedding_version: str = "",
     index: str = "children",
+    batch_size: int = 100,
+    vector_batch_size: int | None = None,
+    verify_seconds: float = 10.0,
     scope: Scope = "sources",
     dry_run: bool = False,
     reindex: bool = False,
+    max_delete: float | None = None,
     allow_mass_delete: bool = False,
+    allow_unknown: bool = False,
+    notes: Mapping[str, SourceNote] | None = None,
     show_progress: bool = False,
 ) -> RetrieverReport:
     """As `sync_parent_documents`."""
-    own = _own_retriever(retriever, child_splitter, fingerprint, index)
+    own = _own_retriever(
+        retriever,
+        child_splitter,
+        embedding_version=embedding_version,
+        index=index,
+        batch_size=batch_size,
+        vector_batch_size=vector_batch_size,
+        verify_seconds=verify_seconds,
+    )
     return await own.async_(
         documents,
         source=source,
@@ -85,14 +118,46 @@ async def async_parent_documents(
         scope=scope,
         dry_run=dry_run,
         reindex=reindex,
+        max_delete=max_delete,
         allow_mass_delete=allow_mass_delete,
+        allow_unknown=allow_unknown,
+        notes=notes,
         show_progress=show_progress,
     )
 
 
-def _own_retriever(
-    retriever: Any, child_splitter: ChildSplitter, fingerprint: str, index: str
-) -> ParentDocumentRetriever:
+def changed_parent_sources(
+    retriever: Any,
+    fingerprints: Mapping[str, str],
+    *,
+    child_splitter: ChildSplitter = None,
+    embedding_version: str = "",
+    index: str = "children",
+) -> list[str]:
+    """Do for a retriever of langchain-classic what `ParentDocumentRetriever.changed_sources` does.
+
+    Args:
+        retriever, child_splitter, embedding_version, index: as for `sync_parent_documents`.
+        fingerprints: for each source, the caller's hash of its raw file.
+    """
+    own = _own_retriever(retriever, child_splitter, embedding_version=embedding_version, index=index)
+    return own.changed_sources(fingerprints)
+
+
+async def achanged_parent_sources(
+    retriever: Any,
+    fingerprints: Mapping[str, str],
+    *,
+    child_splitter: ChildSplitter = None,
+    embedding_version: str = "",
+    index: str = "children",
+) -> list[str]:
+    """As `changed_parent_sources`."""
+    own = _own_retriever(retriever, child_splitter, embedding_version=embedding_version, index=index)
+    return await own.achanged_sources(fingerprints)
+
+
+def _own_retriever(retriever: Any, child_splitter: ChildSplitter, **options: Any) -> ParentDocumentRetriever:
     """A retriever of docshelf with the parts of the given one."""
     docstore = getattr(retriever, "docstore", None)
     if not isinstance(docstore, DocShelfStore):
@@ -107,9 +172,8 @@ def _own_retriever(
         parent_splitter=getattr(retriever, "parent_splitter", None),
         id_key=retriever.id_key,
         child_metadata_fields=getattr(retriever, "child_metadata_fields", None),
-        fingerprint=fingerprint,
-        index=index,
         source_id_key="",
+        **options,
     )
     own._keys_only = True
     return own

@@ -1,16 +1,15 @@
-"""What a retriever's callers ask for: add documents, sync sources, delete a source."""
+"""What a retriever's callers ask for: add documents, sync sources, delete a source, find changed sources."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
-from langchain_core.vectorstores import VectorStore
 from langchain_text_splitters import TextSplitter
 
-from docshelf import Change, Entry, Item, MassDeleteError, Report
+from docshelf import Change, ConfigurationError, Entry, Item, MassDeleteError, Report, SourceNote
 from docshelf.adapters import Call, Compute, Flow
 from langchain_docshelf.base import notes_of
 from langchain_docshelf.parent_retriever.children import ChildMaker
@@ -20,6 +19,7 @@ from langchain_docshelf.parent_retriever.ledger import (
     count_in,
     is_pending,
     is_settled,
+    note_label,
     parent_part,
     parent_part_of,
 )
@@ -34,27 +34,30 @@ from langchain_docshelf.parent_retriever.parents import (
 )
 from langchain_docshelf.parent_retriever.reconciler import Reconciler, Target, Totals
 from langchain_docshelf.parent_retriever.report import RetrieverReport
-from langchain_docshelf.parent_retriever.vectors import VectorCalls
+from langchain_docshelf.parent_retriever.unknown import refuse_unknown
 from langchain_docshelf.stores import DocShelfStore
+from langchain_docshelf.vector_access import VectorAccess
+
+Notes = Mapping[str, SourceNote]
 
 
 class Indexer:
     """One vector store that follows one document store.
 
     Args:
-        vectorstore: where the children are.
+        vectors: the way to the vector store, where the children are.
         store: where the parents are.
         maker: makes the children of a parent.
         parent_splitter: makes parents of documents; None takes the documents themselves.
         index: the last part of the ledger's name.
-        batch_size: number of parents whose children are embedded together.
+        batch_size: number of parents whose children are made and added together.
         keys_only: the reader of the parents knows only their keys, not their sources.
         show_progress: show a progress bar over the parents whose children are embedded.
     """
 
     def __init__(
         self,
-        vectorstore: VectorStore,
+        vectors: VectorAccess,
         store: DocShelfStore,
         maker: ChildMaker,
         *,
@@ -69,14 +72,18 @@ class Indexer:
         self._maker = maker
         self._parent_splitter = parent_splitter
         self._keys_only = keys_only
-        self._vectors = VectorCalls(vectorstore)
+        self._vectors = vectors
         self._ledger = Ledger(self._docs, index, maker.settings)
-        self._reconciler = Reconciler(self._docs, self._ledger, self._vectors, maker, batch_size, show_progress)
+        self._reconciler = Reconciler(self._docs, self._ledger, vectors, maker, batch_size, show_progress)
 
-    def add(self, documents: Iterable[Document], ids: Sequence[str] | None) -> Flow[RetrieverReport]:
+    def add(
+        self, documents: Iterable[Document], ids: Sequence[str] | None, *, allow_unknown: bool = False
+    ) -> Flow[RetrieverReport]:
         """Write documents and embed those that are new or changed; delete no other document."""
-        self._vectors.check()
+        yield from self._check()
         parents = yield Compute(self._parents_from, documents, None, ids)
+        if not allow_unknown:
+            yield from refuse_unknown(parents, self._ledger, self._vectors, self._maker)
         report: Report = yield Call(self._docs, "conditional_mset", items_of(parents))
         yield from self._warn_of_shared_keys(parents)
         ops = {(change.key, change.source): change.op for change in report}
@@ -110,25 +117,32 @@ class Indexer:
         scope: Scope = "sources",
         dry_run: bool = False,
         reindex: bool = False,
+        max_delete: float | None = None,
         allow_mass_delete: bool = False,
+        allow_unknown: bool = False,
+        notes: Notes | None = None,
     ) -> Flow[RetrieverReport]:
         """Make sources hold exactly these documents, and the vector store exactly their children."""
-        self._vectors.check()
+        yield from self._check()
         parents = yield Compute(self._parents_from, documents, source, ids)
         items = items_of(parents)
-        options: dict[str, Any] = {"scope": scope, "notes": notes_of(source)}
-        plan: Report = yield Call(self._docs, "sync", items, dry_run=True, **options)
-        if plan.deleted and not parents and not allow_mass_delete:
-            where = "the collection" if source is None else f"source {source!r}"
-            raise MassDeleteError(
-                f"this sync of {where} would delete all of its {len(plan.deleted):,} documents and hold none; "
-                "if that is meant, pass allow_mass_delete=True"
-            )
-        sources = {of for _, of in parents} | ({source} if source is not None else set())
+        if notes:  # refuses wrong ones
+            yield Call(self._docs, "conditional_mset", [], notes=notes, dry_run=True)
+        # Until the children are live, sources are only named.
+        named = notes_of(source, dict.fromkeys(notes, SourceNote()) if notes else None)
+        options: dict[str, Any] = {"scope": scope, "notes": named}
+        guard = {"max_delete": max_delete, "allow_mass_delete": allow_mass_delete}
+        plan: Report = yield Call(self._docs, "sync", items, dry_run=True, **guard, **options)
+        if plan.refused is not None and not dry_run:
+            raise MassDeleteError(plan.refused)
+        if not allow_unknown:
+            yield from refuse_unknown(parents, self._ledger, self._vectors, self._maker)
+        sources = {of for _, of in parents} | set(named or ())
         if dry_run:
             return (yield from self._foresee(parents, plan, sources, scope, reindex=reindex))
         changes = yield from self._write_parents(parents, plan)
         yield from self._warn_of_shared_keys(parents)
+        vanished: set[str] = set()
 
         def read_target(again: bool) -> Flow[Target]:
             if again:  # the document store is the truth, whoever wrote to it
@@ -136,21 +150,62 @@ class Indexer:
                 wanted = self._rows_by_entry({(entry.key, entry.source): entry for entry in entries})
             else:
                 wanted = yield from self._rows_of(list(parents))
-            return Target(wanted, (yield from self._ledger.read(sources, scope)))
+            rows, noted = yield from self._ledger.read_with_notes(sources, scope)
+            vanished.clear()
+            vanished.update(noted.keys() - {of for _, of in wanted.values()})
+            return Target(wanted, rows)
 
         def delete_parents(turn: Turn) -> Flow[None]:
             done: Report = yield Call(self._docs, "sync", items, allow_mass_delete=True, **options)
             changes.extend(done.deleted)
-            turn.conflict |= bool(done.inserted or done.updated)
+            # Parents that another run wrote meanwhile may have children that this turn does not know.
+            turn.conflict |= bool(done.inserted or done.updated or set(done.deleted) - set(plan.deleted))
 
         totals = yield from self._reconciler.run(read_target, delete_parents if plan.deleted else None, reindex=reindex)
+        yield from self._ledger.drop_notes(vanished)
+        if notes and not totals.unfinished:
+            yield from self._write_notes(notes, totals.wanted)
         return _report(changes, totals)
 
     def delete_source(self, source: str) -> Flow[RetrieverReport]:
         """Delete a source with its documents and their children."""
-        report = yield from self.sync([], source, allow_mass_delete=True)
+        report = yield from self.sync([], source, allow_mass_delete=True, allow_unknown=True)
         yield Call(self._docs, "delete_source", source)
         return report
+
+    def changed_sources(self, fingerprints: Mapping[str, str]) -> Flow[list[str]]:
+        """The sources that are not synced from files of these fingerprints, in input order."""
+        changed: set[str] = set((yield Call(self._docs, "changed_sources", fingerprints)))
+        others = {source for source in fingerprints if source not in changed}
+        if others:
+            entries = yield from entries_in(self._docs, others, "sources")
+            rows, noted = yield from self._ledger.read_with_notes(others, "sources")
+            if (yield from self._reconciler.is_lost(rows)):
+                changed |= others
+            wanted: dict[str, set[str]] = {source: set() for source in others}
+            for entry in entries:
+                wanted[entry.source].add(self._ledger.row_of((entry.key, entry.source), entry.value_hash))
+            settled: dict[str, set[str]] = {source: set() for source in others}
+            for row in rows:
+                settled[row.source].add(row.key if is_settled(row) else "")
+            changed |= {
+                source
+                for source in others
+                if settled[source] != wanted[source]
+                or noted.get(source) != note_label(fingerprints[source], wanted[source])
+            }
+        return [source for source in fingerprints if source in changed]
+
+    def _check(self) -> Flow[None]:
+        """Refuse what cannot work, before anything is written."""
+        if self._docs.is_bound:
+            raise ConfigurationError(
+                "the document store is bound to a connection of yours; if that is rolled back, the vector store keeps "
+                "children that no record knows. Give the retriever a store on a url, an engine, or a shelf that is not "
+                "bound"
+            )
+        yield from self._vectors.check()
+        yield from self._maker.check()
 
     def _parents_from(self, documents: Iterable[Document], source: str | None, ids: Sequence[str] | None) -> Parents:
         return parents_from(documents, source, ids, self._store, self._parent_splitter)
@@ -165,6 +220,20 @@ class Indexer:
             written: Report = yield Call(self._docs, "conditional_mset", items_of(changed))
             ops = {(change.key, change.source): change for change in written}
         return [ops.get((change.key, change.source), change) for change in plan if change.op != "DEL"]
+
+    def _write_notes(self, notes: Notes, wanted: dict[str, Identity]) -> Flow[None]:
+        """Write down which file each source was made of, now that its children are live."""
+        yield Call(self._docs, "conditional_mset", [], notes=notes)
+        rows: dict[str, list[str]] = {source: [] for source in notes}
+        for row, (_, source) in wanted.items():
+            rows.setdefault(source, []).append(row)
+        yield from self._ledger.write_notes(
+            {
+                source: note_label(note.fingerprint, rows[source])
+                for source, note in notes.items()
+                if note.fingerprint is not None
+            }
+        )
 
     def _warn_of_shared_keys(self, parents: Parents) -> Flow[None]:
         """Warn of parents that their reader cannot tell from parents of other sources."""
@@ -185,7 +254,7 @@ class Indexer:
         """The rows that parents are to have, as they are stored now."""
         return self._rows_by_entry((yield from existing_entries(self._docs, identities, values=False)))
 
-    def _rows_by_entry(self, entries: dict[Identity, Entry]) -> dict[str, Identity]:
+    def _rows_by_entry(self, entries: Mapping[Identity, Entry]) -> dict[str, Identity]:
         return {self._ledger.row_of(identity, entry.value_hash): identity for identity, entry in entries.items()}
 
     def _foresee(
@@ -199,19 +268,20 @@ class Indexer:
         live = {row.key: count_in(row) for row in rows if row.key in wanted and not is_pending(row) and not lost}
         splitting = [parents[change.key, change.source] for change in plan if _writes(change)]
         splitting += [parents[identity] for row, identity in wanted.items() if row not in live]
-        embedded: int = yield Compute(lambda: sum(len(self._maker.pieces(parent)) for parent in splitting))
+        embedded: int = yield Call(self._maker, "count", splitting)
         removed = sum(count_in(row) for row in rows if row.key not in wanted)
-        totals = Totals(embedded, sum(live.values()), removed)
-        return _report(plan.changes, totals, dry_run=True)
+        return _report(plan.changes, Totals(embedded, sum(live.values()), removed), plan=plan)
 
 
-def _report(changes: Iterable[Change], totals: Totals, *, dry_run: bool = False) -> RetrieverReport:
+def _report(changes: Iterable[Change], totals: Totals, *, plan: Report | None = None) -> RetrieverReport:
     return RetrieverReport(
         tuple(changes),
-        dry_run=dry_run,
+        dry_run=plan is not None,
+        refused=None if plan is None else plan.refused,
         embedded=totals.embedded,
         reused=totals.reused,
         removed=totals.removed,
+        unfinished=totals.unfinished,
     )
 
 

@@ -3,8 +3,8 @@
 The document store is the truth, and the vector store follows it. The ledger is a collection that belongs to the one of
 the parents. It has a row for each version of a parent under each of the retriever's settings. The row's key follows
 from the parent's name, the hash of its stored value and the settings; the row's value lists the ids of the children.
-All of these follow from the documents alone. So two runs mean the same children by the same ids, and so do a run and
-its repetition after a crash.
+All of these follow from the documents and the ledger's namespace. So two runs mean the same children by the same ids,
+and so do a run and its repetition after a crash.
 
 A row is "pending" before any of its children is added, and again before any is removed. Between, it is "live": all its
 children are in the vector store. So the vector store never holds a child that the ledger does not know. The order of a
@@ -15,18 +15,19 @@ rows that are not live and does their work again.
 Other runs may work on the same parents at the same time. So a row's label has the mark of the run that wrote it, and a
 run relabels or deletes a row only while it has the label that this run knows. A row with another label is a conflict:
 two runs met. Then the run takes none of its work as done, reads again what exists, and repeats its work.
+
+Two kinds of rows are about more than one parent. One holds the namespace, which the first run draws and all ids of
+children begin with. The others are notes: which file of a source the live rows were made of.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from langchain_core.documents import Document
-
-from docshelf import DocShelf, Entry, Item, Report
+from docshelf import DocShelf, DocShelfError, Entry, Item, Report
 from docshelf.adapters import Call, Flow
 from langchain_docshelf.parent_retriever.child_ids import stable_digest, stable_uuid
 from langchain_docshelf.parent_retriever.parents import Identity, Scope, entries_in
@@ -37,23 +38,9 @@ _LIVE: Final = "live"
 _REPLACING: Final = "replacing"
 # How often a run tries to label rows that other runs keep changing.
 _ATTEMPTS: Final = 5
-
-
-class Children(NamedTuple):
-    """The children of a stored parent, and the key of their row."""
-
-    row: str
-    identity: Identity
-    documents: list[Document]
-
-    @property
-    def ids(self) -> list[str]:
-        return [str(document.id) for document in self.documents]
-
-    def item(self, ids: Sequence[str], label: str) -> Item:
-        """Their row with these ids."""
-        key, source = self.identity
-        return Item(self.row, {"parent": key, "children": list(ids)}, source, label)
+# Keys of rows that are about more than one parent. Those of all other rows begin with a UUID.
+_NAMESPACE: Final = "namespace"
+_NOTE: Final = "note/"
 
 
 @dataclass
@@ -68,6 +55,8 @@ class Turn:
         mark: what the labels end with that this turn writes.
         ids: the children of the rows that were read or written, by row.
         unverified: the rows among `ids` whose children may or may not be in the vector store.
+        added: children of pending rows that a run before this one added, as it wrote down.
+        unreadable: the rows whose values cannot be read, so that their children are not known.
         done: the rows that this turn made live.
         conflict: another run changed one of these rows meanwhile.
     """
@@ -79,13 +68,19 @@ class Turn:
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
     ids: dict[str, list[str]] = field(default_factory=dict)
     unverified: set[str] = field(default_factory=set)
+    added: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
     done: set[str] = field(default_factory=set)
     conflict: bool = False
 
     @property
     def pending(self) -> str:
         """The label of this turn's pending rows."""
-        return self._label(_PENDING, 0)
+        return self.pending_label(0)
+
+    def pending_label(self, added: int) -> str:
+        """The label of a pending row of this turn, of whose children so many, from the first, were added."""
+        return self._label(_PENDING, added)
 
     def live_label(self, children: int, *, replacing: bool) -> str:
         """The label of a live row of this turn with so many children."""
@@ -102,6 +97,18 @@ class Turn:
         return found
 
 
+class SourceRows(NamedTuple):
+    """What a ledger says of some sources.
+
+    Attributes:
+        rows: one for each version of a parent.
+        notes: the labels of the notes, by source.
+    """
+
+    rows: list[Entry]
+    notes: dict[str, str | None]
+
+
 class Ledger:
     """The rows of one vector store.
 
@@ -112,28 +119,73 @@ class Ledger:
     """
 
     def __init__(self, docs: DocShelf, index: str, settings: Any) -> None:
+        self._docs = docs
         self._settings = stable_digest(settings)
         self._shelf = docs.companion(f"/{index}", content_types=(), on_corrupt="skip", hash_on="value", hash_exclude=())
+        self._namespace: str | None = None
 
     def row_of(self, identity: Identity, value_hash: bytes | None) -> str:
         """The key of the row of a version of a parent under these settings."""
         return f"{parent_part_of(identity)}/{stable_digest((value_hash or b'').hex(), self._settings)}"
 
+    # Namespace
+
+    def namespace(self) -> Flow[str]:
+        """What the ids of new children begin with. The first run draws it; of several first runs, one."""
+        found = yield from self.read_namespace()
+        if found is None:
+            drawn = {_NAMESPACE: secrets.token_hex(16)}
+            yield Call(self._shelf, "set_versions", drawn, source="", expected={_NAMESPACE: None})
+            found = yield from self.read_namespace()
+        if found is None:
+            raise DocShelfError(f"another process keeps clearing the collection {self._shelf.collection!r}; stop it")
+        return found
+
+    def is_new(self) -> Flow[bool]:
+        """True while no run has written to it."""
+        if (yield from self.read_namespace()) is not None:
+            return False
+        return not (yield Call(self._shelf, "count", at_most=1))
+
+    def read_namespace(self) -> Flow[str | None]:
+        """The namespace; None if no run drew one."""
+        if self._namespace is None:
+            self._namespace = yield from _namespace_in(self._shelf)
+        return self._namespace
+
+    def others(self, sources: Collection[str]) -> Flow[tuple[set[str], set[str]]]:
+        """The namespaces of the other ledgers of these documents, and the children that they list for some sources."""
+        namespaces: set[str] = set()
+        children: set[str] = set()
+        for name in (yield Call(self._docs, "companions")):
+            if name == self._shelf.collection:
+                continue
+            other = self._docs.view(name, content_types=(), on_corrupt="skip", hash_on="value", hash_exclude=())
+            namespace = yield from _namespace_in(other)
+            namespaces.update([] if namespace is None else [namespace])
+            by_source: list[list[Entry]] = yield Call(other, "source_entries", sorted(sources))
+            values = [entry.value for entries in by_source for entry in entries if _is_row(entry)]
+            children.update(child for value in values if isinstance(value, dict) for child in value.get("children", ()))
+        return namespaces, children
+
+    # Reading
+
     def read(self, sources: set[str], scope: Scope) -> Flow[list[Entry]]:
         """The rows of some sources, or of all."""
-        return (yield from entries_in(self._shelf, sources, scope))
+        return (yield from self.read_with_notes(sources, scope)).rows
+
+    def read_with_notes(self, sources: set[str], scope: Scope) -> Flow[SourceRows]:
+        """The rows and the notes of some sources, or of all."""
+        entries = yield from entries_in(self._shelf, sources, scope)
+        notes = {entry.source: entry.version for entry in entries if entry.key.startswith(_NOTE)}
+        return SourceRows([entry for entry in entries if _is_row(entry)], notes)
 
     def read_rows(self, rows: Sequence[str], *, values: bool = False) -> Flow[list[Entry | None]]:
         """The rows with these keys."""
+        if not rows:
+            return []
         entries: list[Entry | None] = yield Call(self._shelf, "mget_entries", list(rows), values=values)
         return entries
-
-    def drop_unlabelled(self, rows: Sequence[Entry]) -> Flow[list[Entry]]:
-        """Delete the rows that no run wrote, as they have no label; returns the others."""
-        unlabelled = [row.key for row in rows if row.version is None]
-        if unlabelled:
-            yield Call(self._shelf, "mdelete", unlabelled)
-        return [row for row in rows if row.version is not None]
 
     def begin(self, wanted: dict[str, Identity], rows: Sequence[Entry], *, lost: bool) -> Flow[Turn]:
         """Compare the rows that exist with the wanted ones.
@@ -146,8 +198,11 @@ class Ledger:
             # All sources become pending, and before anything is added: a later run, or one for another source, must
             # not take what this one adds for a sign that the rest is there.
             every: list[Entry] = yield Call(self._shelf, "yield_entries", values=False)
+            every = [row for row in every if _is_row(row)]
             turn.labels |= {row.key: row.version for row in every}
-            yield from self.relabel(turn, {row.key: turn.pending for row in every if not is_pending(row)})
+            # A pending row with a number says that some of its children were added: they may be lost too.
+            doubted = [row.key for row in every if not is_pending(row) or count_in(row)]
+            yield from self.relabel(turn, dict.fromkeys(doubted, turn.pending))
         else:
             turn.live = {row.key: count_in(row) for row in rows if row.key in wanted and not is_pending(row)}
         obsolete_parents = {parent_part(row.key) for row in turn.obsolete}
@@ -159,22 +214,42 @@ class Ledger:
 
     def _read_ids(self, turn: Turn, rows: list[str], *, lost: bool) -> Flow[None]:
         entries = yield from self.read_rows(rows, values=True)
-        unreadable = []
+        without_value = []
         for row, entry in zip(rows, entries, strict=True):
-            if entry is not None and entry.value is not None:
-                turn.ids[row] = entry.value["children"]
-                if lost or is_pending(entry):
-                    turn.unverified.add(row)
-            elif row in turn.wanted:
+            if entry is None or entry.value is None:
+                without_value.append(row)
+                continue
+            turn.ids[row] = entry.value["children"]
+            if lost or is_pending(entry):
+                turn.unverified.add(row)
+                if not lost:
+                    turn.added.update(turn.ids[row][: count_in(entry)])
+        if without_value:
+            # Another run may have deleted them meanwhile. Those that still exist cannot be read.
+            existing = yield from self.read_rows(without_value)
+            turn.unreadable = {entry.key for entry in existing if entry is not None}
+            for row in turn.unreadable:
                 turn.live.pop(row, None)
-                unreadable.append(row)
-        if unreadable:  # they are written anew
-            yield Call(self._shelf, "mdelete", unreadable)
+
+    # Writing
+
+    def drop_unlabelled(self, rows: Sequence[Entry]) -> Flow[list[Entry]]:
+        """Delete the rows that no run wrote, as they have no label; returns the others."""
+        unlabelled = [row.key for row in rows if row.version is None]
+        if unlabelled:
+            yield Call(self._shelf, "mdelete", unlabelled)
+        return [row for row in rows if row.version is not None]
 
     def write(self, items: Sequence[Item]) -> Flow[None]:
         """Write rows, whatever label they have."""
         if items:
             yield Call(self._shelf, "conditional_mset", list(items))
+
+    def delete(self, rows: Iterable[str]) -> Flow[None]:
+        """Delete rows, whatever label they have."""
+        keys = list(rows)
+        if keys:
+            yield Call(self._shelf, "mdelete", keys)
 
     def relabel(self, turn: Turn, labels: Mapping[str, str]) -> Flow[set[str]]:
         """Give rows other labels, while they have the labels that the turn knows; returns the rows that got them."""
@@ -186,6 +261,14 @@ class Ledger:
         turn.labels.update({row: labels[row] for row in done})
         turn.conflict |= len(done) < len(labels)
         return done
+
+    def changed_by_others(self, turn: Turn, rows: Sequence[str]) -> Flow[bool]:
+        """True when another run changed one of these rows; then the turn has a conflict."""
+        entries = yield from self.read_rows(rows)
+        labels = {entry.key: entry.version for entry in entries if entry is not None}
+        changed = any(labels.get(row) != turn.labels.get(row) for row in rows)
+        turn.conflict |= changed
+        return changed
 
     def claim_obsolete(self, turn: Turn) -> Flow[set[str]]:
         """Make obsolete rows pending, and forget those that another run changed meanwhile; returns these."""
@@ -234,6 +317,22 @@ class Ledger:
             existing = {entry.key: turn.pending for entry in entries if entry is not None}
             rows = existing.keys() - (yield from self.relabel(turn, existing))
 
+    # Notes
+
+    def write_notes(self, labels: Mapping[str, str]) -> Flow[None]:
+        """Write the labels of notes, by source."""
+        notes = [Item(_note_of(source), label, source, label) for source, label in labels.items()]
+        yield from self.write(notes)
+
+    def drop_notes(self, sources: Iterable[str]) -> Flow[None]:
+        """Delete the notes of sources."""
+        yield from self.delete([_note_of(source) for source in sources])
+
+
+def note_label(fingerprint: str, rows: Iterable[str]) -> str:
+    """The label of a note: a file of this fingerprint was made into exactly these rows."""
+    return stable_digest(fingerprint, sorted(rows))
+
 
 def parent_part_of(identity: Identity) -> str:
     """The first part of the keys of a parent's rows."""
@@ -261,6 +360,21 @@ def is_settled(row: Entry) -> bool:
 
 
 def count_in(row: Entry) -> int:
-    """The number of children of a row that is not pending."""
+    """The number in a row's label: of a pending row, the children that were added; of others, all children."""
     number = (row.version or "").partition(":")[2].partition(" ")[0]
     return int(number) if number.isdigit() else 0
+
+
+def _namespace_in(shelf: DocShelf) -> Flow[str | None]:
+    [entry] = yield Call(shelf, "mget_entries", [_NAMESPACE], source="", values=False)
+    namespace: str | None = None if entry is None else entry.version
+    return namespace
+
+
+def _is_row(entry: Entry) -> bool:
+    """True for a row of one parent."""
+    return entry.key != _NAMESPACE and not entry.key.startswith(_NOTE)
+
+
+def _note_of(source: str) -> str:
+    return _NOTE + stable_digest(source)

@@ -80,19 +80,8 @@ def items_of(parents: Parents) -> list[Item]:
 
 def existing_entries(shelf: DocShelf, identities: Sequence[Identity], *, values: bool) -> Flow[dict[Identity, Entry]]:
     """The entries of those of the identities that a shelf has."""
-    found: dict[Identity, Entry] = {}
-    keys = [key for key, _ in identities]
-    entries: list[Entry | None] = yield Call(shelf, "mget_entries", keys, values=values)
-    elsewhere: dict[str, list[str]] = {}
-    for (key, source), entry in zip(identities, entries, strict=True):
-        if entry is not None and entry.source == source:
-            found[key, source] = entry
-        else:
-            elsewhere.setdefault(source, []).append(key)
-    for source, others in elsewhere.items():
-        entries = yield Call(shelf, "mget_entries", others, source=source, values=values)
-        found |= {(entry.key, source): entry for entry in entries if entry is not None}
-    return found
+    entries: list[Entry | None] = yield Call(shelf, "pair_entries", identities, values=values)
+    return {identity: entry for identity, entry in zip(identities, entries, strict=True) if entry is not None}
 
 
 def entries_in(shelf: DocShelf, sources: set[str], scope: Scope) -> Flow[list[Entry]]:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from langchain_core.documents import Document
-
 from docshelf import DocShelf, Entry, progress_bar
-from docshelf.adapters import Compute, Flow
-from langchain_docshelf.parent_retriever.children import ChildMaker
-from langchain_docshelf.parent_retriever.ledger import Children, Ledger, Turn, count_in, is_pending, parent_part
+from docshelf.adapters import Call, Flow
+from langchain_docshelf.parent_retriever.batch import Batch, without
+from langchain_docshelf.parent_retriever.children import ChildMaker, Drafts
+from langchain_docshelf.parent_retriever.ledger import Ledger, Turn, count_in, is_pending
 from langchain_docshelf.parent_retriever.parents import Identity, existing_entries
-from langchain_docshelf.parent_retriever.vectors import VectorCalls
+from langchain_docshelf.parent_retriever.recovery import recover_unreadable
+from langchain_docshelf.vector_access import VectorAccess
 
 # How often a run repeats its work because it met another one.
 _TURNS: Final = 5
 # How many rows are sampled to see that the vector store is still the one that the ledger describes.
 _SAMPLE: Final = 8
+
+_log = logging.getLogger("docshelf")
 
 
 class Target(NamedTuple):
@@ -35,11 +38,18 @@ class Target(NamedTuple):
 
 @dataclass
 class Totals:
-    """What the turns of a run did in the vector store, in numbers of children."""
+    """What the turns of a run did in the vector store, in numbers of children.
+
+    Attributes:
+        wanted: the rows of the last turn, with their parents.
+        unfinished: work is left for the next run.
+    """
 
     embedded: int = 0
     reused: int = 0
     removed: int = 0
+    wanted: dict[str, Identity] = field(default_factory=dict)
+    unfinished: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,15 +59,15 @@ class Reconciler:
     Attributes:
         docs: the collection of the parents.
         ledger: the rows of the vector store.
-        vectors: the calls of the vector store.
+        vectors: the way to the vector store.
         maker: makes the children.
-        batch_size: number of parents whose children are embedded together.
+        batch_size: number of parents whose children are made and added together.
         show_progress: show a progress bar over the parents whose children are embedded.
     """
 
     docs: DocShelf
     ledger: Ledger
-    vectors: VectorCalls
+    vectors: VectorAccess
     maker: ChildMaker
     batch_size: int
     show_progress: bool = False
@@ -84,6 +94,7 @@ class Reconciler:
             rows = yield from self.ledger.drop_unlabelled(target.rows)
             lost = (reindex and first) or (yield from self.is_lost(rows))
             turn = yield from self.ledger.begin(target.wanted, rows, lost=lost)
+            kept = yield from recover_unreadable(turn, self.docs, self.ledger, self.vectors, self.maker)
             embedded, reused = yield from self._embed(turn)
             # The children that an earlier turn embedded exist now.
             totals.reused = max(0, reused - totals.embedded)
@@ -92,10 +103,19 @@ class Reconciler:
             if delete_parents is not None and first:
                 yield from delete_parents(turn)
             yield from self.ledger.forget_obsolete(turn)
+            turn.conflict |= yield from self._parents_changed(turn)
+            totals.wanted, totals.unfinished = target.wanted, turn.conflict or kept
             if not turn.conflict:
                 break
             # The other run may have removed children that this turn took for present.
             yield from self.ledger.relabel(turn, dict.fromkeys(turn.done, turn.pending))
+        else:
+            _log.warning(
+                "after %d turns other runs still change the same documents of %r; the vector store may lack children "
+                "or have obsolete ones until the next sync",
+                _TURNS,
+                self.docs.collection,
+            )
         return totals
 
     def is_lost(self, rows: Sequence[Entry]) -> Flow[bool]:
@@ -103,113 +123,66 @@ class Reconciler:
         live = [row.key for row in rows if not is_pending(row) and count_in(row)]
         if not live:
             return False
-        entries = yield from self.ledger.read_rows(live[:: -(-len(live) // _SAMPLE)], values=True)
-        ids = {entry.value["children"][0] for entry in entries if entry is not None and entry.value is not None}
-        held = yield from self.vectors.held(sorted(ids))
-        return held is not None and not ids <= held
+        sample = live[:: -(-len(live) // _SAMPLE)]
+        entries = yield from self.ledger.read_rows(sample, values=True)
+        first = {
+            entry.value["children"][0]: entry for entry in entries if entry is not None and entry.value is not None
+        }
+        missing = (yield from self.vectors.missing(sorted(first))) or []
+        if not missing:
+            return False
+        # Another run may have removed children since their rows were read.
+        labels = {row.key: row.version for row in (yield from self.ledger.read_rows(sample)) if row is not None}
+        return any(labels.get(row.key) == row.version for row in (first[str(child)] for child in missing))
+
+    def _parents_changed(self, turn: Turn) -> Flow[bool]:
+        """True when another run wrote or deleted parents of rows that this turn made live."""
+        parents = [turn.wanted[row] for row in turn.done]
+        if not parents:
+            return False
+        entries = yield from existing_entries(self.docs, parents, values=False)
+        rows = {self.ledger.row_of(identity, entry.value_hash) for identity, entry in entries.items()}
+        return not turn.done <= rows
 
     def _embed(self, turn: Turn) -> Flow[tuple[int, int]]:
         """Bring the children of wanted rows into the vector store; how many were embedded, and how many reused."""
         embedded, reused = 0, sum(turn.live.values())
-        replaced_parents = {parent_part(row.key) for row in turn.obsolete}
-        present = turn.children_by_parent(row for row in turn.ids if row not in turn.unverified)
-        unverified = turn.children_by_parent(turn.unverified)
         missing = [identity for row, identity in turn.wanted.items() if row not in turn.live]
+        if not missing:
+            return embedded, reused
+        batch = Batch(turn, self.ledger, self.vectors)
         with progress_bar(len(missing), "embedding", show=self.show_progress, unit="document") as on_progress:
             for start in range(0, len(missing), self.batch_size):
                 part = missing[start : start + self.batch_size]
                 entries = yield from existing_entries(self.docs, part, values=True)
-                split: list[Children] = yield Compute(self._split, entries)
+                drafts: Drafts = yield Call(self.maker, "make", entries)
+                rows = {
+                    self.ledger.row_of(identity, entries[identity].value_hash): (identity, children)
+                    for identity, children in drafts.by_parent.items()
+                }
                 # Another run may have written a parent anew since the target was read.
-                batch = [children for children in split if children.row in turn.wanted]
-                turn.conflict |= len(batch) < len(split)
-                added = yield from self._add(turn, batch, present, unverified, replaced_parents)
+                turn.conflict |= not rows.keys() <= turn.wanted.keys()
+                added, present = yield from batch.add({row: rows[row] for row in rows if row in turn.wanted})
                 embedded += added
-                reused += sum(len(children.ids) for children in batch) - added
+                reused += present
+                if drafts.failure is not None:
+                    raise drafts.failure
                 on_progress(len(part))
         return embedded, reused
-
-    def _add(
-        self,
-        turn: Turn,
-        batch: Sequence[Children],
-        present: Mapping[str, set[str]],
-        unverified: Mapping[str, set[str]],
-        replaced_parents: set[str],
-    ) -> Flow[int]:
-        """Bring the children of a batch into the vector store; how many were embedded."""
-        gone = {children.row: _without(turn.ids.get(children.row, []), children.ids) for children in batch}
-        pending = [children.item([*children.ids, *gone[children.row]], turn.pending) for children in batch]
-        yield from self.ledger.write(pending)
-        held = yield from self._held_of(batch, present, unverified)
-        adding = [child for children in batch for child in children.documents if child.id not in held]
-        yield from self.vectors.add(adding)
-        yield from self.vectors.delete([child for ids in gone.values() for child in ids], sure=False)
-        labels = {}
-        for children in batch:
-            replacing = parent_part(children.row) in replaced_parents
-            labels[children.row] = turn.live_label(len(children.ids), replacing=replacing)
-            turn.labels[children.row] = turn.pending
-        made = yield from self.ledger.relabel(turn, labels)
-        # The ledger must know the children of rows that another run changed or deleted meanwhile: they are in now.
-        lost = [item for children, item in zip(batch, pending, strict=True) if children.row not in made]
-        trimmed = [
-            children.item(children.ids, labels[children.row])
-            for children in batch
-            if children.row in made and gone[children.row]
-        ]
-        yield from self.ledger.write(lost + trimmed)
-        for children in batch:
-            turn.ids[children.row] = children.ids
-            turn.live[children.row] = len(children.ids)
-        turn.done |= made
-        return len(adding)
-
-    def _split(self, entries: dict[Identity, Entry]) -> list[Children]:
-        """The children of stored parents."""
-        return [
-            Children(self.ledger.row_of(identity, entry.value_hash), identity, self.maker.children_of(identity, entry))
-            for identity, entry in entries.items()
-            if isinstance(entry.value, Document)
-        ]
-
-    def _held_of(
-        self, batch: Sequence[Children], present: Mapping[str, set[str]], unverified: Mapping[str, set[str]]
-    ) -> Flow[set[str]]:
-        """Those of the children that the vector store holds.
-
-        Args:
-            present: children that it holds, by the parent's part of the rows' keys.
-            unverified: children that it may hold.
-        """
-        held: set[str] = set()
-        asking: list[str] = []
-        for children in batch:
-            parent = parent_part(children.row)
-            known, unknown = present.get(parent, set()), unverified.get(parent, set())
-            held |= known.intersection(children.ids)
-            asking += [child for child in children.ids if child in unknown and child not in known]
-        # A vector store that cannot be asked gets them again, which replaces them.
-        return held | ((yield from self.vectors.held(asking)) or set())
 
     def _remove(self, turn: Turn) -> Flow[int]:
         """Remove the children of obsolete rows, except those that another row lists too; returns how many."""
         lost = yield from self.ledger.claim_obsolete(turn)
         needed = turn.children_by_parent([*turn.live, *lost])
 
-        def removable(rows: list[str]) -> list[str]:
+        def removable(rows: Iterable[str]) -> list[str]:
             return [
                 child
                 for parent, children in sorted(turn.children_by_parent(rows).items())
                 for child in sorted(children - needed.get(parent, set()))
             ]
 
-        present = removable([row.key for row in turn.obsolete if row.key not in turn.unverified])
-        unverified = removable([row.key for row in turn.obsolete if row.key in turn.unverified])
+        present = removable(row.key for row in turn.obsolete if row.key not in turn.unverified)
+        unverified = removable(row.key for row in turn.obsolete if row.key in turn.unverified)
         removed = yield from self.vectors.delete(present, sure=True)
-        return removed + (yield from self.vectors.delete(_without(unverified, present), sure=False))
-
-
-def _without(ids: Sequence[str], others: Iterable[str]) -> list[str]:
-    excluded = set(others)
-    return [child for child in ids if child not in excluded]
+        return removed + (yield from self.vectors.delete(without(unverified, present)))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from docshelf import Report
+
+_UNFINISHED: Final = "unfinished: work is left for the next sync"
 
 
 @dataclass(frozen=True, repr=False)
@@ -15,11 +18,14 @@ class RetrieverReport(Report):
         embedded: number of children that were embedded.
         reused: number of children that the vector store had already, and that were not embedded again.
         removed: number of obsolete children that were deleted from the vector store.
+        unfinished: True if work is left, which the next sync does: other runs kept changing the same documents, or
+            rows of the retriever's record cannot be read. The log of the logger "docshelf" says which.
     """
 
     embedded: int = 0
     reused: int = 0
     removed: int = 0
+    unfinished: bool = False
 
     @property
     def spared(self) -> int:
@@ -33,9 +39,15 @@ class RetrieverReport(Report):
     def __repr__(self) -> str:
         numbers = [*self.counts.items(), *self._further.items()]
         counts = " ".join(f"{name}={count}" for name, count in numbers)
-        return f"<{type(self).__name__} {counts}{' dry_run' if self.dry_run else ''}>"
+        marks = f"{' dry_run' if self.dry_run else ''}{' unfinished' if self.unfinished else ''}"
+        return f"<{type(self).__name__} {counts}{marks}>"
 
     def __str__(self) -> str:
         rows = [*self.counts.items(), *self._further.items()]
         head = "would be" if self.dry_run else "done"
-        return "\n".join([f"{'op':<8}  {head:>8}", *(f"{name:<8}  {count:>8,}" for name, count in rows)])
+        lines = [f"{'op':<8}  {head:>8}", *(f"{name:<8}  {count:>8,}" for name, count in rows)]
+        lines += [] if self.refused is None else [f"refused: {self.refused}"]
+        return "\n".join([*lines, *([_UNFINISHED] if self.unfinished else [])])
+
+    def _repr_html_(self) -> str:
+        return f"{super()._repr_html_()}{f'<div>{_UNFINISHED}</div>' if self.unfinished else ''}"

@@ -11,6 +11,7 @@ from llama_index.core.schema import BaseNode, IndexNode, MediaResource, Node, Ob
 from docshelf import UnsupportedValueError
 from llama_index_docshelf.key_order import orders_in
 from llama_index_docshelf.nodes.stored_names import METADATA_ORDER, RESOURCES
+from llama_index_docshelf.plain_values import plain
 
 
 def dump_node(
@@ -36,7 +37,8 @@ def dump_node(
     content = {name: values[name] for name in fields[cls]}
     content["id"] = content.pop("id_")
     content["class_name"] = names[cls]
-    orders = orders_in(node.metadata)
+    content["metadata"] = plain(node.metadata)
+    orders = orders_in(content["metadata"])
     if orders:
         content[METADATA_ORDER] = orders
     content["relationships"] = {
@@ -61,7 +63,7 @@ def _dump_related(info: RelatedNodeInfo) -> dict[str, Any]:
     return {
         "node_id": info.node_id,
         "node_type": kind.value if isinstance(kind, ObjectType) else kind,
-        "metadata": info.metadata,
+        "metadata": plain(info.metadata),
         "hash": info.hash,
     }
 

@@ -20,6 +20,7 @@ from docshelf.display.shapes import (
     DiffShape,
     DocumentShape,
     EntryShape,
+    MoveShape,
     ReportShape,
     SourceShape,
     StatsShape,
@@ -72,6 +73,21 @@ def report(shown: ReportShape, extra_counts: Mapping[str, int]) -> str:
         total,
         bar({TINTS[op]: count for op, count in counts.items()}) + _table(rows) + refused,
     )
+
+
+def move(shown: MoveShape, extra_counts: Mapping[str, int]) -> str:
+    """What a move did: a bar of its counts, a table of them, and the first entries that were refused."""
+    rows = [_row([("op", _TEXT), ("would be" if shown.dry_run else "done", _NUMBER)], _HEAD)]
+    for op, count in shown.counts.items():
+        rows.append(_row([(f"{_swatch(TINTS[op])}{op}", _ONE_LINE), (f"{count:,}", _NUMBER)]))
+    rows += [_row([(_escaped(name), _TEXT), (f"{count:,}", _NUMBER)]) for name, count in extra_counts.items()]
+    refused = "".join(
+        f"<div>refused {_code(problem.key)}: {_escaped(problem.reason, 4 * _MAX_TEXT)}</div>"
+        for problem in shown.problems[:_MAX_ROWS]
+    )
+    title = f"MoveReport{' of a dry run' if shown.dry_run else ''}"
+    bars = bar({TINTS[op]: count for op, count in shown.counts.items()})
+    return _titled(title, f"{shown.entries:,} entries", bars + _table(rows) + refused)
 
 
 def shelf(name: str, facts: Mapping[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -29,6 +29,28 @@ class ReportShape(Protocol):
     def counts(self) -> Mapping[Any, int]: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[ChangeShape]: ...
+
+
+class ProblemShape(Protocol):
+    """An entry that cannot be read or stored."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class MoveShape(Protocol):
+    """What a move did."""
+
+    @property
+    def dry_run(self) -> bool: ...
+    @property
+    def counts(self) -> Mapping[Any, int]: ...
+    @property
+    def entries(self) -> int: ...
+    @property
+    def problems(self) -> Sequence[ProblemShape]: ...
 
 
 class DocumentShape(Protocol):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import greenlet_spawn
 
-from docshelf.engines.errors import translated_errors
-from docshelf.engines.retry import count_attempts, note_retry, retry_options
+from docshelf.engines.errors import is_lost, translated_errors
+from docshelf.engines.retry import Retries, note_retry
 from docshelf.errors import ClosedError, TransientError
 from docshelf.steps import Compute, Flow, Maintenance, Read, Step, Write, arun_flow, run_flow
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import IsolationLevel
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -114,12 +116,15 @@ class EngineBackend(Backend):
     _reading_isolation: IsolationLevel | None = "AUTOCOMMIT"
     _writing_isolation: IsolationLevel | None = None
 
-    def __init__(self, dialect: Dialect, *, pooler: bool = False) -> None:
+    def __init__(self, dialect: Dialect, *, pooler: bool, retry_seconds: float) -> None:
         super().__init__(dialect)
         # Whatever the level of the engine: once the locks are held, a statement must see all commits before it.
         self._writing_isolation = "READ COMMITTED" if dialect.name == "postgresql" else None
         self._pooler = self.pooler = pooler
         self.autocommits = not pooler
+        self._retry_seconds = retry_seconds
+        # Nothing is waited for until a connection has succeeded once: the URL itself may be wrong.
+        self._was_connected = False
         self._closed = False
 
     @abstractmethod
@@ -137,8 +142,9 @@ class EngineBackend(Backend):
             note_retry(exc, step)
         from tenacity import Retrying
 
-        with count_attempts():
-            for attempt in Retrying(**retry_options()):
+        retries = self._retries()
+        with retries.count_attempts():
+            for attempt in Retrying(**retries.options()):
                 with attempt, translated_errors():
                     return self._run_on_connection(engine, step)
         raise AssertionError("unreachable")
@@ -153,20 +159,29 @@ class EngineBackend(Backend):
             note_retry(exc, step)
         from tenacity import AsyncRetrying
 
-        with count_attempts():
-            async for attempt in AsyncRetrying(**retry_options()):
+        retries = self._retries()
+        with retries.count_attempts():
+            async for attempt in AsyncRetrying(**retries.options()):
                 with attempt, translated_errors():
                     return await greenlet_spawn(self._run_on_connection, engine.sync_engine, step)
         raise AssertionError("unreachable")
 
+    def _retries(self) -> Retries:
+        return Retries(self._retry_seconds if self._was_connected else 0)
+
     def _run_on_connection(self, engine: Engine, step: Read | Write) -> Any:
         isolation = self._isolation(step, engine.driver)
         with engine.connect() as opened:
-            connection = opened.execution_options(isolation_level=isolation) if isolation else opened
-            if isinstance(step, Read):
-                return step.run(connection)  # closing the connection ends a transaction, if one has begun
-            with connection.begin():
-                return step.run(connection)
+            self._was_connected = True
+            try:
+                connection = opened.execution_options(isolation_level=isolation) if isolation else opened
+                if isinstance(step, Read):
+                    return step.run(connection)  # closing the connection ends a transaction, if one has begun
+                with connection.begin():
+                    return step.run(connection)
+            except Exception as exc:
+                _drop_if_lost(opened, exc)
+                raise
 
     def _isolation(self, step: Read | Write, driver: str) -> IsolationLevel | None:
         """The isolation level to set for a step; None keeps that of the engine."""
@@ -185,3 +200,15 @@ def pool_size_of(engine: Engine) -> int | None:
     size = getattr(engine.pool, "size", None)
     overflow = getattr(engine.pool, "_max_overflow", 0)
     return int(size() + max(0, overflow)) if callable(size) else None
+
+
+def _drop_if_lost(connection: Connection, exc: Exception) -> None:
+    """Give up a connection that an error ended. Else the pool would try to roll back, and log a traceback."""
+    if connection.invalidated or not is_lost(exc):
+        return
+    if not isinstance(exc, DBAPIError):
+        # SQLAlchemy did not see this error of the driver. It shall, so that it drops the other old connections too.
+        with suppress(Exception):
+            connection.exec_driver_sql("SELECT 1")
+    if not connection.invalidated:
+        connection.invalidate()

@@ -8,10 +8,13 @@ from sqlalchemy import Connection
 
 from docshelf.engines.base import Backend
 from docshelf.engines.errors import translated_errors
+from docshelf.engines.given import check_translation
 from docshelf.errors import ArgumentTypeError, ConfigurationError, MissingEngineError
 from docshelf.steps import Maintenance, Read, Write
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from docshelf.sql.dialects.base import Dialect
@@ -29,6 +32,7 @@ class BoundBackend(Backend):
             raise ConfigurationError(
                 f"this store is for {dialect.name}, but the connection is for {connection.dialect.name}"
             )
+        check_translation(_options_of(connection), dialect)
         super().__init__(dialect)
         self._connection = connection
 
@@ -54,6 +58,11 @@ class BoundBackend(Backend):
 
     def __repr__(self) -> str:
         return "bound to a connection"
+
+
+def _options_of(connection: Connection | AsyncConnection) -> Mapping[str, Any]:
+    sync = connection if isinstance(connection, Connection) else connection.sync_connection
+    return {} if sync is None else sync.get_execution_options()
 
 
 def _is_async(connection: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
@@ -11,6 +11,8 @@ from docshelf.engines.url import without_secrets
 from docshelf.errors import ConfigurationError, MissingEngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from docshelf.sql.dialects.base import Dialect
@@ -20,9 +22,18 @@ class GivenEngines(EngineBackend):
     """Performs steps on the caller's Engine, AsyncEngine, or both. They are never closed here."""
 
     def __init__(
-        self, engine: Engine | None, async_engine: AsyncEngine | None, dialect: Dialect, *, pooler: bool
+        self,
+        engine: Engine | None,
+        async_engine: AsyncEngine | None,
+        dialect: Dialect,
+        *,
+        pooler: bool,
+        retry_seconds: float,
     ) -> None:
-        super().__init__(dialect, pooler=pooler)
+        for given in (engine, async_engine):
+            if given is not None:
+                check_translation(given.get_execution_options(), dialect)
+        super().__init__(dialect, pooler=pooler, retry_seconds=retry_seconds)
         self._given = engine
         self._given_async = async_engine
 
@@ -65,3 +76,16 @@ def check_engines(engine: object, async_engine: object) -> None:
     # Not by isinstance: importing AsyncEngine takes 0.1 s.
     if async_engine is not None and not hasattr(async_engine, "sync_engine"):
         raise ConfigurationError(f"async_engine is a {type(async_engine).__name__}; give a SQLAlchemy AsyncEngine")
+
+
+def check_translation(options: Mapping[str, Any], dialect: Dialect) -> None:
+    """Raise a ConfigurationError if SQLAlchemy would put the tables into another schema.
+
+    It translates the names of `Table`s, and not those in statements of plain SQL, of which docshelf has many.
+    """
+    schema = dialect.tables.entries.schema
+    translated = (options.get("schema_translate_map") or {}).get(schema, schema)
+    if translated != schema:
+        raise ConfigurationError(
+            f"schema_translate_map puts the tables into {translated!r}; pass schema={translated!r} to the store instead"
+        )

@@ -6,13 +6,14 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from docshelf.engines.base import EngineBackend, pool_size_of
 from docshelf.engines.create import driver_errors, make_async_engine, make_engine
+from docshelf.engines.threads import StepThreads
 from docshelf.engines.url import Target
 from docshelf.steps import Read, Write
 
@@ -26,12 +27,16 @@ if TYPE_CHECKING:
 class OwnEngines(EngineBackend):
     """Creates its engines from a URL on first use: one for sync calls, and one for each event loop."""
 
-    def __init__(self, target: Target, dialect: Dialect, *, pooler: bool) -> None:
-        super().__init__(dialect, pooler=pooler)
+    def __init__(
+        self, target: Target, dialect: Dialect, pool: Mapping[str, Any], *, application_name: str, retry_seconds: float
+    ) -> None:
+        super().__init__(dialect, pooler=target.pooler, retry_seconds=retry_seconds)
         # Our own connections already autocommit, because most calls read and setting the level costs time. On SQLite
         # writes use them as they are: BEGIN IMMEDIATE starts their transaction.
         self._reading_isolation = None
         self._target = target
+        self._pool = pool
+        self._application_name = application_name
         self._reset()
         _all_own_engines.add(self)
 
@@ -39,11 +44,14 @@ class OwnEngines(EngineBackend):
         self._lock = threading.Lock()
         self._sync: Engine | None = None
         self._by_loop: dict[asyncio.AbstractEventLoop, _LoopEngine] = {}
+        self._threads = StepThreads()
+        weakref.finalize(self, self._threads.close)
 
     def after_fork(self) -> None:
         """Reset in the child process. The connections still belong to the parent: nothing is sent on them."""
         if self._target.memory:
-            self._lock = threading.Lock()  # a fork copies a database in memory
+            self._lock = threading.Lock()  # a fork copies a database in memory, but no threads
+            self._threads = StepThreads()
             return
         engines = [self._sync, *(loop_engine.engine.sync_engine for loop_engine in self._by_loop.values())]
         for engine in engines:
@@ -57,7 +65,7 @@ class OwnEngines(EngineBackend):
         with self._lock:
             if self._sync is None:
                 with driver_errors():
-                    self._sync = make_engine(self._target, pooler=self._pooler)
+                    self._sync = make_engine(self._target, self._pool, self._application_name)
                 # A store that is never closed leaves no connection open.
                 weakref.finalize(self, self._sync.dispose)
             return self._sync
@@ -68,7 +76,7 @@ class OwnEngines(EngineBackend):
             loop_engine = self._by_loop.get(loop)
         if loop_engine is None:
             with driver_errors():
-                engine = make_async_engine(self._target, pooler=self._pooler)
+                engine = make_async_engine(self._target, self._pool, self._application_name)
             loop_engine = _LoopEngine(engine, on_close=lambda: self._by_loop.pop(loop, None))
             with self._lock:
                 for other in [other for other in self._by_loop if other.is_closed()]:
@@ -78,8 +86,8 @@ class OwnEngines(EngineBackend):
 
     async def _awith_connection(self, step: Read | Write) -> Any:
         if self._target.async_url is None:
-            # SQLite's calls are short: a thread of the loop's executor takes 0.43 ms, aiosqlite 1.09 ms.
-            return await asyncio.to_thread(self._with_connection, step)
+            # SQLite's calls are short: a thread of an executor takes 0.43 ms, aiosqlite 1.09 ms.
+            return await self._threads.run(self._with_connection, step)
         return await super()._awith_connection(step)
 
     def close(self) -> None:
@@ -88,6 +96,7 @@ class OwnEngines(EngineBackend):
             engine, self._sync = self._sync, None
             engines = dict(self._by_loop)
             self._by_loop.clear()
+        self._threads.close()
         if engine is not None:
             engine.dispose()
         for loop, loop_engine in engines.items():

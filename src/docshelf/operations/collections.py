@@ -29,6 +29,13 @@ def listed(context: Context, *, exact: bool) -> Flow[list[Collection]]:
     return found
 
 
+def companions(context: Context) -> Flow[list[str]]:
+    """The names of the collections that belong to the collection, directly or through others."""
+    queries = CollectionQueries(context.dialect)
+    family: list[str] = yield Read(lambda connection: queries.family(connection, context.collection))
+    return family[1:]
+
+
 def rename(context: Context, new: str) -> Flow[int]:
     """Rename the collection and all collections that belong to it. Returns how many entries it has.
 
@@ -44,7 +51,8 @@ def rename(context: Context, new: str) -> Flow[int]:
             dialect.begin_write(connection, name, None, exclusive=True)
         if queries.family(connection, old) != list(names):
             raise ArgumentValueError(f"another process changed what belongs to the collection {old!r}; rename it again")
-        if not queries.taken(connection, [old]):
+        # The owner itself may be empty: a key-value store has values only in the collections that belong to it.
+        if not queries.taken(connection, list(names)):
             return None
         taken = queries.taken(connection, list(names.values()))
         if taken:
@@ -59,4 +67,28 @@ def rename(context: Context, new: str) -> Flow[int]:
     count: int | None = yield repeatable_write(apply, lambda earlier, last: earlier if last is None else last)
     if count is None:
         raise ArgumentValueError(f"there is no collection {old!r} to rename")
+    return count
+
+
+def copy(context: Context, new: str) -> Flow[int]:
+    """Copy the collection's entries and sources to a new collection. Returns how many entries it has.
+
+    Raises:
+        ArgumentValueError: there is no such collection, or one has the new name already.
+    """
+    queries, dialect, old = CollectionQueries(context.dialect), context.dialect, context.collection
+
+    def apply(connection: Connection) -> int | None:
+        stamps = {name: dialect.begin_write(connection, name, None, exclusive=True) for name in sorted({old, new})}
+        if not queries.taken(connection, [old]):
+            raise ArgumentValueError(f"there is no collection {old!r} to copy")
+        if queries.taken(connection, [new]):
+            return None
+        dialect.copy_entries(connection, old, new, stamps[new])
+        queries.copy_sources_and_settings(connection, old, new)
+        return context.queries.count(connection, new, prefix=None, source=None)
+
+    count: int | None = yield repeatable_write(apply, lambda earlier, last: earlier if last is None else last)
+    if count is None:
+        raise ArgumentValueError(f"there is a collection {new!r} already; give another name, or clear that one first")
     return count

@@ -22,7 +22,7 @@ def delete_keys(
     context: Context,
     keys: Sequence[str],
     source: str | None,
-    expected: Mapping[str, str] | None,
+    expected: Mapping[str, str | None] | None,
     *,
     dry_run: bool = False,
 ) -> Flow[Report]:
@@ -30,7 +30,7 @@ def delete_keys(
 
     Args:
         source: delete in this source only; None deletes in all sources.
-        expected: delete only entries that have these versions.
+        expected: delete only entries that have these versions; None stands for no version.
         dry_run: report what would be deleted, and delete nothing.
     """
     if not keys:

@@ -114,17 +114,19 @@ def _check_notes(notes: Mapping[str, SourceNote] | None) -> dict[str, SourceNote
         if not isinstance(note, SourceNote):
             raise ArgumentTypeError(f"the note of {source!r:.60} is a {type(note).__name__}; give a SourceNote")
         fingerprint = check_label(note.fingerprint, "fingerprint")
-        checked[check_source(source)] = SourceNote(fingerprint, _check_metadata(note.metadata))
+        checked[check_source(source)] = SourceNote(fingerprint, _check_metadata(note.metadata, source))
     return checked
 
 
-def _check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _check_metadata(metadata: Mapping[str, Any] | None, source: str) -> dict[str, Any] | None:
     if metadata is None:
         return None
     if not isinstance(metadata, Mapping):
-        raise ArgumentTypeError(f"the source's metadata is a {type(metadata).__name__}; give a mapping")
+        raise ArgumentTypeError(
+            f"the metadata of the source {source!r:.60} is a {type(metadata).__name__}; give a mapping"
+        )
     try:
         dumps(dict(metadata))
     except EncodeError as exc:
-        raise ArgumentTypeError(f"the source's metadata: {exc}") from exc
+        raise ArgumentTypeError(f"the metadata of the source {source!r:.60}: {exc}") from exc
     return dict(metadata)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from docshelf.operations.context import Context
 from docshelf.sql.queries import latest
+from docshelf.sql.rows import Identity
 from docshelf.steps import Compute, Flow, Read
 from docshelf.types import Entry, Source, SourceNote
 from docshelf.values.stored import Stored, raw_bytes, utc_time
@@ -37,6 +38,19 @@ def get_entries(context: Context, keys: Sequence[str], source: str | None, *, va
     """The entries of the keys, in their order; None for a key without one."""
     entries = yield from _entries(context, keys, source, values=values)
     return [None if (entry := entries.get(key)) is None else entry_of(*entry) for key in keys]
+
+
+def pair_entries(context: Context, pairs: Sequence[Identity], *, values: bool) -> Flow[list[Entry | None]]:
+    """The entries of pairs of key and source, in their order; None for a pair without one."""
+    if not pairs:
+        return []
+    unique = list(dict.fromkeys(pairs))
+    rows: list[Stored] = yield Read(
+        lambda connection: context.queries.fetch_pairs(connection, context.collection, unique, values=values)
+    )
+    decoded = yield from _decoded(context, rows, values=values)
+    entries = {(row.key, row.source): entry_of(row, value) for row, value in decoded}
+    return [entries.get(pair) for pair in pairs]
 
 
 def source_entries(context: Context, sources: Sequence[str], *, values: bool) -> Flow[list[list[Entry]]]:
@@ -95,10 +109,12 @@ def present_entries(context: Context, keys: Sequence[str], source: str | None, *
     return [entry_of(*entries[key]) for key in keys if key in entries]
 
 
-def count(context: Context, prefix: str | None, source: str | None) -> Flow[int]:
-    """The number of entries, narrowed by a prefix of the key and by a source."""
+def count(context: Context, prefix: str | None, source: str | None, at_most: int | None) -> Flow[int]:
+    """The number of entries, narrowed by a prefix of the key and by a source; no more than `at_most`."""
     number: int = yield Read(
-        lambda connection: context.queries.count(connection, context.collection, prefix=prefix, source=source)
+        lambda connection: context.queries.count(
+            connection, context.collection, prefix=prefix, source=source, at_most=at_most
+        )
     )
     return number
 
@@ -111,11 +127,25 @@ def sources(context: Context) -> Flow[list[Source]]:
     return result
 
 
+def source_notes(context: Context, sources: Sequence[str]) -> Flow[dict[str, SourceNote]]:
+    """The notes of some sources, in input order, without those that were never synced."""
+    if not sources:
+        return {}
+    notes: dict[str, SourceNote]
+    notes, problems = yield Read(
+        lambda connection: context.queries.get_notes(connection, context.collection, list(dict.fromkeys(sources)))
+    )
+    context.codec.report_problems(problems)
+    return {source: notes[source] for source in sources if source in notes}
+
+
 def changed_sources(context: Context, fingerprints: Mapping[str, str]) -> Flow[list[str]]:
     """The sources whose fingerprint differs from that of their last sync, in input order."""
     if not fingerprints:
         return []
-    notes: dict[str, SourceNote] = yield Read(
+    notes: dict[str, SourceNote]
+    # Metadata that cannot be read does not matter here.
+    notes, _ = yield Read(
         lambda connection: context.queries.get_notes(connection, context.collection, list(fingerprints))
     )
     return [

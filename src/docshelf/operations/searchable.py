@@ -69,13 +69,14 @@ def make_searchable(context: Context, fields: Sequence[str], *, concurrently: bo
         context.known_fields.note(collection, Searchable(tuple(fields), filled=True))
 
 
-def after_rename(context: Context, old: str, *, concurrently: bool) -> Flow[None]:
-    """Where a renamed collection is searchable, give it the index that names it; only an owner of the table can.
+def complete_indexes(context: Context, *, concurrently: bool, gone: str | None = None) -> Flow[None]:
+    """Create the indexes that searchable collections lack under their new names. Only an owner of the table can.
 
     Args:
-        old: the name that it had.
+        gone: the name that a collection had before it was renamed.
     """
-    dialect, unfilled = context.dialect, unfilled_index(context.dialect.tables.entries.name, old)
+    dialect = context.dialect
+    unfilled = None if gone is None else unfilled_index(dialect.tables.entries.name, gone)
 
     def look(connection: Connection) -> dict[str, str]:
         context.known_fields.read(connection, dialect)
@@ -83,7 +84,7 @@ def after_rename(context: Context, old: str, *, concurrently: bool) -> Flow[None
         if not settled or not dialect.owns_tables(connection):
             return {}
         existing = dialect.existing_indexes(connection)
-        if unfilled in existing:
+        if unfilled is not None and unfilled in existing:
             dialect.drop_index(connection, unfilled)
         wanted = [dialect.search_indexes(name, searchable.fields) for name, searchable in settled.items()]
         return {name: what for indexes in wanted for name, what in indexes.items() if name not in existing}

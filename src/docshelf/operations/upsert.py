@@ -146,7 +146,10 @@ class ConditionalUpsert:
             touched |= shrunk & given if plan.scope == "collection" else shrunk
         if not (touched or given):
             return {}
-        stored = self.context.queries.get_notes(connection, self.context.collection, touched | given)
+        stored, problems = self.context.queries.get_notes(connection, self.context.collection, touched | given)
+        # New metadata replaces what cannot be read.
+        replaced = {source for source, note in plan.notes.items() if note.metadata is not None}
+        self.context.codec.report_problems([problem for problem in problems if problem.source not in replaced])
         notes = {}
         for source in touched | given:
             old, new = stored.get(source), plan.notes.get(source, SourceNote())

@@ -119,13 +119,14 @@ def _diffs(context: Context, encoded: EncodedBatch, updated: Sequence[int]) -> F
 
 
 def set_versions(
-    context: Context, versions: Mapping[str, str], source: str | None, expected: Mapping[str, str] | None
+    context: Context, versions: Mapping[str, str], source: str | None, expected: Mapping[str, str | None] | None
 ) -> Flow[Report]:
     """Set the versions of the entries of some keys. A key without an entry gets one without a value.
 
     Args:
         source: change entries of this source only; None changes them in all sources.
-        expected: change only entries that have these versions, and create none.
+        expected: change only entries that have these versions. None stands for an entry without a version, and for a
+            missing entry, which is then created.
     """
     if not versions:
         return Report()
@@ -143,8 +144,10 @@ def set_versions(
         for identity in sorted(existing):
             by_key.setdefault(identity[0], []).append(identity)
         if expected is not None:
-            matching = [pair for key in keys for pair in by_key.get(key, ()) if existing[pair] == expected[key]]
-            return {identity: existing[identity] != versions[identity[0]] for identity in matching}
+            new = {key: [(key, source or "")] for key in keys if expected[key] is None}
+            pairs = [pair for key in keys for pair in by_key.get(key) or new.get(key) or ()]
+            matching = [pair for pair in pairs if existing.get(pair) == expected[pair[0]]]
+            return {identity: existing.get(identity) != versions[identity[0]] for identity in matching}
         identities = [identity for key in keys for identity in by_key.get(key) or [(key, source or "")]]
         return {(key, of): (key, of) not in existing or existing[key, of] != versions[key] for key, of in identities}
 

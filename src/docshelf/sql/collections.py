@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Text, bindparam, func, literal, select, update
 
 from docshelf.sql.dialects.base import Dialect
 from docshelf.sql.queries import checked_identity
@@ -142,6 +142,14 @@ class CollectionQueries:
         """As `counted`, by estimates where the database has them, and without what only counting tells."""
         return [Collection(name, self._dialect.estimated_entries(connection, name)) for name in self.names(connection)]
 
+    def copy_sources_and_settings(self, connection: Connection, collection: str, new: str) -> None:
+        """Copy what is stored about a collection and its sources. The copy belongs to no other collection."""
+        for table, without in ((self._tables.sources, ()), (self._tables.collections, ("owner",))):
+            columns = {column.name: column for column in table.c if column.name not in ("collection", *without)}
+            chosen = select(literal(new, Text), *columns.values()).where(table.c.collection == collection)
+            statement = table.insert().from_select(["collection", *columns], chosen, include_defaults=False)
+            connection.execute(statement)
+
     def _named(self) -> tuple[Table, ...]:
         """The tables with a column for the name of the collection."""
         tables: Any = self._tables
@@ -163,3 +171,24 @@ def _settings(text: Any) -> dict[str, Any]:
         if isinstance(known, dict):
             return known
     return {}
+
+
+def imported_settings(settings: str | None, known: str | None) -> str | None:
+    """The settings of a collection that is imported from elsewhere into one that may exist.
+
+    Searches trust an index only after `setup(searchable=...)` has filled it here.
+
+    Args:
+        settings: those of the imported collection.
+        known: those of the existing collection.
+    """
+    if settings is None or searchable_in(settings).fields == searchable_in(known).fields:
+        return known if settings is None else _merged(settings, filled=searchable_in(known).filled)
+    return _merged(settings, filled=False)
+
+
+def _merged(settings: str, *, filled: bool) -> str:
+    known = _settings(settings)
+    if "filled" in known or "searchable" in known:
+        known["filled"] = filled
+    return orjson.dumps(known).decode()

@@ -114,6 +114,22 @@ class Queries(Statements):
         rows = self._select(connection, values, columns, collection, keys=keys, sources=_as_set(source))
         return list(starmap(Stored, rows))
 
+    def fetch_pairs(
+        self, connection: Connection, collection: str, pairs: Sequence[Identity], *, values: bool
+    ) -> list[Stored]:
+        """The rows of some pairs of key and source, in any order."""
+        columns: Sequence[Any] = self._stored if values else self._without_value
+
+        def build() -> Select[Any]:
+            in_pairs = self.dialect.in_pairs(self._entries.c.key, self._entries.c.source)
+            return select(*columns).where(self._of_collection, in_pairs)
+
+        found: list[Stored] = []
+        for chunk in chunked(pairs, KEYS_PER_STATEMENT):
+            parameters = {"collection": collection, **self.dialect.pairs(chunk)}
+            found += starmap(Stored, self._rows(connection, ("pairs", values), build, parameters))
+        return found
+
     def latest_values(
         self, connection: Connection, collection: str, keys: Sequence[str], source: str | None
     ) -> list[Stored]:
@@ -193,16 +209,29 @@ class Queries(Statements):
             sizes[key] = sizes.get(key, 0) + size
         return [Sized(key, size) for key, size in sorted(sizes.items())]
 
-    def count(self, connection: Connection, collection: str, *, prefix: str | None, source: str | None) -> int:
-        """The number of entries, narrowed by a prefix of the key and by a source."""
+    def count(
+        self,
+        connection: Connection,
+        collection: str,
+        *,
+        prefix: str | None,
+        source: str | None,
+        at_most: int | None = None,
+    ) -> int:
+        """The number of entries, narrowed by a prefix of the key and by a source; no more than `at_most`."""
         bounds = {"prefix": prefix, "prefix_end": prefix_end(prefix) if prefix else None, "source": source}
         parameters = {name: value for name, value in bounds.items() if value is not None}
-        [[number]] = self._rows(
-            connection,
-            ("count", *parameters),
-            lambda: select(func.count()).select_from(self._entries).where(*self._conditions(parameters)),
-            {**parameters, "collection": collection},
-        )
+        limit = {} if at_most is None else {"limit": at_most}
+
+        def build() -> Select[Any]:
+            conditions = self._conditions(parameters)
+            if not limit:
+                return select(func.count()).select_from(self._entries).where(*conditions)
+            found = select(self._entries.c.key).where(*conditions).limit(bindparam("limit"))
+            return select(func.count()).select_from(found.subquery())
+
+        name = ("count", *parameters, *limit)
+        [[number]] = self._rows(connection, name, build, {**parameters, **limit, "collection": collection})
         return int(number)
 
     def sources(self, connection: Connection, collection: str) -> tuple[list[Source], list[Problem]]:
@@ -234,15 +263,28 @@ class Queries(Statements):
             sources.append(Source(name, counts.get(name, 0), fingerprint, metadata, synced_at))
         return sources, problems
 
-    def get_notes(self, connection: Connection, collection: str, sources: Collection[str]) -> dict[str, SourceNote]:
-        """The stored notes of some sources. Sources that were never synced have none."""
+    def get_notes(
+        self, connection: Connection, collection: str, sources: Collection[str]
+    ) -> tuple[dict[str, SourceNote], list[Problem]]:
+        """The stored notes of some sources, and which of them have metadata that cannot be read.
+
+        Sources that were never synced have no note. The note of unreadable metadata has None.
+        """
         s = self._sources
         statement = select(s).where(
             s.c.collection == bindparam("collection"), self.dialect.in_array(s.c.source, "sources")
         )
         parameters = {"collection": collection, "sources": self.dialect.array(sources)}
-        rows = connection.execute(statement, parameters)
-        return {row.source: SourceNote(row.fingerprint, _metadata(row)) for row in rows}
+        notes: dict[str, SourceNote] = {}
+        problems: list[Problem] = []
+        for row in connection.execute(statement, parameters):
+            metadata = None
+            try:
+                metadata = _metadata(row)
+            except CorruptEntryError as exc:
+                problems += exc.problems
+            notes[row.source] = SourceNote(row.fingerprint, metadata)
+        return notes, problems
 
     def put_notes(
         self, connection: Connection, collection: str, notes: Mapping[str, SourceNote], now: datetime

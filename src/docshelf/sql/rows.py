@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
@@ -41,6 +41,10 @@ class PackedRow(NamedTuple):
     search_fields: str | None = None
 
 
+RowTimes = Mapping[int, tuple[datetime, datetime]]
+"""created_at and updated_at of rows, by their positions."""
+
+
 @dataclass(frozen=True)
 class UpsertBatch:
     """The rows that one call of `Dialect.upsert` writes.
@@ -50,6 +54,7 @@ class UpsertBatch:
         existing: rows that have an entry, sorted likewise.
         data: the new rows in COPY format, where a COPY is faster.
         has_search_fields: one of the rows has search fields.
+        times: created_at and updated_at by the position of the row; None writes the time of the stamp.
     """
 
     collection: str
@@ -58,6 +63,7 @@ class UpsertBatch:
     existing: Sequence[PackedRow]
     data: bytes | None = None
     has_search_fields: bool = False
+    times: RowTimes | None = None
 
     def __len__(self) -> int:
         return len(self.new) + len(self.existing)

@@ -32,10 +32,10 @@ from docshelf.values.documents import (
     load_document,
     read_unknown,
 )
-from docshelf.values.hashing import checksum_of, hash_prefix
+from docshelf.values.hashing import checksum_of, hash_prefix, is_intact
 from docshelf.values.json import DecodeError, EncodeError, dumps, loads
 from docshelf.values.search import search_fields
-from docshelf.values.stored import Stored, check_times, raw_bytes
+from docshelf.values.stored import RawEntry, Stored, check_times, raw_bytes, utc_time
 from docshelf.values.where import Condition, Fields
 
 HashOn = Literal["value", "text"] | Callable[[Any], Any]
@@ -182,7 +182,7 @@ class Codec:
         if type(value) is UnknownDocument:
             hashes = value.stored_hashes
             self._check_known(content_type, data, key)
-            if hashes is not None and _is_intact(*hashes, content_type, data):
+            if hashes is not None and is_intact(*hashes, content_type, data):
                 return content_type, data, *hashes
         if hashed_part is None:
             return content_type, data, sha256(prefix + data).digest(), None
@@ -216,7 +216,7 @@ class Codec:
     def search_fields_of(self, row: Stored, names: Sequence[str]) -> str | None:
         """As `search_fields`, of a row. None for one that cannot be read, or has no value."""
         try:
-            found = self._unpacked(row)
+            found = self._contents(row)
         except (UnpackError, DecodeError):
             return None
         return None if found is None else self.search_fields(found[0], found[1], names)
@@ -236,7 +236,7 @@ class Codec:
         problems: list[Problem] = []
         for row in rows:
             try:
-                found = self._unpacked(row)
+                found = self._contents(row)
                 fields = _NO_FIELDS if found is None else self.fields(found[0], found[1])
                 if condition.matches(fields):
                     matching.append((row, self.decode(row) if values else None))
@@ -247,6 +247,19 @@ class Codec:
         self.report_problems(problems)
         return matching
 
+    def _contents(self, row: Stored) -> Encoded | None:
+        """The value of a row as it was encoded, checked against its hashes; None if the row has no value.
+
+        Raises:
+            UnpackError, DecodeError: docshelf cannot have written this row.
+        """
+        if type(row.key) is not str or type(row.source) is not str:
+            raise DecodeError("a key or source that is not text")
+        check_times(row)
+        if row.value is None and row.value_hash is None:
+            return None
+        return self._unpacked(row.value, row.value_hash, row.checksum, row.content_type, row.encoding)
+
     def decode(self, row: Stored, *, values: bool = True) -> Any:
         """The value of a row. None if the row has no value, or if `values` is False because it was not read.
 
@@ -254,42 +267,65 @@ class Codec:
             CorruptEntryError: docshelf cannot have written this row.
         """
         try:
-            found = self._unpacked(row, values=values)
-            if found is None:
+            key, source, packed, given_hash, checksum, content_type, encoding, _, created_at, _, _ = row
+            if type(key) is not str or type(source) is not str:
+                raise DecodeError("a key or source that is not text")
+            if created_at is not None:
+                check_times(row)
+            if not values or (packed is None and given_hash is None):
                 return None
-            content_type, data, value_hash, checksum = found
+            content_type, data, value_hash, checksum = self._unpacked(
+                packed, given_hash, checksum, content_type, encoding
+            )
             if content_type in self._loaders:
                 return self.value_of(content_type, data)
             return read_unknown(content_type, _fields(content_type, data), value_hash, checksum)
         except (UnpackError, DecodeError) as exc:
             raise CorruptEntryError([Problem(row.key, row.source, str(exc))]) from exc
 
-    def _unpacked(self, row: Stored, *, values: bool = True) -> tuple[str, bytes, bytes, bytes | None] | None:
-        """What a row holds: content type, canonical bytes, value hash and checksum; None for no value.
-
-        Args:
-            values: False checks names and times only.
+    def raw_entry(self, row: Stored) -> RawEntry:
+        """The entry of a row with its canonical bytes, which match its hash.
 
         Raises:
-            UnpackError, DecodeError: docshelf cannot have written it.
+            CorruptEntryError: docshelf cannot have written this row.
         """
-        key, source, packed, given_hash, checksum, content_type, encoding, _, created_at, _, _ = row
-        if type(key) is not str or type(source) is not str:
-            raise DecodeError("a key or source that is no text")
-        if created_at is not None:
+        try:
+            if type(row.key) is not str or type(row.source) is not str:
+                raise DecodeError("a key or source that is not text")
             check_times(row)
-        if not values or (packed is None and given_hash is None):
-            return None
-        value, value_hash = raw_bytes(packed), raw_bytes(given_hash)
+            value: Any = (None, None, None, None)
+            if row.value is not None or row.value_hash is not None:
+                value = self._unpacked(row.value, row.value_hash, row.checksum, row.content_type, row.encoding)
+            version = row.version if type(row.version) is str else None
+            times = utc_time(row.created_at), utc_time(row.updated_at)
+            seq = row.seq if type(row.seq) is int else 0
+            return RawEntry._make((row.key, row.source, *value, version, *times, seq))
+        except (UnpackError, DecodeError) as exc:
+            raise CorruptEntryError([Problem(row.key, row.source, str(exc))]) from exc
+
+    def raw_entries(self, rows: Iterable[Stored]) -> list[RawEntry]:
+        """The entries of rows. Bad rows are handled as `on_corrupt` says; raises as `decode_all` does."""
+        entries: list[RawEntry] = []
+        problems: list[Problem] = []
+        for row in rows:
+            try:
+                entries.append(self.raw_entry(row))
+            except CorruptEntryError as exc:
+                problems += exc.problems
+        self.report_problems(problems)
+        return entries
+
+    def _unpacked(self, packed: Any, value_hash: Any, checksum: Any, content_type: Any, encoding: Any) -> Encoded:
+        """The value of a row as it was encoded, checked against its hashes."""
+        value, value_hash, checksum = raw_bytes(packed), raw_bytes(value_hash) or b"", raw_bytes(checksum)
         if value is None:
             raise DecodeError("a hash without a value")
         data = unpack(encoding, value, limit=self.max_value_bytes)
         if not isinstance(content_type, str):
-            content_type = ""  # SQLite lets any column hold any type
+            content_type = ""  # any SQLite column may hold any type
         if len(content_type) > MAX_CONTENT_TYPE:
             raise DecodeError(f"a content type of {len(content_type):,} characters")
-        value_hash, checksum = value_hash or b"", raw_bytes(checksum)
-        if not _is_intact(value_hash, checksum, content_type, data):
+        if not is_intact(value_hash, checksum, content_type, data):
             raise DecodeError("its bytes do not match its hash")
         if not content_type:
             raise DecodeError("a content type of 0 characters")
@@ -428,13 +464,6 @@ def canonical_bytes(value: Any) -> bytes:
         return dumps(value)
     except EncodeError as exc:
         raise UnsupportedValueError(str(exc)) from exc
-
-
-def _is_intact(value_hash: bytes, checksum: bytes | None, content_type: str, data: bytes) -> bool:
-    """True when the hashes of a row are those of its bytes."""
-    if checksum is None:
-        return value_hash == sha256(hash_prefix(content_type) + data).digest()
-    return checksum == checksum_of(value_hash, content_type, data)
 
 
 def _fields(content_type: str, data: bytes) -> dict[str, Any]:

@@ -23,6 +23,13 @@ def checksum_of(value_hash: bytes, content_type: str, data: bytes) -> bytes:
     return sha256(value_hash.hex().encode() + hash_prefix(content_type) + data).digest()
 
 
+def is_intact(value_hash: bytes, checksum: bytes | None, content_type: str, data: bytes) -> bool:
+    """True when the hashes of a value are those of its bytes."""
+    if checksum is None:
+        return value_hash == sha256(hash_prefix(content_type) + data).digest()
+    return checksum == checksum_of(value_hash, content_type, data)
+
+
 def file_fingerprint(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits, read in blocks of 1 MiB.
 

@@ -27,6 +27,25 @@ class Stored(NamedTuple):
     seq: int = 0
 
 
+class RawEntry(NamedTuple):
+    """An entry as moves and exports carry it: its value as canonical bytes, with the hashes and times of its row.
+
+    An entry without a value has neither bytes nor hashes nor content type. Times of None stand for the time of the
+    write, a seq of None for the next one.
+    """
+
+    key: str
+    source: str
+    content_type: str | None
+    data: bytes | None
+    value_hash: bytes | None
+    checksum: bytes | None
+    version: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    seq: int | None = None
+
+
 def utc_time(value: Any) -> datetime:
     """A time that a driver returned, in UTC.
 

@@ -7,7 +7,7 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_text_splitters import CharacterTextSplitter
 
-from docshelf import DocShelf
+from docshelf import DocShelf, Entry
 from langchain_docshelf import DocShelfStore, ParentDocumentRetriever, RetrieverReport
 from tests.adapters.langchain.vectors import Vectors
 
@@ -43,19 +43,31 @@ def retriever_of(
 
 
 def state(retriever: ParentDocumentRetriever) -> Any:
-    """The whole state of a retriever: parents, ledger and children."""
+    """The whole state of a retriever: parents, ledger and children, without ids and marks, which differ by ledger."""
     shelf = retriever.docstore.shelf
     assert isinstance(retriever.vectorstore, Vectors)
+    children = retriever.vectorstore.children
     return (
         sorted((e.key, e.source, str(e.value)) for e in shelf.yield_entries()),
-        # Without the marks of the runs that wrote them.
         sorted(
-            (e.key, e.source, str(e.version).split()[0], str(e.value)) for e in ledger_of(retriever).yield_entries()
+            (
+                row.key,
+                row.source,
+                str(row.version).split()[0],
+                row.value["parent"],
+                str([children.get(child, child) for child in row.value["children"]]),
+            )
+            for row in rows_of(retriever)
         ),
-        retriever.vectorstore.children,
+        sorted(map(str, children.values())),
     )
 
 
-def ledger_of(retriever: ParentDocumentRetriever) -> DocShelf:
+def rows_of(retriever: ParentDocumentRetriever) -> list[Entry]:
+    """The rows of a retriever's ledger that are about one parent."""
+    return [entry for entry in ledger_of(retriever).yield_entries() if entry.key.count("-") == 4]
+
+
+def ledger_of(retriever: ParentDocumentRetriever, index: str = "children") -> DocShelf:
     shelf = retriever.docstore.shelf
-    return shelf.view(f"{shelf.collection}/children", content_types=())
+    return shelf.view(f"{shelf.collection}/{index}", content_types=())

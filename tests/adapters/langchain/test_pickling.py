@@ -97,8 +97,27 @@ def test_a_store_on_a_given_shelf_or_engine_or_in_memory_says_why_it_is_not_pick
 ) -> None:
     with DocShelf(place.url) as shelf:
         for store in (kind(shelf=shelf), kind(engine=new_engine(place))):
-            for copier in (pickle.dumps, copy.deepcopy):
-                with pytest.raises(TypeError, match=f"a {kind.__name__} on a given shelf or engine .* give it a url"):
-                    copier(store)
+            with pytest.raises(TypeError, match=f"a {kind.__name__} on a given shelf or engine .* give it a url"):
+                pickle.dumps(store)
     with kind(":memory:") as store, pytest.raises(TypeError, match="in memory stays in its process"):
         pickle.dumps(store)
+
+
+@pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("on", ["url", "shelf", "engine", "memory"])
+def test_a_copy_of_a_store_works_on_the_same_connections_and_leaves_them_open(
+    place: Location, new_engine: Callable[..., Any], opened: Callable[[Any], Any], copier: Callable[[Any], Any], on: str
+) -> None:
+    shelf = opened(DocShelf(place.url))
+    options: dict[str, Any] = {
+        "url": {"url": place.url},
+        "shelf": {"shelf": shelf},
+        "engine": {"engine": new_engine(place)},
+        "memory": {"url": ":memory:"},
+    }[on]
+    store = opened(DocShelfStore(collection="docs", source_key="path", **options))
+    store.mset([("k", Document(page_content="text", metadata={"path": "f"}))])
+    with copier(store) as twin:
+        assert [document.page_content for document in twin.mget(["k"])] == ["text"]
+        assert twin.source_key == "path"
+    assert store.mget(["k"])[0].page_content == "text"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Callable
 from datetime import date
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
+from llama_index.core.graph_stores.types import EntityNode
 
-from docshelf import ArgumentTypeError, ArgumentValueError, ConfigurationError, DocShelf, UnsupportedValueError
-from llama_index_docshelf import DocShelfDocumentStore, DocShelfKVStore
-from tests.adapters.llama_index.twins import Twin, piece
-from tests.conftest import Location
+from docshelf import ArgumentTypeError, ArgumentValueError, ConfigurationError, UnsupportedValueError
+from llama_index_docshelf import DocShelfKVStore
+from tests.adapters.llama_index.twins import Twin
 from tests.support.statements import recorded_statements
 
 
@@ -35,6 +33,12 @@ def test_values_come_back_with_the_types_they_had(store: Twin) -> None:
     store.put("a", value)
     assert store.get("a") == value
     assert store.get_all() == {"a": value}
+
+
+def test_models_of_the_framework_are_stored_as_their_fields(store: Twin) -> None:
+    store.put("a", {"z": [EntityNode(name="Ada")], "b": 1})
+    assert store.get("a") == {"z": [EntityNode(name="Ada").model_dump()], "b": 1}
+    assert list(store.get("a")) == ["z", "b"]
 
 
 def test_an_error_names_the_value_that_cannot_be_stored_and_nothing_is_written(store: Twin) -> None:
@@ -79,23 +83,21 @@ def test_a_name_too_long_for_a_collection_is_refused(store: Twin) -> None:
         store.put("a", {}, collection="x" * 250)
 
 
-@pytest.mark.parametrize("kind", [DocShelfKVStore, DocShelfDocumentStore])
-def test_a_store_on_a_url_can_be_pickled(place: Location, kind: Any) -> None:
-    with kind(place.url, "named") as store, pickle.loads(pickle.dumps(store)) as copy:
-        if kind is DocShelfKVStore:
-            store.put("a", {"n": 1})
-            assert copy.get("a") == {"n": 1}
-        else:
-            store.add_documents([piece("a")])
-            assert copy.docs == store.docs
-        assert copy.shelf.collection == "named"
+def test_renaming_a_store_takes_all_its_collections_along(new_store: Callable[..., Twin]) -> None:
+    store, other = new_store(DocShelfKVStore, collection="cache"), new_store(DocShelfKVStore, collection="cache2")
+    for collection in ("data", "llama_cache"):
+        store.put("a", {"of": collection}, collection=collection)
+        other.put("a", {"of": "other"}, collection=collection)
+    store.rename_collection("renamed")
+    renamed = new_store(DocShelfKVStore, collection="renamed")
+    for collection in ("data", "llama_cache"):
+        assert store.get("a", collection=collection) == renamed.get("a", collection=collection) == {"of": collection}
+        assert other.get("a", collection=collection) == {"of": "other"}
+        assert new_store(DocShelfKVStore, collection="cache").get("a", collection=collection) is None
 
 
-def test_a_store_on_given_connections_or_in_memory_cannot_be_pickled(tmp_path: Any) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
-    with DocShelf(":memory:") as shelf:
-        for store in (DocShelfKVStore(shelf=shelf), DocShelfKVStore(engine=engine), DocShelfKVStore(":memory:")):
-            with pytest.raises(TypeError, match="stays in its process"):
-                pickle.dumps(store)
-            store.close()
-    engine.dispose()
+def test_a_store_is_not_renamed_to_a_name_with_a_colon(store: Twin) -> None:
+    store.put("a", {"n": 1})
+    with pytest.raises(ConfigurationError, match="contains ':'"):
+        store.rename_collection("a:b")
+    assert store.get("a") == {"n": 1}

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from llama_index.core.bridge.pydantic import AnyUrl, BaseModel
+from llama_index.core.graph_stores.types import ChunkNode, EntityNode, Relation
 from llama_index.core.schema import (
     BaseNode,
     Document,
@@ -26,6 +28,7 @@ from llama_index.core.schema import (
     RelatedNodeInfo,
     TextNode,
 )
+from llama_index.core.storage.docstore import SimpleDocumentStore
 from sqlalchemy import create_engine, text
 
 from docshelf import ConfigurationError, CorruptEntryError, CorruptEntryWarning, DocShelf, UnsupportedValueError
@@ -171,6 +174,69 @@ def test_every_node_class_of_the_framework_is_tested() -> None:
     assert ours - {BaseNode} <= {type(node) for node in NODES.values()}
 
 
+def node_of_graph() -> TextNode:
+    """A node as the extractors of property graphs leave it."""
+    return piece(
+        "a",
+        "d",
+        metadata={
+            "title": "T",
+            "nodes": [EntityNode(name="Ada", properties={"z": 1, "a": (1, 2)}), ChunkNode(text="a chunk")],
+            "relations": [Relation(label="knows", source_id="Ada", target_id="Bob")],
+            "deep": {"tuple": (EntityNode(name="Bob", embedding=[0.5]),)},
+            "node": Document(id_="x", text="t", relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id="s")}),
+        },
+    )
+
+
+def test_models_of_the_framework_come_back_as_from_its_own_store(docstore: Twin) -> None:
+    own = SimpleDocumentStore()
+    for store in (own, docstore):
+        store.add_documents([node_of_graph()])
+    back = docstore.get_node("a")
+    assert back == own.get_node("a")
+    assert back.metadata["nodes"][0] == {"label": "entity", "embedding": None, "properties": ANY, "name": "Ada"}
+    assert list(back.metadata) == ["title", "nodes", "relations", "deep", "node"]
+    assert list(back.metadata["nodes"][0]) == ["label", "embedding", "properties", "name"]
+    assert docstore.get_ref_doc_info("d").metadata == back.metadata
+    assert docstore.get_document_hash("a") == own.get_document_hash("a") == node_of_graph().hash
+    assert docstore.conditional_add_documents([node_of_graph()]).counts["SKIP"] == 1
+
+
+def test_models_of_the_framework_are_stored_in_relationships_and_by_sync(docstore: Twin) -> None:
+    node = piece("b", "d")
+    node.relationships[NodeRelationship.PREVIOUS] = node_of_graph().as_related_node_info()
+    docstore.sync([node], ref_doc_id="d", metadata={"found": EntityNode(name="Ada")})
+    assert docstore.get_node("b").prev_node.metadata["relations"][0]["label"] == "knows"
+    assert docstore.get_ref_doc_info("d").metadata["found"]["name"] == "Ada"
+
+
+class City(EntityNode):
+    """A model of the caller's, derived from one of the framework's."""
+
+    country: str = ""
+
+
+def test_models_of_the_caller_are_refused_even_if_derived_from_the_framework(docstore: Twin) -> None:
+    bad = piece("a", metadata={"nodes": [City(name="Paris", country="France")]})
+    with pytest.raises(UnsupportedValueError, match=r"key 'a': metadata\.nodes\[0\]: cannot store a City"):
+        docstore.add_documents([bad])
+    assert docstore.docs == {}
+
+
+def test_no_row_names_the_class_of_a_model(new_location: Callable[[str], Location]) -> None:
+    place = new_location("sqlite")
+    with DocShelfDocumentStore(place.url, compression=None) as store:
+        store.add_documents([node_of_graph()])
+    engine = create_engine(place.sync_url)
+    with engine.connect() as connection:
+        [value] = connection.execute(text("SELECT value FROM docshelf_entries")).one()
+    engine.dispose()
+    assert b"Ada" in value
+    assert b"EntityNode" not in value
+    assert b"llama_index" not in value
+
+
 def test_nan_comes_back_as_nan(docstore: Twin) -> None:
     docstore.add_documents([TextNode(id_="a", metadata={"x": math.nan}, embedding=[math.nan])])
     node = docstore.get_node("a")
@@ -194,8 +260,18 @@ def test_a_node_of_an_unknown_class_is_refused_when_written(docstore: Twin) -> N
     assert docstore.docs == {}
 
 
-def test_an_error_names_the_value_that_cannot_be_stored_and_nothing_is_written(docstore: Twin) -> None:
-    bad = piece("b", metadata={"pages": [1, {"loc": Tool(name="x")}]})
+def test_without_text_metadata_that_cannot_be_stored_is_refused_too(docstore: Twin) -> None:
+    bad = piece("b", "d", metadata={"loc": Tool(name="x")})
+    with pytest.raises(TypeError, match=r"metadata of the source 'd': loc: cannot store a Tool"):
+        docstore.add_documents([bad], store_text=False)
+    assert docstore.get_all_document_hashes() == {}
+
+
+@pytest.mark.parametrize("document", [None, "d"])
+def test_an_error_names_the_value_that_cannot_be_stored_and_nothing_is_written(
+    docstore: Twin, document: str | None
+) -> None:
+    bad = piece("b", document, metadata={"pages": [1, {"loc": Tool(name="x")}]})
     with pytest.raises(UnsupportedValueError, match=r"key 'b': metadata\.pages\[1\]\.loc: cannot store a Tool"):
         docstore.add_documents([piece("a"), bad])
     assert docstore.docs == {}

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import Table, text
+from sqlalchemy import Table, Text, literal, select, text
 from sqlalchemy.schema import CreateColumn
 
-from docshelf.sql.rows import Identity, Layout, PackedRow, UpsertBatch, WriteStamp
+from docshelf.sql.rows import Identity, Layout, PackedRow, RowTimes, UpsertBatch, WriteStamp
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement, Connection
@@ -78,18 +78,24 @@ class Dialect(ABC):
         """
 
     def upsert_batch(
-        self, collection: str, rows: Sequence[PackedRow], stamp: WriteStamp, existing: Sequence[int]
+        self,
+        collection: str,
+        rows: Sequence[PackedRow],
+        stamp: WriteStamp,
+        existing: Sequence[int],
+        times: RowTimes | None = None,
     ) -> UpsertBatch:
         """Prepare some rows for `upsert`, as far as that needs no connection.
 
         Args:
             rows: sorted by (key, source).
             existing: by the position of a row, whether an entry is known; false means none is.
+            times: when the rows were created and updated, instead of the time of the stamp.
         """
         new = [row for row in rows if not existing[row.position]]
-        old = [row for row in rows if existing[row.position]] if new else rows
+        known = [row for row in rows if existing[row.position]] if new else rows
         searched = any(row.search_fields is not None for row in rows)
-        return UpsertBatch(collection, stamp, new, old, has_search_fields=searched)
+        return UpsertBatch(collection, stamp, new, known, times=times, has_search_fields=searched)
 
     @abstractmethod
     def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
@@ -98,6 +104,19 @@ class Dialect(ABC):
         Returns:
             INS or UPD by the position of the row. Rows that needed no write are left out.
         """
+
+    def copy_entries(self, connection: Connection, collection: str, new: str, stamp: WriteStamp) -> None:
+        """Copy the entries of a collection into one that has none, in one statement."""
+        self._copy_entries(connection, collection, new, self.tables.entries.c.seq)
+
+    def _copy_entries(
+        self, connection: Connection, collection: str, new: str, seq: ColumnElement[int], *order: ColumnElement[Any]
+    ) -> None:
+        entries = self.tables.entries
+        columns = {column.name: column for column in entries.c if column.name not in ("collection", "seq")}
+        chosen = select(literal(new, Text), seq, *columns.values()).where(entries.c.collection == collection)
+        names = ["collection", "seq", *columns]
+        connection.execute(entries.insert().from_select(names, chosen.order_by(*order), include_defaults=False))
 
     @abstractmethod
     def delete(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Identity]:

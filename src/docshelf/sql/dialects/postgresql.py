@@ -18,7 +18,7 @@ from docshelf.errors import SchemaError
 from docshelf.sql.dialects.base import Dialect, unfilled_index
 from docshelf.sql.drivers.copy import binary_rows, columns_for, copier, statement_for
 from docshelf.sql.drivers.reads import driver_call, sql_state
-from docshelf.sql.rows import SEQ_PER_WRITE, Identity, Layout, PackedRow, UpsertBatch, WriteStamp
+from docshelf.sql.rows import SEQ_PER_WRITE, Identity, Layout, PackedRow, RowTimes, UpsertBatch, WriteStamp
 from docshelf.types import INS, UPD, Op
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ _COPY_FROM_ROWS = 50
 # Beginnings of SQL states that concern the transaction and not the rows, so that an INSERT would fail as well:
 # serialization and deadlock, a lock that is not available, a time limit.
 _TRANSACTION_STATES = ("40", "55", "57")
+_NOT_SUPPORTED = "0A000"
 # When to run ANALYZE: after this share of new rows, or this many. Autovacuum does it too, but up to a minute later, and
 # only after the whole table has grown by a tenth. Until then the planner takes a new collection for one row and reads
 # all of it to find some keys: in a table of 100,000 entries an mget of 100 keys took 20 ms, and 0.3 ms after ANALYZE.
@@ -58,8 +59,9 @@ _COLUMNS = {
     "version": "text",
     "position": "bigint",
 }
+_TIMES = {"created_at": "timestamptz", "updated_at": "timestamptz"}
 # Where a collection has searchable fields. The server makes jsonb of the text.
-_SEARCH_COLUMNS = {**_COLUMNS, "search_fields": "text"}
+_SEARCH = {"search_fields": "text"}
 
 
 class PostgreSQL(Dialect):
@@ -70,8 +72,14 @@ class PostgreSQL(Dialect):
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
         self._entries = self._quoted(tables.entries)
-        self._upsert = self._upsert_statement(_COLUMNS)
-        self._search_upsert = self._upsert_statement(_SEARCH_COLUMNS)
+        self._upserts = {
+            (with_times, with_search): self._upsert_statement(
+                _TIMES if with_times else {}, _SEARCH if with_search else {}
+            )
+            for with_times in (False, True)
+            for with_search in (False, True)
+        }
+        self._copy_is_refused = False
         self._delete_of_source = self._delete_statement("source = :source")
         self._delete_pairs = self._delete_statement(
             "(key, source) IN (SELECT t.key, t.source FROM unnest(CAST(:pair_keys AS text[]), "
@@ -118,15 +126,18 @@ class PostgreSQL(Dialect):
         return WriteStamp(time, number * SEQ_PER_WRITE)
 
     def upsert_batch(
-        self, collection: str, rows: Sequence[PackedRow], stamp: WriteStamp, existing: Sequence[int]
+        self,
+        collection: str,
+        rows: Sequence[PackedRow],
+        stamp: WriteStamp,
+        existing: Sequence[int],
+        times: RowTimes | None = None,
     ) -> UpsertBatch:
-        batch = super().upsert_batch(collection, rows, stamp, existing)
-        if len(batch.new) < _COPY_FROM_ROWS:
+        batch = super().upsert_batch(collection, rows, stamp, existing, times)
+        if len(batch.new) < _COPY_FROM_ROWS or self._copy_is_refused:
             return batch
-        return replace(
-            batch,
-            data=binary_rows(collection, batch.new, stamp.seq, stamp.now, search_fields=batch.has_search_fields),
-        )
+        data = binary_rows(collection, batch.new, stamp.seq, stamp.now, times, search_fields=batch.has_search_fields)
+        return replace(batch, data=data)
 
     def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
         stamp, rows = batch.stamp, [*batch.new, *batch.existing]
@@ -136,14 +147,18 @@ class PostgreSQL(Dialect):
             if not rows:
                 return ops
         positions = {(row.key, row.source): row.position for row in rows}
-        # Without search fields, the last column of the rows is left out: other collections do not pay for it.
-        names, statement = (
-            (_SEARCH_COLUMNS, self._search_upsert) if batch.has_search_fields else (_COLUMNS, self._upsert)
-        )
+        names = {**_COLUMNS, **_SEARCH} if batch.has_search_fields else _COLUMNS
         columns = zip(*rows, strict=True)
+        # Without search fields the last column of the rows is left out, so that other collections do not pay for it.
         parameters: dict[str, Any] = {name: list(column) for name, column in zip(names, columns, strict=False)}
         parameters["position"] = [stamp.seq + position for position in parameters["position"]]
-        parameters |= {"collection": batch.collection, "now": stamp.now}
+        parameters["collection"] = batch.collection
+        if batch.times is None:
+            parameters["now"] = stamp.now
+        else:
+            times = zip(*(batch.times[row.position] for row in rows), strict=True)
+            parameters |= {name: list(column) for name, column in zip(_TIMES, times, strict=True)}
+        statement = self._upserts[batch.times is not None, batch.has_search_fields]
         for key, source, seq in connection.execute(statement, parameters):
             # An updated row keeps the seq of its insertion, and seq numbers are unique to a write. Times are not:
             # writers that waited for the same lock may read the same time.
@@ -170,6 +185,8 @@ class PostgreSQL(Dialect):
         except Exception as exc:
             if (sql_state(exc) or "").startswith(_TRANSACTION_STATES):
                 raise
+            # PostgreSQL refuses COPY on tables with row-level security: do not try again.
+            self._copy_is_refused = self._copy_is_refused or sql_state(exc) == _NOT_SUPPORTED
             # Another writer has inserted one of the rows; or the rows are bad, and the INSERT gives a clearer error.
             done = False
         if done:
@@ -365,17 +382,22 @@ class PostgreSQL(Dialect):
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         return str(quote(table, name=table.name + suffix))
 
-    def _upsert_statement(self, given: Mapping[str, str]) -> TextClause:
-        columns = [name for name in given if name != "position"]
+    def _upsert_statement(self, times: Mapping[str, str], search: Mapping[str, str]) -> TextClause:
+        """The conditional upsert. The times come in arrays too, or all rows get the time of the write.
+
+        Search fields that are not given become NULL: those of the old value are not those of the new one.
+        """
+        columns = [name for name in _COLUMNS if name != "position"]
+        given = {**_COLUMNS, **search, **times}
         arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in given.items())
-        selected = ["CAST(t.search_fields AS jsonb)" if name == "search_fields" else f"t.{name}" for name in columns]
-        # Search fields that are not given become NULL: those of the old value are not those of the new one.
-        updated = [*columns[2:], *({"search_fields"} - given.keys())]
+        updated = [*columns[2:], "search_fields"]
+        selected = [f"t.{name}" for name in columns] + [f"CAST(t.{name} AS jsonb)" for name in search]
+        written = ", ".join(f"t.{name}" if times else f"CAST(:now AS {kind})" for name, kind in _TIMES.items())
+        columns += search
         # A row without a version is no change by itself. But where a row is written, its version is written too.
         statement = f"""
             INSERT INTO {self._entries} AS entries (collection, {", ".join(columns)}, seq, created_at, updated_at)
-            SELECT CAST(:collection AS text), {", ".join(selected)}, t.position,
-                   CAST(:now AS timestamptz), CAST(:now AS timestamptz)
+            SELECT CAST(:collection AS text), {", ".join(selected)}, t.position, {written}
             FROM unnest({arrays}) AS t({", ".join(given)})
             ORDER BY t.key COLLATE "C", t.source COLLATE "C"
             ON CONFLICT (collection, key, source) DO UPDATE

@@ -77,11 +77,19 @@ class SQLite(Dialect):
             parameters["seq"] = stamp.seq + parameters.pop("position")
             if not batch.has_search_fields:
                 del parameters["search_fields"]  # it becomes NULL
+            if batch.times is not None:
+                parameters["created_at"], parameters["updated_at"] = batch.times[row.position]
             rows.append(parameters)
         connection.execute(self._upsert, rows)
         # This transaction is the only writer: the entries are still those that were read under its lock.
         ops: dict[int, Op] = {row.position: INS for row in batch.new}
         return ops | {row.position: UPD for row in batch.existing}
+
+    def copy_entries(self, connection: Connection, collection: str, new: str, stamp: WriteStamp) -> None:
+        # The row that was inserted last must have the highest number: `begin_write` takes the next one from it.
+        seq = self.tables.entries.c.seq
+        first = select(func.min(seq)).where(self.tables.entries.c.collection == collection).scalar_subquery()
+        self._copy_entries(connection, collection, new, seq - first + stamp.seq, seq)
 
     def delete(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Identity]:
         deleted = []

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.util import await_only
 
-from docshelf.sql.rows import PackedRow
+from docshelf.sql.rows import PackedRow, RowTimes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -59,23 +59,31 @@ def statement_for(table: str, columns: Sequence[str] = COLUMNS) -> str:
 
 
 def binary_rows(
-    collection: str, rows: Iterable[PackedRow], seq: int, now: datetime, *, search_fields: bool = False
+    collection: str,
+    rows: Iterable[PackedRow],
+    seq: int,
+    now: datetime,
+    times: RowTimes | None = None,
+    *,
+    search_fields: bool = False,
 ) -> bytes:
     """Rows of the entries table in COPY format, with the fields of `columns_for`.
 
     Args:
         seq: the seq of the write; a row's seq is this plus its position.
         now: the creation time of the rows.
+        times: when each row was created and updated, where that is known.
         search_fields: write the search fields too.
     """
-    since = now - _EPOCH
-    time = _INT8(8, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+    created = updated = _time_field(now)
     first = _FIELDS(len(columns_for(search_fields=search_fields))) + _text_field(collection)
     # Most rows of a batch share the same few texts.
     text_field = lru_cache(1_000)(_text_field)
     parts = [_HEAD]
     for key, source, value, value_hash, checksum, content_type, encoding, version, position, searched in rows:
         name = key.encode()
+        if times is not None:
+            created, updated = map(_time_field, times[position])
         parts += (
             first,
             _LENGTH(len(name)),
@@ -88,8 +96,8 @@ def binary_rows(
             text_field(encoding),
             text_field(version),
             _INT8(8, seq + position),
-            time,
-            time,
+            created,
+            updated,
         )
         if search_fields:
             # The binary form of jsonb: a version, and its text.
@@ -148,6 +156,11 @@ def copier(
 
 def _field(data: bytes | None) -> bytes:
     return _NULL if data is None else _LENGTH(len(data)) + data
+
+
+def _time_field(time: datetime) -> bytes:
+    since = time - _EPOCH
+    return _INT8(8, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
 def _text_field(text: str | None) -> bytes:

@@ -24,11 +24,11 @@ class TestSettings:
         assert len(vectors.children) == 4
         assert numbers(new_retriever(child_splitter=sentences(31)).sync(self.DOCUMENTS)) == (0, 0, 2, 0, 0, 4, 0)
 
-    def test_another_fingerprint_embeds_everything_again(
+    def test_another_embedding_version_embeds_everything_again(
         self, new_retriever: Callable[..., Twin], vectors: Vectors
     ) -> None:
-        new_retriever(fingerprint="model-1").sync(self.DOCUMENTS)
-        assert numbers(new_retriever(fingerprint="model-2").sync(self.DOCUMENTS)) == (0, 0, 2, 0, 8, 0, 8)
+        new_retriever(embedding_version="model-1").sync(self.DOCUMENTS)
+        assert numbers(new_retriever(embedding_version="model-2").sync(self.DOCUMENTS)) == (0, 0, 2, 0, 8, 0, 8)
         assert len(vectors.children) == 8
 
     def test_children_have_only_the_metadata_that_is_asked_for(

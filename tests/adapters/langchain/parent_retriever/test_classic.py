@@ -301,12 +301,12 @@ class TestSyncParentDocuments:
             synced(store, retriever, documents, ids=["k"])
         with pytest.raises(MassDeleteError):
             synced(store, retriever, [], source="s")
-        other_model = synced(store, retriever, documents, source="s", ids=["k", "l"], fingerprint="other model")
+        other_model = synced(store, retriever, documents, source="s", ids=["k", "l"], embedding_version="other model")
         assert numbers(other_model) == (0, 0, 2, 0, 6, 0, 6)
-        synced(store, retriever, [page("new", "t")], scope="collection", fingerprint="other model")
+        synced(store, retriever, [page("new", "t")], scope="collection", embedding_version="other model")
         assert [found for found, _ in vectors.children.values()] == ["new"]
         report = synced(
-            store, retriever, [], source="t", allow_mass_delete=True, index="children", fingerprint="other model"
+            store, retriever, [], source="t", allow_mass_delete=True, index="children", embedding_version="other model"
         )
         assert numbers(report) == (0, 0, 0, 1, 0, 0, 1)
         assert vectors.children == {}

@@ -12,6 +12,7 @@ from langchain_core.documents import Document
 
 from docshelf import DocShelf
 from docshelf.adapters import Call, Compute
+from langchain_docshelf import ParentDocumentRetriever
 from tests.adapters.langchain.retrievers import given, retriever_of, state
 from tests.adapters.langchain.vectors import BlindVectors, Vectors
 from tests.conftest import Location
@@ -76,8 +77,40 @@ def test_a_run_between_any_two_steps_of_another_leaves_nothing_wrong(
             retriever.sync(that, source="s", allow_mass_delete=True)
             if not ended:
                 run.go()
+            check_the_vector_store_follows(retriever, manner, steps)
             retriever.sync(after, source="s")
             assert state(retriever) == state(clean), steps
+            steps += 1
+        assert steps > 5
+
+
+def check_the_vector_store_follows(retriever: ParentDocumentRetriever, manner: type[Vectors], step: int) -> None:
+    """Without a further run, the vector store holds the children of the documents that are stored, and no others."""
+    shelf = retriever.docstore.shelf
+    clean = retriever_of(shelf, f"{shelf.collection} clean", manner())
+    clean.sync([entry.value for entry in shelf.yield_entries()], source="s")
+    assert state(retriever) == state(clean), step
+
+
+@pytest.mark.parametrize(
+    ("before", "this", "that"),
+    [(ONE, TWO, OTHER), (ONE, TWO, []), ([], ONE, OTHER[:1]), (ONE[:1], ONE, ONE[:1]), (ONE, TWO[:1], TWO[1:])],
+)
+@pytest.mark.parametrize("manner", [Vectors, BlindVectors])
+def test_a_sync_between_any_two_steps_of_an_addition_leaves_nothing_wrong(
+    manner: type[Vectors], before: list[Document], this: list[Document], that: list[Document]
+) -> None:
+    with DocShelf(":memory:") as shelf:
+        steps, ended = 0, False
+        while not ended:
+            retriever = retriever_of(shelf, f"met at {steps}", manner())
+            retriever.sync(before, source="s")
+            run = Run(retriever._indexer().add(this, None))
+            ended = not run.go(steps)
+            retriever.sync(that, source="s", allow_mass_delete=True)
+            if not ended:
+                run.go()
+            check_the_vector_store_follows(retriever, manner, steps)
             steps += 1
         assert steps > 5
 
@@ -98,7 +131,7 @@ def test_the_sync_after_runs_that_met_in_any_order_ends_as_a_clean_one(manner: t
         retriever.sync(documents(), source="s", allow_mass_delete=True)
         runs = []
         for _ in range(chance.choice([2, 2, 3])):
-            indexer = retriever_of(shelf, "met", vectors, fingerprint=chance.choice(["", "", "other"]))._indexer()
+            indexer = retriever_of(shelf, "met", vectors, embedding_version=chance.choice(["", "", "other"]))._indexer()
             syncs = chance.random() < 0.8
             flow = indexer.sync(documents(), "s", allow_mass_delete=True) if syncs else indexer.add(documents(), None)
             runs.append(Run(flow))

@@ -19,7 +19,7 @@ from langchain_core.documents import Document
 from docshelf import DocShelf
 from docshelf.adapters import Call
 from langchain_docshelf import ParentDocumentRetriever
-from tests.adapters.langchain.retrievers import given, ledger_of, retriever_of, state, text
+from tests.adapters.langchain.retrievers import given, retriever_of, rows_of, state, text
 from tests.adapters.langchain.twins import Twin, page
 from tests.adapters.langchain.vectors import BlindVectors, FileVectors, StrictVectors, Vectors
 from tests.conftest import Location
@@ -109,7 +109,7 @@ def findable(retriever: ParentDocumentRetriever) -> set[str]:
 def check_nothing_is_lost(retriever: ParentDocumentRetriever) -> None:
     """Documents that exist before and after a sync can always be found, and the ledger knows every child."""
     assert isinstance(retriever.vectorstore, Vectors)
-    known = {child for entry in ledger_of(retriever).yield_entries() for child in entry.value["children"]}
+    known = {child for row in rows_of(retriever) for child in row.value["children"]}
     assert retriever.vectorstore.children.keys() <= known
     found = findable(retriever)
     assert found >= {"same", "metadata", "stays", "other"}
@@ -192,7 +192,7 @@ def test_delete_source_after_a_kill_at_any_step_ends_as_a_clean_one(
             vectors: Any = retriever.vectorstore
             assert {metadata["source"] for _, metadata in vectors.children.values()} == {"t"}
             assert [source.source for source in retriever.docstore.sources()] == ["t"]
-            assert {entry.source for entry in ledger_of(retriever).yield_entries()} == {"t"}
+            assert {row.source for row in rows_of(retriever)} == {"t"}
         assert at > 5
 
 
@@ -215,7 +215,7 @@ def test_a_sync_after_any_kills_ends_as_a_first_sync(
             ]
 
         def retriever(settings: tuple[int, str], collection: str = "c", of: Vectors | None = None) -> Any:
-            return retriever_of(shelf, collection, of or vectors, settings[0], fingerprint=settings[1])
+            return retriever_of(shelf, collection, of or vectors, settings[0], embedding_version=settings[1])
 
         for turn in range(12):
             settings = chance.choice([12, 30]), chance.choice(["", "other model"])
