@@ -58,6 +58,8 @@ def write(context: Context, encoded: EncodedBatch, plan: WritePlan) -> Flow[Repo
         return Report(dry_run=plan.dry_run)
 
     def probe(connection: Connection) -> tuple[Comparison, list[int], list[Identity], bool, str | None]:
+        if context.known_fields.is_due:
+            context.known_fields.read(connection, dialect)
         comparison = batch.read_existing(connection)
         changed, stale = encoded.changed(comparison), batch.stale(comparison)
         differs = bool(changed or stale or batch.notes_to_write(connection, changed, stale))
@@ -75,6 +77,7 @@ def write(context: Context, encoded: EncodedBatch, plan: WritePlan) -> Flow[Repo
         ops: dict[int, Op] = {position: INS if states[position] == ABSENT else UPD for position in changed}
         return batch.report(Outcome(ops, stale), diffs, refused)
     context.on_progress(len(encoded) - len(changed))
+    encoded.search_by(context.known_fields.of(context.collection))
     light = len(changed) <= _LIGHT_ITEMS and sum(encoded.sizes[position] for position in changed) <= _LIGHT_BYTES
     yield Compute(partial(batch.pack_first, changed), heavy=not light)
     del comparison  # the list of unlisted entries may be large
@@ -152,13 +155,23 @@ def set_versions(
         rows = queries.existing(connection, collection, keys=keys, sources=sources)
         return must_write({(key, of): version for key, of, _, version in rows})
 
+    def with_search_fields(row: PackedRow, old_row: Stored | None) -> PackedRow:
+        fields = context.known_fields.of(collection)
+        if old_row is None or not fields:
+            return row
+        return row._replace(search_fields=context.codec.search_fields_of(old_row, fields))
+
     def apply(connection: Connection) -> dict[Identity, Op]:
         stamp = dialect.begin_write(connection, collection, sources, exclusive=True)
+        context.known_fields.confirm(connection, dialect, collection)
         old_rows = {(row.key, row.source): row for row in queries.fetch(connection, collection, keys, source)}
         entries = must_write({identity: row.version for identity, row in old_rows.items()})
         changed = [identity for identity, differs in entries.items() if differs]
         rows = [
-            _with_version(old_rows.get(identity), identity, versions[identity[0]], position)
+            with_search_fields(
+                _with_version(old_rows.get(identity), identity, versions[identity[0]], position),
+                old_rows.get(identity),
+            )
             for position, identity in enumerate(changed)
         ]
         rows.sort(key=lambda row: (row.key, row.source))

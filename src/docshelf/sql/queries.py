@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -10,7 +10,8 @@ from sqlalchemy import bindparam, delete, func, null, select, type_coerce, updat
 from sqlalchemy.types import NullType
 
 from docshelf.errors import CorruptEntryError
-from docshelf.sql.drivers.reads import Rows, can_use_driver, fetch_by_driver, plan_for
+from docshelf.sql.search import SearchQueries
+from docshelf.sql.statements import Statements
 from docshelf.types import Problem, Source, SourceNote, Stats
 from docshelf.validation import prefix_end
 from docshelf.values.json import DecodeError, dumps, loads
@@ -47,13 +48,16 @@ def chunked(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield values[start : start + size]
 
 
-class Queries:
-    """The statements of one set of tables on one kind of database."""
+class Queries(Statements):
+    """The statements of one set of tables on one kind of database.
+
+    Attributes:
+        search: those of searches by field.
+    """
 
     def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
+        super().__init__(dialect)
         tables = dialect.tables
-        self._entries = tables.entries
         self._sources = tables.sources
         e = tables.entries.c
         # Without SQLAlchemy's type conversion: in SQLite, external rows may have any type. Decoding validates them.
@@ -64,12 +68,10 @@ class Queries:
         ]
         self._existing_columns = (e.key, e.source, type_coerce(e.value_hash, NullType()), e.version)
         self._value_columns = self._stored[: Stored._fields.index("version")]
-        self._of_collection = e.collection == bindparam("collection")
         self._of_keys = dialect.in_array(e.key, "keys")
         self._of_source = e.source == bindparam("source")
         self._of_sources = dialect.in_array(e.source, "sources")
-        # Building a statement takes SQLAlchemy as long as the database needs to find a row: each is built once.
-        self._cache: dict[Hashable, Any] = {}
+        self.search = SearchQueries(dialect)
 
     def existing(
         self,
@@ -344,25 +346,6 @@ class Queries:
         ).where(self._of_collection)
         entries, sources, stored = connection.execute(statement, {"collection": collection}).one()
         return Stats(entries, sources, int(stored), self.dialect.disk_bytes(connection))
-
-    def _cached(self, name: Hashable, build: Callable[[], Any]) -> Any:
-        statement = self._cache.get(name)
-        if statement is None:
-            statement = self._cache[name] = build()
-        return statement
-
-    def _rows(
-        self, connection: Connection, name: Hashable, build: Callable[[], Select[Any]], parameters: Mapping[str, Any]
-    ) -> Rows:
-        """The rows of a cached statement. Its columns and parameters must need no type conversion."""
-        statement = self._cached(name, build)
-        if can_use_driver(connection):
-            dialect = connection.dialect
-            plan = self._cached((name, dialect.driver), lambda: plan_for(connection, statement))
-            rows = None if plan is None else fetch_by_driver(connection, plan, parameters)
-            if rows is not None:
-                return rows
-        return connection.execute(statement, parameters)
 
     def _of_keys_limited(self) -> Select[Any]:
         return select(*self._existing_columns).where(self._of_collection, self._of_keys).limit(bindparam("limit"))

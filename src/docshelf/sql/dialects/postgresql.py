@@ -7,15 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import MetaData, Text, any_, bindparam, func, select, text, tuple_
+import orjson
+from sqlalchemy import MetaData, Text, any_, bindparam, cast, func, select, text, tuple_, type_coerce
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, Insert, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 
 from docshelf.errors import SchemaError
-from docshelf.sql.dialects.base import Dialect
-from docshelf.sql.drivers.copy import binary_rows, copier, statement_for
+from docshelf.sql.dialects.base import Dialect, unfilled_index
+from docshelf.sql.drivers.copy import binary_rows, columns_for, copier, statement_for
 from docshelf.sql.drivers.reads import driver_call, sql_state
 from docshelf.sql.rows import SEQ_PER_WRITE, Identity, Layout, PackedRow, RowTimes, UpsertBatch, WriteStamp
 from docshelf.types import INS, UPD, Op
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table, TextClause
 
     from docshelf.schema import Tables
+    from docshelf.values.search import Asked
 
 # Sources share this many locks, so that a batch with many sources takes a bounded number of locks.
 _LOCK_SLOTS = 64
@@ -58,6 +60,8 @@ _COLUMNS = {
     "position": "bigint",
 }
 _TIMES = {"created_at": "timestamptz", "updated_at": "timestamptz"}
+# Where a collection has searchable fields. The server makes jsonb of the text.
+_SEARCH = {"search_fields": "text"}
 
 
 class PostgreSQL(Dialect):
@@ -68,9 +72,13 @@ class PostgreSQL(Dialect):
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
         self._entries = self._quoted(tables.entries)
-        self._upsert = self._upsert_statement({})
-        self._upsert_with_times = self._upsert_statement(_TIMES)
-        self._copy_statement = statement_for(self._entries)
+        self._upserts = {
+            (with_times, with_search): self._upsert_statement(
+                _TIMES if with_times else {}, _SEARCH if with_search else {}
+            )
+            for with_times in (False, True)
+            for with_search in (False, True)
+        }
         self._copy_is_refused = False
         self._delete_of_source = self._delete_statement("source = :source")
         self._delete_pairs = self._delete_statement(
@@ -128,26 +136,29 @@ class PostgreSQL(Dialect):
         batch = super().upsert_batch(collection, rows, stamp, existing, times)
         if len(batch.new) < _COPY_FROM_ROWS or self._copy_is_refused:
             return batch
-        return replace(batch, data=binary_rows(collection, batch.new, stamp.seq, stamp.now, times))
+        data = binary_rows(collection, batch.new, stamp.seq, stamp.now, times, search_fields=batch.has_search_fields)
+        return replace(batch, data=data)
 
     def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
         stamp, rows = batch.stamp, [*batch.new, *batch.existing]
         ops: dict[int, Op] = {}
-        if batch.data is not None and self._copy(connection, batch.data, len(batch.new)):
+        if batch.data is not None and self._copy(connection, batch):
             ops, rows = dict.fromkeys([row.position for row in batch.new], INS), [*batch.existing]
             if not rows:
                 return ops
         positions = {(row.key, row.source): row.position for row in rows}
+        names = {**_COLUMNS, **_SEARCH} if batch.has_search_fields else _COLUMNS
         columns = zip(*rows, strict=True)
-        parameters: dict[str, Any] = {name: list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
+        # Without search fields the last column of the rows is left out, so that other collections do not pay for it.
+        parameters: dict[str, Any] = {name: list(column) for name, column in zip(names, columns, strict=False)}
         parameters["position"] = [stamp.seq + position for position in parameters["position"]]
         parameters["collection"] = batch.collection
         if batch.times is None:
-            statement, parameters["now"] = self._upsert, stamp.now
+            parameters["now"] = stamp.now
         else:
-            statement = self._upsert_with_times
             times = zip(*(batch.times[row.position] for row in rows), strict=True)
             parameters |= {name: list(column) for name, column in zip(_TIMES, times, strict=True)}
+        statement = self._upserts[batch.times is not None, batch.has_search_fields]
         for key, source, seq in connection.execute(statement, parameters):
             # An updated row keeps the seq of its insertion, and seq numbers are unique to a write. Times are not:
             # writers that waited for the same lock may read the same time.
@@ -155,11 +166,12 @@ class PostgreSQL(Dialect):
             ops[position] = INS if seq == stamp.seq + position else UPD
         return ops
 
-    def _copy(self, connection: Connection, data: bytes, count: int) -> bool:
-        """Insert `count` new rows by COPY. False if that is not possible; nothing was written then."""
+    def _copy(self, connection: Connection, batch: UpsertBatch) -> bool:
+        """Insert the new rows of a batch by COPY. False if that is not possible; nothing was written then."""
         entries = self.tables.entries
-        copy = copier(connection, entries.schema, entries.name)
-        if copy is None:
+        columns = columns_for(search_fields=batch.has_search_fields)
+        copy = copier(connection, entries.schema, entries.name, columns)
+        if copy is None or batch.data is None:
             return False
         try:
             savepoint = connection.begin_nested()
@@ -169,7 +181,7 @@ class PostgreSQL(Dialect):
             return False  # the caller's connection autocommits
         try:
             with driver_call(connection):
-                done = copy(self._copy_statement, data) == count
+                done = copy(statement_for(self._entries, columns), batch.data) == len(batch.new)
         except Exception as exc:
             if (sql_state(exc) or "").startswith(_TRANSACTION_STATES):
                 raise
@@ -289,6 +301,77 @@ class PostgreSQL(Dialect):
         connection.execute(text(f"ANALYZE (SKIP_LOCKED) {self._entries} (collection, key, source)"))
         return None
 
+    def may_select(self, connection: Connection, table: Table) -> bool:
+        privilege = text("SELECT has_table_privilege(CAST(:table AS regclass), 'SELECT')")
+        return bool(connection.scalar(privilege, {"table": self._quoted(table)}))
+
+    def owns_tables(self, connection: Connection) -> bool:
+        owner = f"SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = '{self._entries}'::regclass"
+        return bool(connection.scalar(text(owner)))
+
+    def has_form(self, asked: Asked, parameter: str) -> tuple[ColumnElement[bool], Any]:
+        form = orjson.dumps({asked.name: [asked.form] if asked.member else asked.form}).decode()
+        column = type_coerce(self.tables.entries.c.search_fields, JSONB)
+        return column.op("@>", is_comparison=True)(cast(bindparam(parameter, type_=Text), JSONB)), form
+
+    def search_indexes(self, collection: str, fields: Sequence[str]) -> Mapping[str, str]:
+        entries = self.tables.entries.name
+        return {
+            f"{entries}_search_idx": f"ON {self._entries} USING gin (search_fields jsonb_path_ops) "
+            "WHERE search_fields IS NOT NULL",
+            unfilled_index(entries, collection): f"ON {self._entries} (key, source) "
+            f"WHERE collection = {_literal(collection)} AND search_fields IS NULL",
+        }
+
+    def existing_indexes(self, connection: Connection) -> set[str]:
+        names = connection.scalars(
+            text(
+                "SELECT relname::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+                f"WHERE indrelid = '{self._entries}'::regclass AND indisvalid"
+            )
+        )
+        return set(names)
+
+    def create_index(self, connection: Connection, name: str, definition: str, *, concurrently: bool) -> None:
+        quoted = connection.dialect.identifier_preparer.quote(name)
+        kind = connection.scalar(text(f"SELECT relkind FROM pg_class WHERE oid = '{self._entries}'::regclass"))
+        concurrently &= _char(kind) != "p"  # PostgreSQL cannot do that on a partitioned table
+        # An interrupted CREATE INDEX CONCURRENTLY leaves an unusable index with the same name.
+        self.drop_index(connection, name)
+        connection.execute(text(f"CREATE INDEX {'CONCURRENTLY ' * concurrently}{quoted} {definition}"))
+
+    def drop_index(self, connection: Connection, name: str) -> None:
+        entries = self.tables.entries
+        connection.execute(text(f"DROP INDEX IF EXISTS {self._quoted(entries, name.removeprefix(entries.name))}"))
+
+    def fill_search_fields(self, connection: Connection, collection: str, forms: Mapping[Identity, str | None]) -> None:
+        by_key: dict[str, dict[str, Any]] = {}
+        for (key, source), form in forms.items():
+            by_key.setdefault(key, {})[source] = None if form is None else orjson.Fragment(form)
+        new = "CAST(CAST(:forms AS text) AS jsonb) -> key"
+        form = f"NULLIF({new} -> source, CAST('null' AS jsonb))"
+        statement = text(
+            f"UPDATE {self._entries} SET search_fields = {form} "
+            "WHERE collection = CAST(:collection AS text) AND key = ANY(CAST(:keys AS text[])) "
+            f"AND jsonb_exists({new}, source) AND search_fields IS DISTINCT FROM {form}"
+        )
+        parameters = {"forms": orjson.dumps(by_key).decode(), "collection": collection, "keys": sorted(by_key)}
+        connection.execute(statement, parameters)
+
+    def server(self, connection: Connection) -> str:
+        version = connection.scalar(text("SELECT current_setting('server_version')"))
+        return f"PostgreSQL {str(version).partition(' ')[0]}"
+
+    def estimated_entries(self, connection: Connection, collection: str) -> int:
+        # The planner's own estimate, from its statistics: the number of rows that it would expect.
+        rows = f"FROM {self._entries} WHERE collection = CAST(:collection AS text)"
+        given = connection.scalar(text(f"EXPLAIN (FORMAT JSON) SELECT 1 {rows}"), {"collection": collection})
+        [explained] = orjson.loads(given) if isinstance(given, str) else given
+        plan = explained["Plan"]
+        if plan["Node Type"] == "Custom Scan":  # the coordinator of Citus has no statistics of what its workers hold
+            return int(connection.scalar(text(f"SELECT count(*) {rows}"), {"collection": collection}) or 0)
+        return int(plan["Plan Rows"])
+
     def disk_bytes(self, connection: Connection) -> int:
         table = f"'{self._entries}'::regclass"
         size = f"SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree({table})"
@@ -299,17 +382,22 @@ class PostgreSQL(Dialect):
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         return str(quote(table, name=table.name + suffix))
 
-    def _upsert_statement(self, times: Mapping[str, str]) -> TextClause:
-        """The conditional upsert. The times come in arrays too, or all rows get the time of the write."""
+    def _upsert_statement(self, times: Mapping[str, str], search: Mapping[str, str]) -> TextClause:
+        """The conditional upsert. The times come in arrays too, or all rows get the time of the write.
+
+        Search fields that are not given become NULL: those of the old value are not those of the new one.
+        """
         columns = [name for name in _COLUMNS if name != "position"]
-        given = {**_COLUMNS, **times}
+        given = {**_COLUMNS, **search, **times}
         arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in given.items())
-        updated = columns[2:]
+        updated = [*columns[2:], "search_fields"]
+        selected = [f"t.{name}" for name in columns] + [f"CAST(t.{name} AS jsonb)" for name in search]
         written = ", ".join(f"t.{name}" if times else f"CAST(:now AS {kind})" for name, kind in _TIMES.items())
+        columns += search
         # A row without a version is no change by itself. But where a row is written, its version is written too.
         statement = f"""
             INSERT INTO {self._entries} AS entries (collection, {", ".join(columns)}, seq, created_at, updated_at)
-            SELECT CAST(:collection AS text), {", ".join(f"t.{name}" for name in columns)}, t.position, {written}
+            SELECT CAST(:collection AS text), {", ".join(selected)}, t.position, {written}
             FROM unnest({arrays}) AS t({", ".join(given)})
             ORDER BY t.key COLLATE "C", t.source COLLATE "C"
             ON CONFLICT (collection, key, source) DO UPDATE
@@ -328,6 +416,12 @@ class PostgreSQL(Dialect):
             f"DELETE FROM {self._entries} WHERE collection = :collection AND key = ANY(CAST(:keys AS text[])) "
             f"AND {condition} RETURNING key, source"
         )
+
+
+def _literal(value: str) -> str:
+    """A text as a constant in a statement, of letters, digits and escapes alone."""
+    escaped = (c if c.isascii() and c.isalnum() else f"\\+{ord(c):06x}" for c in value)
+    return f"U&'{''.join(escaped)}'"
 
 
 def _char(value: str | bytes) -> str:
