@@ -24,10 +24,12 @@ from langchain_docshelf.parent_retriever.classic import (
 from langchain_docshelf.parent_retriever.report import RetrieverReport
 from langchain_docshelf.parent_retriever.retriever import ParentDocumentRetriever
 from langchain_docshelf.postgres import PostgresByteStore
+from langchain_docshelf.record_manager import DocShelfRecordManager
 from langchain_docshelf.stores import DocShelfByteStore, DocShelfStore
 
 __all__ = [
     "DocShelfByteStore",
+    "DocShelfRecordManager",
     "DocShelfStore",
     "ParentDocumentRetriever",
     "PostgresByteStore",

@@ -42,7 +42,7 @@ CONTRIBUTING = ROOT.parents[1] / "CONTRIBUTING.md"
 # Rooms that do no I/O and know no database.
 PURE = {"display", "types", "errors", "validation", "values"}
 # What adapters may import of docshelf: its face, and the modules that are public under their own names.
-PUBLIC_MODULES = {"docshelf.adapters", "docshelf.moving", "docshelf.schema"}
+PUBLIC_MODULES = {"docshelf.adapters", "docshelf.moving", "docshelf.records", "docshelf.schema"}
 # Extras, and the only module that may import each, when it is called.
 EXTRAS = {
     "docshelf.cli.run": {"shtab"},

@@ -100,6 +100,7 @@ WITHOUT_TWIN = {
     "DocShelf": {"bind", "companion", "view"},
     "DocShelfStore": {"documents_of", "move_target", "source_of"},
     "DocShelfByteStore": {"move_target"},
+    "DocShelfRecordManager": {"move_target"},
     "PostgresByteStore": {"compute_hash", "move_target", "extract_hashable_content", "serialize_value"},
     "DocShelfDocumentStore": {"ingestion_run", "move_target"},
     "DocShelfIndexStore": {"move_target"},

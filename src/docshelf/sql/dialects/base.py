@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -63,6 +64,10 @@ class Dialect(ABC):
     @abstractmethod
     def insert(self, table: Table) -> PostgreSQLInsert | SQLiteInsert:
         """An INSERT into a table that supports ON CONFLICT."""
+
+    @abstractmethod
+    def now(self, connection: Connection) -> datetime:
+        """The time of the database's clock, in UTC."""
 
     @abstractmethod
     def begin_write(

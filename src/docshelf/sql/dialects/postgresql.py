@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
@@ -104,6 +105,10 @@ class PostgreSQL(Dialect):
 
     def insert(self, table: Table) -> Insert:
         return insert(table)
+
+    def now(self, connection: Connection) -> datetime:
+        time: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return time
 
     def begin_write(
         self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool

@@ -59,6 +59,9 @@ class SQLite(Dialect):
     def insert(self, table: Table) -> Insert:
         return insert(table)
 
+    def now(self, connection: Connection) -> datetime:
+        return datetime.now(timezone.utc)
+
     def begin_write(
         self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool
     ) -> WriteStamp:
