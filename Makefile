@@ -6,6 +6,7 @@
 #   COVERAGE=1             for `make test`: measure branches; below the floor in pyproject.toml the whole suite fails
 #   MUTANTS="ledger -n 3"  for `make mutants`: a room, and some of its faults
 #   DIST=--quick           for `make dist`: bare and with all extras only
+#   ROUNDS=20 FAULT="..."  for `make faults`: how often each fault meets each operation; one fault only
 #   BENCH="..."            for `make bench`: its options
 #   BENCH_URL=url          for `make bench`: a PostgreSQL server of your own
 
@@ -30,12 +31,13 @@ DISTRIBUTION := .venv-dist
 # A part of the suite covers less than all of it, so the floor is for all of it.
 MEASURED := --cov --cov-report=term $(if $(TESTS),--cov-fail-under=0)
 
-.PHONY: help demo test test-stacks bench chart footprint mutants notebooks dist matrix format hooks clean
+.PHONY: help demo test test-stacks faults bench chart footprint mutants notebooks dist matrix format hooks clean
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
 	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/writing -k dry_run"] [COVERAGE=1]'
 	@echo 'make test-stacks   the retriever on Chroma, FAISS, Qdrant, PGVector and PGVectorStore   [TESTS="-k chroma"]'
+	@echo 'make faults  faults in every operation, many times; writes docs/faults.md   [ROUNDS=20] [FAULT="cut network"]'
 	@echo 'make bench   beside its peers and the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
 	@echo 'make chart   draw the pictures of docs/benchmark.md'
 	@echo 'make footprint   bytes on disk and of WAL, memory, growth, the cost of an import'
@@ -59,6 +61,9 @@ test: $(TEST)/$(STAMP)
 
 test-stacks: $(STACKS)/$(STAMP)
 	@$(STACKS)/bin/python -m pytest -n auto --maxprocesses 4 tests/stacks $(TESTS)
+
+faults: $(TEST)/$(STAMP)
+	@$(TEST)/bin/python -m tools.faults --rounds $(or $(ROUNDS),20) $(if $(FAULT),--only "$(FAULT)",--write)
 
 bench: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks $(BENCH)

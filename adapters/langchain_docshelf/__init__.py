@@ -13,6 +13,7 @@ except ModuleNotFoundError as exc:
         raise
     raise ImportError(f"langchain_docshelf needs {exc.name}: pip install 'docshelf[langchain]'") from exc
 
+from langchain_docshelf.adoption import AdoptionReport, aadopt, adopt, aparent_ids, parent_ids
 from langchain_docshelf.documents import StoredDocument, document_content_types
 from langchain_docshelf.errors import UnknownChildrenError
 from langchain_docshelf.parent_retriever.classic import (
@@ -28,6 +29,7 @@ from langchain_docshelf.record_manager import DocShelfRecordManager
 from langchain_docshelf.stores import DocShelfByteStore, DocShelfStore
 
 __all__ = [
+    "AdoptionReport",
     "DocShelfByteStore",
     "DocShelfRecordManager",
     "DocShelfStore",
@@ -36,9 +38,13 @@ __all__ = [
     "RetrieverReport",
     "StoredDocument",
     "UnknownChildrenError",
+    "aadopt",
     "achanged_parent_sources",
+    "adopt",
+    "aparent_ids",
     "async_parent_documents",
     "changed_parent_sources",
     "document_content_types",
+    "parent_ids",
     "sync_parent_documents",
 ]

@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from pydantic import ConfigDict, PrivateAttr
 
 from docshelf import ArgumentTypeError, ConfigurationError, ContentType, Entry, UnsupportedValueError
-from docshelf.adapters import as_document
+from docshelf.adapters import as_document, plain_value
 
 T = TypeVar("T")
 
@@ -85,6 +85,7 @@ def source_of(document: Document, source_key: SourceKey, key: str) -> str:
         return found
     if found is None:
         return ""
+    found = plain_value(found)
     if isinstance(found, os.PathLike):
         found = os.fspath(found)
     if not isinstance(found, str):

@@ -30,7 +30,7 @@ class PostgresByteStore(LangChainStore, BaseStore[str, Any]):
     canonical JSON, never as a pickle. By default every part of a value counts as change, and so do a document's
     metadata; with `hash_on="text"` only what `extract_hashable_content` returns does.
 
-    A store on a url can be pickled, and opens connections of its own in another process.
+    A store on a url can be pickled and deep-copied. A copy opens connections of its own; a pickle holds the password.
 
     Args:
         conninfo: as `url` for `docshelf.DocShelf`, for sync and async calls. It may be None beside `engine=` or

@@ -32,7 +32,7 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
     with the same key, and a read by key returns the one that was written last. A document that is stored already is not
     written again.
 
-    A store on a url can be pickled, and opens connections of its own in another process.
+    A store on a url can be pickled and deep-copied. A copy opens connections of its own; a pickle holds the password.
 
     Args:
         url: as for `docshelf.DocShelf`.
@@ -259,7 +259,7 @@ class DocShelfByteStore(LangChainStore, BaseStore[str, bytes]):
     Any text may be a key. A key that docshelf cannot store (longer than 1,024 bytes, empty, with a NUL) is stored as a
     digest, and comes back as it was.
 
-    A store on a url can be pickled, and opens connections of its own in another process.
+    A store on a url can be pickled and deep-copied. A copy opens connections of its own; a pickle holds the password.
 
     Args:
         url: as for `docshelf.DocShelf`.

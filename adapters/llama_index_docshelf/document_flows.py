@@ -57,21 +57,29 @@ class DocumentFlows:
         return (yield from self._add_hashes(items, notes))
 
     def _add_hashes(self, items: dict[str, Item], notes: dict[str, SourceNote]) -> Flow[Report]:
-        """Write the hashes and documents of nodes without their text. Existing nodes keep their text."""
+        """Write the hashes and documents of nodes without their text. Existing nodes keep their text, and move with it.
+
+        A new entry holds only the hash, as its version.
+        """
         existing = yield self._call("mget_entries", list(items), values=False)
-        versions: dict[str, str] = {}
         moved: list[Item] = []
+        old_hashes: list[str] = []
         for item, entry in zip(items.values(), existing, strict=True):
-            if item.source == ("" if entry is None else entry.source):
-                versions[item.key] = item.version or ""
-            else:
-                moved.append(item)
-        # An existing node moves with its value. A new entry has the value None, which reads as no node.
+            if entry is not None and entry.source != item.source:
+                if entry.content_type is None:
+                    old_hashes.append(item.key)
+                else:
+                    moved.append(item)
         values = yield self._call("mget", [item.key for item in moved])
         moved = [item._replace(value=value) for item, value in zip(moved, values, strict=True)]
-        labelled = yield self._call("set_versions", versions)
-        written = yield self._call("conditional_mset", moved, move=True, notes=notes)
-        return Report(tuple(sorted([*labelled, *written], key=lambda change: change.op == "DEL")))
+        changes = [*(yield self._call("conditional_mset", moved, move=True, notes=notes))]
+        changes += yield self._call("mdelete", old_hashes)
+        # The hashes come last: a pipeline takes a document with its hash as processed.
+        at_their_place = items.keys() - {item.key for item in moved}
+        versions = {key: item.version or "" for key, item in items.items() if key in at_their_place}
+        new_sources = {key: items[key].source or "" for key in versions}
+        changes += yield self._call("set_versions", versions, new_sources=new_sources)
+        return Report(tuple(sorted(changes, key=lambda change: change.op == "DEL")))
 
     def sync(self, nodes: Sequence[BaseNode], ref_doc_id: str | None, options: dict[str, Any]) -> Flow[Report]:
         """Make a document, or every document that a node names, hold exactly these nodes."""

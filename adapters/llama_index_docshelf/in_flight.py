@@ -8,10 +8,13 @@ from contextlib import contextmanager
 
 
 class InFlight:
-    """Coroutines that have begun and not ended, by the name of what they work on."""
+    """Coroutines that have begun and not ended, by the name of what they work on. A copy knows of none."""
 
     def __init__(self) -> None:
         self._futures: dict[str, set[asyncio.Future[None]]] = {}
+
+    def __reduce__(self) -> tuple[type[InFlight], tuple[()]]:
+        return InFlight, ()
 
     @contextmanager
     def one(self, name: str) -> Iterator[None]:

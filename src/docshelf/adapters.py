@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 from docshelf.errors import ConfigurationError
 from docshelf.steps import Call, Compute, Flow, aperform, async_name, perform
 from docshelf.store import DocShelf
+from docshelf.validation import plain_value
 from docshelf.values.content_types import ContentType
 from docshelf.values.documents import as_document
 
@@ -38,6 +39,7 @@ __all__ = [
     "as_list",
     "async_name",
     "perform",
+    "plain_value",
 ]
 
 T = TypeVar("T")

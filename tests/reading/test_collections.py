@@ -68,7 +68,7 @@ def test_a_name_that_is_no_text_is_reported(new_location: Callable[[str], Locati
         shelf.set("k", 1)
         with connected(location) as connection:
             connection.exec_driver_sql("UPDATE docshelf_entries SET collection = x'00ff'")
-        with pytest.raises(CorruptEntryError, match="is no text"):
+        with pytest.raises(CorruptEntryError, match="is not text"):
             shelf.collections()
 
 

@@ -386,7 +386,7 @@ def test_it_works_on_partitions(new_location: Callable[[str], Location]) -> None
 @pytest.mark.parametrize(
     ("options", "error", "told"),
     [
-        ({"where": {"a": object()}}, ArgumentTypeError, "cannot store"),
+        ({"where": {"a": ...}}, ArgumentTypeError, "cannot store"),
         ({"limit": -1}, ArgumentValueError, "0 or more"),
         ({"limit": 1.5}, ArgumentTypeError, "give a number"),
         ({"limit": True}, ArgumentTypeError, "give a number"),

@@ -16,15 +16,11 @@ def script(page: Path) -> str:
     return "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL))
 
 
-def check_blocks(page: Path, folder: Path) -> None:
-    """Run the blocks in a folder. They give no warning, and print what the comments beside `print` say, in that order.
-
-    A comment that begins with "says" describes the output and is not compared.
-    """
-    code = script(page)
+def run_blocks(page: Path, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Run the blocks of a page in a folder, with flags of Python; a warning ends them. They have to end well."""
     run = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-"],
-        input=code,
+        [sys.executable, *flags, "-W", "error", "-"],
+        input=script(page),
         cwd=folder,
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
@@ -33,7 +29,16 @@ def check_blocks(page: Path, folder: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
+    return run
+
+
+def check_blocks(page: Path, folder: Path) -> None:
+    """Run the blocks in a folder. They give no warning, and print what the comments beside `print` say, in that order.
+
+    A comment that begins with "says" describes the output and is not compared.
+    """
+    run = run_blocks(page, folder, "-X", "dev")
     assert run.stderr == ""
     printed = iter(run.stdout.splitlines())
-    for promised in re.findall(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE):
+    for promised in re.findall(r"^ *print\(.*\)  # (.*)$", script(page), re.MULTILINE):
         assert promised.startswith("says ") or promised in printed, f"{promised!r} was not printed: {run.stdout}"

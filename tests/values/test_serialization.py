@@ -15,9 +15,9 @@ from collections import Counter, OrderedDict, UserDict, defaultdict, namedtuple
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
-from enum import Enum, Flag, IntEnum
+from enum import Enum, IntEnum
 from fractions import Fraction
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -473,14 +473,6 @@ class Tags(set):  # type: ignore[type-arg]
     pass
 
 
-class Suit(Enum):
-    HEARTS = 1
-
-
-class Mode(Flag):
-    READ = 1
-
-
 @pytest.mark.parametrize(
     ("value", "name"),
     [
@@ -489,8 +481,6 @@ class Mode(Flag):
         (Timestamp(2024, 1, 1), "Timestamp"),
         (Money("1"), "Money"),
         (Tags(), "Tags"),
-        (Suit.HEARTS, "Suit"),
-        (Mode.READ, "Mode"),
         (1j, "complex"),
         (bytearray(b"x"), "bytearray"),
         (memoryview(b"x"), "memoryview"),
@@ -499,7 +489,6 @@ class Mode(Flag):
         (iter([]), "list_iterator"),
         (UserDict(), "UserDict"),
         (Fraction(1, 3), "Fraction"),
-        (PurePosixPath("a"), "PurePosixPath"),
         (len, "builtin_function_or_method"),
         (timezone.utc, "timezone"),
         (BERLIN, "ZoneInfo"),
@@ -690,6 +679,17 @@ def test_a_value_of_any_depth_is_read_back_or_rejected(wrap: Callable[[Any], Any
     assert MAX_DEPTH + 1 in refused
 
 
+@pytest.mark.parametrize("wrap", [set, frozenset, dict.fromkeys], ids=["set", "frozenset", "dict"])
+def test_members_of_one_hash_are_refused_both_ways(wrap: Callable[[Any], Any]) -> None:
+    many = [number * (2**61 - 1) for number in range(1, 2_000)]
+    with pytest.raises(EncodeError, match=r"^inner: more than 100 members or keys have one hash"):
+        dumps({"inner": wrap(many[:101])})
+    few = wrap(many[:100])
+    assert loads(dumps(few)) == few
+    mixed = wrap([*many[:100], *range(1, 10_000), *(f"{number}" for number in range(10_000))])
+    assert loads(dumps(mixed)) == mixed
+
+
 @pytest.mark.parametrize("leaf", [1, b"x"], ids=["plain", "tagged"])
 def test_lists_may_be_nested_as_deep_as_the_limit_says(leaf: Any) -> None:
     value = nested(MAX_DEPTH, WRAPS["list"], leaf)
@@ -753,13 +753,13 @@ def test_deep_in_a_stack_a_value_that_is_part_of_itself_is_refused(name: str, le
 
 @pytest.mark.parametrize("left", [60, 150, 300, 500])
 @pytest.mark.parametrize("name", WRAPS)
-def test_deep_in_a_stack_a_deep_value_is_read_or_a_decode_error(name: str, left: int) -> None:
+def test_deep_in_a_stack_a_deep_value_is_read_or_the_stack_is_blamed(name: str, left: int) -> None:
     data = dumps(nested(80, WRAPS[name], b"x"))
 
     def attempt() -> Any:
         try:
             return loads(data)
-        except DecodeError:
+        except RecursionError:
             return None
 
     value = with_frames_left(left, attempt)

@@ -94,6 +94,18 @@ def test_a_spill_returns_what_was_put_in_any_order(values: list[bytes], budget: 
             assert spill.get(held[position], len(values[position])) == values[position]
 
 
+def test_a_spill_that_was_read_goes_on_at_its_end() -> None:
+    with closing(Spill(10)) as spill:
+        parts = [b"a" * 8, b"b" * 30, b"c" * 5, b"d" * 100]
+        starts = []
+        for part in parts:
+            starts.append(spill.put(part))
+            pairs = list(zip(starts, parts, strict=False))
+            for start, one in reversed(pairs):  # the position ends within the file
+                assert spill.get(start, len(one)) == one
+        assert len(spill) == 143
+
+
 def test_a_closed_spill_raises() -> None:
     never_opened, opened = Spill(0), Spill(0)
     held = opened.put(b"abc")

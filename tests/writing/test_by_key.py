@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from docshelf import ArgumentValueError, Change, ContentType, DocShelf, Item, SourceNote
+from docshelf import ArgumentTypeError, ArgumentValueError, Change, ContentType, DocShelf, Item, SourceNote
 from tests.conftest import Location
 from tests.support.face import Face
 from tests.support.tables import contents, entry_rows, keys_by_seq
@@ -342,3 +342,32 @@ def test_expected_versions_skip_entries_that_another_writer_changed(face: Face) 
     for call in calls:
         with pytest.raises(ArgumentValueError, match="expected has no version for the key 'b'"):
             call()
+
+
+def test_a_version_without_an_entry_goes_to_the_source_that_is_given_for_it(face: Face) -> None:
+    face.mset([("a", 1, "f"), ("b", 2, "f")])
+    versions = {"a": "v", "new": "v", "other": "v"}
+    report = face.set_versions(versions, new_sources={"a": "not used", "new": "g"})
+    assert [tuple(change) for change in report] == [("a", "UPD", "f"), ("new", "INS", "g"), ("other", "INS", "")]
+    assert face.get_entry("new", source="g").version == "v"
+    assert face.get("a") == 1
+    again = face.set_versions(versions, new_sources={"new": "h"})
+    assert [tuple(change) for change in again] == [("a", "SKIP", "f"), ("new", "SKIP", "g"), ("other", "SKIP", "")]
+    created = face.set_versions({"c": "v", "b": "v"}, expected={"c": None, "b": "x"}, new_sources={"c": "g"})
+    assert [tuple(change) for change in created] == [("c", "INS", "g")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ({"new_sources": {"k": 1}}, ArgumentTypeError, "source 1 of the key 'k'"),
+        ({"new_sources": ["k"]}, ArgumentTypeError, "new_sources is a list; give a mapping"),
+        ({"new_sources": {"k": "f"}, "source": "g"}, ArgumentValueError, "both source and new_sources"),
+    ],
+)
+def test_sources_of_new_entries_that_cannot_be_are_refused(
+    face: Face, arguments: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        face.set_versions({"k": "v"}, **arguments)
+    assert face.count() == 0

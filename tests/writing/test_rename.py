@@ -63,10 +63,10 @@ def test_rename_of_a_collection_without_entries_takes_what_belongs_to_it(new_fac
 
 def test_rename_keeps_a_unique_name(docs: Face, location: Location) -> None:
     before = contents(location)
-    with pytest.raises(ArgumentValueError, match=r"collection 'docs/other' already"):
+    with pytest.raises(ArgumentValueError, match=r"collection 'docs/other' exists already"):
         docs.rename_collection("docs/other")
     docs.of(docs.shelf.view("papers/children")).set("x", 1)
-    with pytest.raises(ArgumentValueError, match=r"collection 'papers/children' already"):
+    with pytest.raises(ArgumentValueError, match=r"collection 'papers/children' exists already"):
         docs.rename_collection("papers")
     docs.of(docs.shelf.view("papers/children")).clear()
     assert contents(location) == before

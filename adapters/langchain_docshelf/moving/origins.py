@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
+from langchain_core.documents import Document
 from langchain_core.stores import BaseStore
 
 from docshelf import ArgumentTypeError, ConfigurationError
@@ -15,6 +17,7 @@ from langchain_docshelf.moving.values import Kind, Read, Unreadable, read_pickle
 
 SQL_STORE_TABLE: Final = "langchain_key_value_stores"
 BYTE_STORE_TABLE: Final = "bytestore"
+_PAGE: Final = 500
 # How EncoderBackedStore reads values, by module and name. Any other is a function of the user's own.
 _JSON_READERS: Final = frozenset(("_load_document_from_bytes", "_load_from_bytes"))
 _PICKLE_READERS: Final = frozenset((("_pickle", "loads"), ("pickle", "loads"), ("pickle", "_loads")))
@@ -37,6 +40,17 @@ def from_store(store: Any, *, keys: Iterable[str] | None = None, kind: Kind = "d
     if not isinstance(store, BaseStore):
         raise ArgumentTypeError(f"a {type(store).__name__} is no store of LangChain; give a BaseStore")
     return _source_of(store, reader_of(kind), None if keys is None else list(keys))
+
+
+def from_documents(documents: Mapping[str, Document]) -> Source:
+    """Documents by their keys.
+
+    Args:
+        documents: the documents.
+    """
+    if not isinstance(documents, Mapping):
+        raise ArgumentTypeError(f"documents is a {type(documents).__name__}; give a mapping of keys to documents")
+    return _MappingSource(documents)
 
 
 def from_folder(path: str | os.PathLike[str], *, kind: Kind = "documents") -> Source:
@@ -182,6 +196,23 @@ class _Encoded(Source):
             yield from take(page)
 
         yield from self._source.read(checked)
+
+
+class _MappingSource(Source):
+    """A mapping that is in memory."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def count(self) -> Flow[int]:
+        yield from ()
+        return len(self._values)
+
+    def read(self, take: Take) -> Flow[None]:
+        read = reader_of("documents")
+        values = iter(self._values.items())
+        while page := list(islice(values, _PAGE)):
+            yield from take([record(key, value, read) for key, value in page])
 
 
 class _StoreSource(Source):

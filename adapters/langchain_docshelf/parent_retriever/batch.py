@@ -13,7 +13,7 @@ from langchain_docshelf.parent_retriever.child_ids import child_id, former_child
 from langchain_docshelf.parent_retriever.children import Draft
 from langchain_docshelf.parent_retriever.ledger import Ledger, Turn, parent_part
 from langchain_docshelf.parent_retriever.parents import Identity
-from langchain_docshelf.vector_access import VectorAccess
+from langchain_docshelf.vector_access import ChildId, VectorAccess
 
 
 @dataclass
@@ -25,7 +25,9 @@ class _Row:
         identity: the parent.
         drafts: its children.
         ids: their ids, in the order of the drafts.
-        others: for children that had an id before there were namespaces, the id that they have now.
+        others: for children that have an id of other origin, the id that they would have: they had it before there were
+            namespaces, or another program added them.
+        adopted: the ids of children that another program added, by the ids that they would have.
         former: what the row listed before.
         label: the label that it has in the ledger.
     """
@@ -35,6 +37,7 @@ class _Row:
     drafts: list[Draft]
     ids: list[str]
     others: dict[str, str]
+    adopted: dict[str, str]
     former: list[str]
     label: str = ""
     documents: dict[str, Document] = field(default_factory=dict)
@@ -45,8 +48,7 @@ class _Row:
         return list(dict.fromkeys([*self.ids, *self.others.values(), *self.former]))
 
     def item(self, ids: Sequence[str], label: str) -> Item:
-        key, source = self.identity
-        return Item(self.key, {"parent": key, "children": list(ids)}, source, label)
+        return row_item(self.key, self.identity, ids, label, self.adopted)
 
 
 class Batch:
@@ -90,17 +92,20 @@ class Batch:
     def _row(self, key: str, identity: Identity, drafts: list[Draft], namespace: str) -> _Row:
         parent = parent_part(key)
         known = self._present.get(parent, set()) | self._unverified.get(parent, set())
+        adopted = self._turn.adopted.get(parent, {})
         ids, others = [], {}
         for draft in drafts:
             new, former = (
                 child_id(namespace, draft.content, draft.ordinal),
                 former_child_id(draft.content, draft.ordinal),
             )
-            # A child that the vector store has under its former id keeps it: it is not embedded again.
-            ids.append(former if former in known else new)
-            if former in known:
-                others[former] = new
-        row = _Row(key, identity, drafts, ids, others, self._turn.ids.get(key, []))
+            # A child that the vector store has under another id keeps it: it is not embedded again.
+            other = next((one for one in (adopted.get(new), former) if one in known), None)
+            ids.append(new if other is None else other)
+            if other is not None:
+                others[other] = new
+        kept = {new: other for other, new in others.items() if adopted.get(new) == other}
+        row = _Row(key, identity, drafts, ids, others, kept, self._turn.ids.get(key, []))
         row.documents = _documents(row)
         return row
 
@@ -190,6 +195,23 @@ class Batch:
             turn.ids[row.key] = row.ids
             turn.live[row.key] = len(row.ids)
         turn.done |= done
+
+
+def row_item(
+    row: str, identity: Identity, children: Sequence[ChildId], label: str, adopted: Mapping[str, ChildId]
+) -> Item:
+    """A row of the ledger.
+
+    Args:
+        row: its key.
+        identity: the parent.
+        children: the ids of its children.
+        label: the row's label.
+        adopted: the ids of children that another program added, by the ids that they would have.
+    """
+    key, source = identity
+    kept = {new: other for new, other in adopted.items() if other in children}
+    return Item(row, {"parent": key, "children": list(children), **({"adopted": kept} if kept else {})}, source, label)
 
 
 def _documents(row: _Row) -> dict[str, Document]:

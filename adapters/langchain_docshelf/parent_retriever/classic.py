@@ -56,7 +56,7 @@ def sync_parent_documents(
         ConfigurationError: the retriever's docstore is of another kind.
         As `ParentDocumentRetriever.sync` otherwise.
     """
-    own = _own_retriever(
+    own = own_retriever(
         retriever,
         child_splitter,
         embedding_version=embedding_version,
@@ -102,7 +102,7 @@ async def async_parent_documents(
     show_progress: bool = False,
 ) -> RetrieverReport:
     """As `sync_parent_documents`."""
-    own = _own_retriever(
+    own = own_retriever(
         retriever,
         child_splitter,
         embedding_version=embedding_version,
@@ -140,7 +140,7 @@ def changed_parent_sources(
         retriever, child_splitter, embedding_version, index: as for `sync_parent_documents`.
         fingerprints: for each source, the caller's hash of its raw file.
     """
-    own = _own_retriever(retriever, child_splitter, embedding_version=embedding_version, index=index)
+    own = own_retriever(retriever, child_splitter, embedding_version=embedding_version, index=index)
     return own.changed_sources(fingerprints)
 
 
@@ -153,11 +153,11 @@ async def achanged_parent_sources(
     index: str = "children",
 ) -> list[str]:
     """As `changed_parent_sources`."""
-    own = _own_retriever(retriever, child_splitter, embedding_version=embedding_version, index=index)
+    own = own_retriever(retriever, child_splitter, embedding_version=embedding_version, index=index)
     return await own.achanged_sources(fingerprints)
 
 
-def _own_retriever(retriever: Any, child_splitter: ChildSplitter, **options: Any) -> ParentDocumentRetriever:
+def own_retriever(retriever: Any, child_splitter: ChildSplitter, **options: Any) -> ParentDocumentRetriever:
     """A retriever of docshelf with the parts of the given one."""
     docstore = getattr(retriever, "docstore", None)
     if not isinstance(docstore, DocShelfStore):

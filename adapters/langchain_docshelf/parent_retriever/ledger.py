@@ -54,6 +54,8 @@ class Turn:
         labels: the label that this run knows of each row.
         mark: what the labels end with that this turn writes.
         ids: the children of the rows that were read or written, by row.
+        adopted: the ids that children have in the vector store which others added, by the ids that they would have, by
+            the first part of the row's key.
         unverified: the rows among `ids` whose children may or may not be in the vector store.
         added: children of pending rows that a run before this one added, as it wrote down.
         unreadable: the rows whose values cannot be read, so that their children are not known.
@@ -67,6 +69,7 @@ class Turn:
     labels: dict[str, str | None]
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
     ids: dict[str, list[str]] = field(default_factory=dict)
+    adopted: dict[str, dict[str, str]] = field(default_factory=dict)
     unverified: set[str] = field(default_factory=set)
     added: set[str] = field(default_factory=set)
     unreadable: set[str] = field(default_factory=set)
@@ -220,6 +223,7 @@ class Ledger:
                 without_value.append(row)
                 continue
             turn.ids[row] = entry.value["children"]
+            turn.adopted.setdefault(parent_part(row), {}).update(entry.value.get("adopted", {}))
             if lost or is_pending(entry):
                 turn.unverified.add(row)
                 if not lost:

@@ -128,12 +128,12 @@ class Reconciler:
         first = {
             entry.value["children"][0]: entry for entry in entries if entry is not None and entry.value is not None
         }
-        missing = (yield from self.vectors.missing(sorted(first))) or []
+        missing = (yield from self.vectors.missing(sorted(first, key=str))) or []
         if not missing:
             return False
         # Another run may have removed children since their rows were read.
         labels = {row.key: row.version for row in (yield from self.ledger.read_rows(sample)) if row is not None}
-        return any(labels.get(row.key) == row.version for row in (first[str(child)] for child in missing))
+        return any(labels.get(row.key) == row.version for row in (first[child] for child in missing))
 
     def _parents_changed(self, turn: Turn) -> Flow[bool]:
         """True when another run wrote or deleted parents of rows that this turn made live."""
@@ -179,7 +179,7 @@ class Reconciler:
             return [
                 child
                 for parent, children in sorted(turn.children_by_parent(rows).items())
-                for child in sorted(children - needed.get(parent, set()))
+                for child in sorted(children - needed.get(parent, set()), key=str)
             ]
 
         present = removable(row.key for row in turn.obsolete if row.key not in turn.unverified)

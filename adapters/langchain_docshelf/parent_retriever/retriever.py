@@ -11,11 +11,13 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
 from langchain_text_splitters import TextSplitter
 from pydantic import ConfigDict, Field, PrivateAttr
+from typing_extensions import Self
 
 from docshelf import SourceNote
 from docshelf.adapters import aperform, perform
 from langchain_docshelf.parent_retriever.children import ChildMaker, ChildSplitter
 from langchain_docshelf.parent_retriever.indexer import Indexer
+from langchain_docshelf.parent_retriever.obstacles import pickling_obstacle
 from langchain_docshelf.parent_retriever.parents import Scope, parents_of
 from langchain_docshelf.parent_retriever.report import RetrieverReport
 from langchain_docshelf.stores import DocShelfStore
@@ -85,6 +87,23 @@ class ParentDocumentRetriever(BaseRetriever):
 
     # Another retriever reads the parents, and knows only their keys.
     _keys_only: bool = PrivateAttr(False)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        self._check_vectorstore()
+        return super().__getstate__()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        self._check_vectorstore()
+        return super().__deepcopy__(memo)
+
+    def _check_vectorstore(self) -> None:
+        """Raise a TypeError that names the vector store, if it can be neither pickled nor deep-copied."""
+        reason = pickling_obstacle(self.vectorstore)
+        if reason is not None:
+            raise TypeError(
+                f"this retriever stays in its process, because its vector store does: a "
+                f"{type(self.vectorstore).__name__} with {reason}; make both anew in the other process"
+            )
 
     def add_documents(
         self,
@@ -260,19 +279,21 @@ class ParentDocumentRetriever(BaseRetriever):
         children = await self.vectorstore.asearch(query, self.search_type, **{**self.search_kwargs, **kwargs})
         return await aperform(parents_of(self.docstore, children, self.id_key, self.source_id_key))
 
-    def _indexer(self, *, show_progress: bool = False) -> Indexer:
-        maker = ChildMaker(
+    def _maker(self) -> ChildMaker:
+        return ChildMaker(
             self.child_splitter,
             id_key=self.id_key,
             source_id_key=self.source_id_key,
             metadata_fields=self.child_metadata_fields,
             embedding_version=self.embedding_version,
         )
+
+    def _indexer(self, *, show_progress: bool = False) -> Indexer:
         vectors = VectorAccess(self.vectorstore, batch_size=self.vector_batch_size, verify_seconds=self.verify_seconds)
         return Indexer(
             vectors,
             self.docstore,
-            maker,
+            self._maker(),
             parent_splitter=self.parent_splitter,
             index=self.index,
             batch_size=self.batch_size,

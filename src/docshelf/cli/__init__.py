@@ -1,4 +1,4 @@
-"""The command `docshelf`: look into a store, change it, and keep it equal to a folder, without writing Python."""
+"""The command `docshelf`: look into a store, and change it, without writing Python."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "quiet": False,
     "verbose": False,
 }
-_FIRST_STEPS: Final = (
-    ("docshelf sync docs/", "fill docshelf.db in this folder from a folder of documents"),
+FIRST_STEPS: Final = (
+    ("docshelf put intro -f intro.md -m author=Ann", "write a document to docshelf.db in this folder"),
     ("docshelf ls", "list what is in it"),
     ("docshelf find author=Ann 'year>=2020'", "find documents by their metadata"),
     ("docshelf --url postgresql://user@host/db -c papers stats", "look into a database"),
@@ -77,8 +77,7 @@ def build_parser(verbs: Sequence[Verb], prog: str = "docshelf") -> argparse.Argu
     parser = Parser(
         prog=prog,
         parents=[common],
-        description="Look into a docshelf store, change it, and keep it equal to a folder.\n\n"
-        + _examples(_FIRST_STEPS),
+        description="Look into a docshelf store, and change it.\n\n" + _examples(FIRST_STEPS),
         epilog=_ENVIRONMENT
         + "\nexit codes:\n"
         + "".join(f"  {code:<4} {meaning}\n" for code, meaning in MEANINGS.items()),

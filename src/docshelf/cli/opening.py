@@ -12,7 +12,7 @@ from docshelf.cli.codes import USAGE, CommandError
 from docshelf.engines.url import Target, parse_url
 from docshelf.store import DocShelf
 
-_CREATING = "docshelf init, docshelf put and docshelf sync create one"
+_CREATING = "docshelf init and docshelf put create one"
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import Connection
 
@@ -49,6 +49,9 @@ class BoundBackend(Backend):
             raise MissingEngineError("this store is bound to a sync Connection; use its sync methods")
         with translated_errors():
             return await self._connection.run_sync(step.run)
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a store bound to a connection stays in its process; make one from a url")
 
     def may_register(self, collection: str) -> bool:
         return False  # a missing right would abort the caller's transaction

@@ -147,8 +147,15 @@ CONDITIONS: Final = (
     ),
     Condition(
         DatabaseError,
-        hint="; name a file in a folder that this process may write to",
+        hint="; name a file in a folder that this process may write to, or add ?immutable=1 to the url of a file that "
+        "no process writes: sqlite:///file.db?immutable=1",
         text=r"^unable to open database file",
+    ),
+    Condition(
+        DatabaseError,
+        hint="; to write, open the file without mode=ro, as a user who may write to it and to its folder; to read a "
+        "file that no process writes, add ?immutable=1 to its url: sqlite:///file.db?immutable=1",
+        text=r"^attempt to write a readonly database",
     ),
     Condition(DatabaseError, hint="; name another file, or a new one", text=r"^file is not a database"),
 )

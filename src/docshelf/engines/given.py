@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import Engine
 
@@ -50,6 +50,9 @@ class GivenEngines(EngineBackend):
                 "this store has only a sync Engine; use its sync methods, or pass async_engine= as well"
             )
         return self._given_async
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a store on a given engine stays in its process, as the engine does; make it from a url")
 
     def close(self) -> None:
         self._closed = True

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from docshelf.engines.base import EngineBackend, pool_size_of
 from docshelf.engines.create import driver_errors, make_async_engine, make_engine
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from docshelf.sql.dialects.base import Dialect
+
+
+# What belongs to one process: the attributes that `OwnEngines._reset` makes.
+_LIVE: Final = frozenset(("_by_loop", "_lock", "_sync", "_threads"))
 
 
 class OwnEngines(EngineBackend):
@@ -46,6 +50,19 @@ class OwnEngines(EngineBackend):
         self._by_loop: dict[asyncio.AbstractEventLoop, _LoopEngine] = {}
         self._threads = StepThreads()
         weakref.finalize(self, self._threads.close)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the connections: another process, and a deep copy, open their own."""
+        if self._target.memory:
+            raise TypeError("a store in memory stays in its process; give it the path of a file")
+        state = {name: value for name, value in vars(self).items() if name not in _LIVE}
+        unknown: dict[str, Any] = {"ready": False, "registered": set(), "_was_connected": False}
+        return {**state, **unknown, "_target": self._target.in_any_folder()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._reset()
+        _all_own_engines.add(self)
 
     def after_fork(self) -> None:
         """Reset in the child process. The connections still belong to the parent: nothing is sent on them."""

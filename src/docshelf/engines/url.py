@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -115,7 +115,8 @@ _ELSEWHERE: Final = {
     "statement_timeout": "write options=-cstatement_timeout%3D30s",
     _PREPARE_THRESHOLD: "it belongs to postgresql+psycopg://; with asyncpg write statement_cache_size=0",
 }
-# Arguments of sqlite3 that SQLAlchemy reads from a URL, and parameters of SQLite's own file: URIs.
+# Arguments of sqlite3 that SQLAlchemy reads from a URL, and parameters of SQLite's own URIs of files:
+# https://sqlite.org/uri.html
 _SQLITE_ARGUMENTS: Final = frozenset(
     ("cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout", "uri")
 )
@@ -158,6 +159,13 @@ class Target:
     memory: bool = False
     sync_options: dict[str, Any] = field(default_factory=dict)
     pooler: bool = False
+
+    def in_any_folder(self) -> Target:
+        """The same database for a process whose current folder is another: the path of an SQLite file is absolute."""
+        file = self.sync_url.database
+        if self.dialect != "sqlite" or self.memory or file is None or file.startswith("file:"):
+            return self
+        return replace(self, sync_url=self.sync_url.set(database=str(Path(file).absolute())))
 
     def __str__(self) -> str:
         return without_secrets(self.sync_url.set(drivername=self.dialect))
@@ -251,16 +259,27 @@ def _sqlite(url: URL, arguments: dict[str, Any]) -> Target:
             "the url names a host or a user, but SQLite has neither; write sqlite:///file, with three slashes"
         )
     is_uri = (url.database or "").startswith("file:")
-    known = _SQLITE_ARGUMENTS | (_SQLITE_URI if is_uri else set())
-    for name in url.query.keys() - known:
-        mend = f"; write sqlite:///file:NAME?{name}=...&uri=true" if name in _SQLITE_URI else _suggestion(name, known)
-        raise ConfigurationError(f"the url's option {name!r} is unknown for the path of an SQLite file{mend}")
     memory = url.database in _MEMORY or url.query.get("mode") == "memory"
+    known = _SQLITE_ARGUMENTS | (_SQLITE_URI if is_uri or not memory else set())
+    for name in url.query.keys() - known:
+        if name in _SQLITE_URI:
+            raise ConfigurationError(
+                f"the url's option {name!r} needs SQLite's own URI for a database in memory; write "
+                "sqlite:///file:NAME?mode=memory&cache=shared&uri=true"
+            )
+        raise ConfigurationError(
+            f"the url's option {name!r} is unknown for the path of an SQLite file{_suggestion(name, known)}"
+        )
     if not memory and url.database is not None and not is_uri:
-        folder = Path(url.database).expanduser().parent
-        if not folder.is_dir():
-            raise ConfigurationError(f"the folder {str(folder)!r} for the SQLite file does not exist; create it first")
-        url = url.set(database=str(Path(url.database).expanduser()))
+        file = Path(url.database).expanduser()
+        if not file.parent.is_dir():
+            folder = str(file.parent)
+            raise ConfigurationError(f"the folder {folder!r} for the SQLite file does not exist; create it first")
+        if _SQLITE_URI & url.query.keys():
+            # SQLite takes these options in its own URI only: beside a path it would ignore mode=ro, and write.
+            url = url.set(database=file.absolute().as_uri()).update_query_dict({"uri": "true"})
+        else:
+            url = url.set(database=str(file))
     return Target("sqlite", url.set(drivername="sqlite+pysqlite"), memory=memory, sync_options=arguments)
 
 

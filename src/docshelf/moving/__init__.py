@@ -12,10 +12,11 @@ from docshelf.moving.folders import FolderSource
 from docshelf.moving.json_sections import json_sections
 from docshelf.moving.jsonl import ExportReport, aexport_jsonl, aimport_jsonl, export_jsonl, import_jsonl
 from docshelf.moving.keyed import KeyedRecords
-from docshelf.moving.migrate import amigrate, migrate
+from docshelf.moving.migrate import amigrate, migrate, migrate_flow
 from docshelf.moving.pickles import RefusedPickleError, read_pickle
 from docshelf.moving.report import MoveReport
 from docshelf.moving.shelves import ShelfSource
+from docshelf.moving.sorting import SortedRecords
 from docshelf.moving.steps import Open, Pull
 from docshelf.moving.tables import OldDatabase, PageSize, TableSource
 from docshelf.values.stored import RawEntry
@@ -36,6 +37,7 @@ __all__ = [
     "Refused",
     "RefusedPickleError",
     "ShelfSource",
+    "SortedRecords",
     "Source",
     "TableSource",
     "Take",
@@ -47,6 +49,7 @@ __all__ = [
     "import_jsonl",
     "json_sections",
     "migrate",
+    "migrate_flow",
     "read_pickle",
     "to_arrow",
 ]

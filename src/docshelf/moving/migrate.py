@@ -71,7 +71,7 @@ def migrate(
         MoveError: an entry was refused, or source and target differ at the end. Pages that were written stay.
     """
     return perform(
-        _migrate(
+        migrate_flow(
             source,
             target,
             collection=collection,
@@ -97,7 +97,7 @@ async def amigrate(
 ) -> MoveReport:
     """As `migrate`."""
     return await aperform(
-        _migrate(
+        migrate_flow(
             source,
             target,
             collection=collection,
@@ -110,31 +110,32 @@ async def amigrate(
     )
 
 
-def _migrate(
-    origin: Any,
-    into: Any,
+def migrate_flow(
+    source: Any,
+    target: Any,
     *,
-    collection: str | None,
-    everything: bool,
-    dry_run: bool,
-    compare: bool,
-    on_refused: OnRefused,
-    show_progress: bool,
+    collection: str | None = None,
+    everything: bool = False,
+    dry_run: bool = False,
+    compare: bool = True,
+    on_refused: OnRefused = "raise",
+    show_progress: bool = False,
 ) -> Flow[MoveReport]:
+    """`migrate` as a flow, for what moves and does more."""
     if on_refused not in ("raise", "skip"):
         raise ConfigurationError(f"on_refused={on_refused!r}: give 'raise' or 'skip'")
-    target = target_of(into)
-    if is_export(origin):
-        return (yield from import_flow(origin, target.shelf, dry_run=dry_run, show_progress=show_progress))
-    source, opened = yield Compute(_source_of, origin, target, collection)
+    into = target_of(target)
+    if is_export(source):
+        return (yield from import_flow(source, into.shelf, dry_run=dry_run, show_progress=show_progress))
+    origin, opened = yield Compute(_source_of, source, into, collection)
     try:
         move = _Move(dry_run, compare, on_refused, show_progress)
         if everything:
-            if not isinstance(source, ShelfSource):
+            if not isinstance(origin, ShelfSource):
                 raise ConfigurationError("everything=True copies one shelf to another; this source is no shelf")
-            yield from move.whole_shelf(source.shelf, target.shelf)
+            yield from move.whole_shelf(origin.shelf, into.shelf)
         else:
-            yield from move.entries(source, target)
+            yield from move.entries(origin, into)
     finally:
         if opened is not None:
             yield Call(opened, "close")

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from docshelf.sql.dialects.base import Dialect
 
 
+def _ignore(_count: int) -> None:
+    """Where no progress is shown. A named function, because a lambda does not pickle."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What the operations of one store share.
@@ -27,7 +31,7 @@ class Context:
     collection: str
     codec: Codec
     queries: Queries
-    on_progress: Callable[[int], None] = lambda count: None
+    on_progress: Callable[[int], None] = _ignore
     owner: str | None = None
     known_fields: KnownFields = field(default_factory=KnownFields)
 

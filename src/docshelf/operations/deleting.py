@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from docshelf.operations.context import Context
 from docshelf.operations.repeatable import repeatable_write
 from docshelf.operations.upsert import delete_entries
+from docshelf.sql.chunks import KEYS_PER_STATEMENT, chunked
 from docshelf.sql.queries import identities_of
 from docshelf.sql.rows import Identity
 from docshelf.steps import Flow, Read
@@ -40,7 +41,7 @@ def delete_keys(
 
     sources = None if source is None else {source}
 
-    def obsolete(connection: Connection) -> set[Identity]:
+    def matching(connection: Connection) -> set[Identity]:
         rows = queries.existing(connection, collection, keys=unique, sources=sources)
         if expected is not None:
             rows = (row for row in rows if row[3] == expected[row[0]])
@@ -48,12 +49,15 @@ def delete_keys(
 
     def apply(connection: Connection) -> set[Identity]:
         dialect.begin_write(connection, collection, sources, exclusive=True)
-        deleted = delete_entries(connection, context, sorted(obsolete(connection)))
+        if expected is None:
+            deleted = _delete_where(connection, context, unique, sources)
+        else:
+            deleted = delete_entries(connection, context, sorted(matching(connection)))
         if deleted:
             queries.forget_fingerprints(connection, collection, {of for _, of in deleted})
         return set(deleted)
 
-    deleted: set[Identity] = yield Read(obsolete) if dry_run else repeatable_write(apply, operator.or_)
+    deleted: set[Identity] = yield Read(matching) if dry_run else repeatable_write(apply, operator.or_)
     order = {key: position for position, key in enumerate(unique)}
     in_order = sorted(deleted, key=lambda identity: (order[identity[0]], identity[1]))
     return Report(tuple(Change(key, DEL, of) for key, of in in_order), dry_run=dry_run)
@@ -68,13 +72,12 @@ def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]
 
     def apply(connection: Connection) -> set[Identity]:
         context.dialect.begin_write(connection, collection, None if keys else names, exclusive=True)
-        obsolete: set[Identity] = set()
+        deleted: list[Identity] = []
         if names:
             queries.delete_source_rows(connection, collection, names)
-            obsolete.update(identities_of(queries.existing(connection, collection, keys=None, sources=names)))
+            deleted += context.dialect.delete_where(connection, collection, sources=names)
         if unique:
-            obsolete.update(identities_of(queries.existing(connection, collection, keys=unique, sources=None)))
-        deleted = delete_entries(connection, context, sorted(obsolete))
+            deleted += _delete_where(connection, context, unique, None)
         other_sources = {of for _, of in deleted} - names
         if other_sources:
             queries.forget_fingerprints(connection, collection, other_sources)
@@ -82,6 +85,16 @@ def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]
 
     deleted: set[Identity] = yield repeatable_write(apply, operator.or_)
     return Report(tuple(Change(key, DEL, of) for key, of in sorted(deleted)))
+
+
+def _delete_where(
+    connection: Connection, context: Context, keys: Sequence[str], sources: Collection[str] | None
+) -> list[Identity]:
+    """Delete the entries of any number of keys, in some sources or in all (None)."""
+    deleted: list[Identity] = []
+    for chunk in chunked(keys, KEYS_PER_STATEMENT):
+        deleted += context.dialect.delete_where(connection, context.collection, keys=chunk, sources=sources)
+    return deleted
 
 
 def clear(context: Context) -> Flow[int]:

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from docshelf.errors import UnsupportedValueError
 from docshelf.operations.spill import Spill
-from docshelf.sql.queries import ExistingRow, checked_identity
-from docshelf.sql.rows import Identity, PackedRow
+from docshelf.sql.queries import ExistingRow
+from docshelf.sql.rows import Identity, PackedRow, checked_identity
 from docshelf.validation import check_items
 from docshelf.values.content_types import Codec
 from docshelf.values.json import DecodeError

@@ -29,6 +29,9 @@ class KnownFields:
         self._known: dict[str, Searchable] = {}
         self._read_at: float | None = None
 
+    def __reduce__(self) -> tuple[type[KnownFields], tuple[()]]:
+        return KnownFields, ()  # another process reads them itself, by its own clock
+
     def of(self, collection: str) -> tuple[str, ...]:
         """The names of the collection's searchable fields."""
         return self.settled(collection).fields

@@ -49,9 +49,9 @@ def setup(context: Context, layout: Layout = DEFAULT_LAYOUT) -> Flow[None]:
 
 
 def problems(context: Context, keys: Sequence[str]) -> Flow[list[Problem]]:
-    """The rows of some keys that cannot be read. Reports progress for each row."""
+    """The rows of some keys that cannot be read. Reports progress for each row. They fit in memory together."""
     rows: list[Stored] = yield Read(
-        lambda connection: context.queries.fetch(connection, context.collection, keys, None)
+        lambda connection: context.queries.fetch(connection, context.collection, keys, None, bounded=True)
     )
 
     def check() -> list[Problem]:

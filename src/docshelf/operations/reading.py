@@ -18,7 +18,7 @@ _LIGHT_ROWS: Final = 200
 _LIGHT_PACKED: Final = 262_144
 # When streaming: the keys of a page, and the packed bytes and keys of one batch of values.
 _PAGE_KEYS: Final = 5_000
-_PAGE_BYTES: Final = 16 * 1024 * 1024
+_PAGE_BYTES: Final = 8 * 1024 * 1024
 _PAGE_VALUES: Final = 500
 
 
@@ -104,8 +104,8 @@ def value_batches(context: Context, keys: Sequence[str], source: str | None) -> 
 
 
 def present_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry]]:
-    """The entries of the keys that still exist, in the order of the keys."""
-    entries = yield from _entries(context, keys, source, values=values)
+    """The entries of the keys that still exist, in the order of the keys. They fit in memory together."""
+    entries = yield from _entries(context, keys, source, values=values, bounded=True)
     return [entry_of(*entries[key]) for key in keys if key in entries]
 
 
@@ -156,14 +156,16 @@ def changed_sources(context: Context, fingerprints: Mapping[str, str]) -> Flow[l
 
 
 def _entries(
-    context: Context, keys: Sequence[str], source: str | None, *, values: bool
+    context: Context, keys: Sequence[str], source: str | None, *, values: bool, bounded: bool = False
 ) -> Flow[dict[str, tuple[Stored, Any]]]:
-    """For each key the row written last, with its value."""
+    """For each key the row written last, with its value. `bounded` as for `Queries.fetch`."""
     if not keys:
         return {}
     unique = list(dict.fromkeys(keys))
     rows: list[Stored] = yield Read(
-        lambda connection: context.queries.fetch(connection, context.collection, unique, source, values=values)
+        lambda connection: context.queries.fetch(
+            connection, context.collection, unique, source, values=values, bounded=bounded
+        )
     )
     decoded = yield from _decoded(context, list(latest(rows).values()), values=values)
     return {row.key: (row, value) for row, value in decoded}

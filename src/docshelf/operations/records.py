@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from docshelf.operations.context import Context
 from docshelf.operations.repeatable import repeatable_write
-from docshelf.sql.queries import chunked
+from docshelf.sql.chunks import chunked
 from docshelf.sql.records import DIGITS, RecordQueries, time_text
 from docshelf.sql.rows import Identity, PackedRow, WriteStamp
 from docshelf.steps import Flow, Read

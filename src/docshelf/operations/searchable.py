@@ -113,12 +113,12 @@ def _create(context: Context, indexes: dict[str, str], *, concurrently: bool) ->
 
 def _fill(context: Context, fields: Sequence[str]) -> Flow[None]:
     """Write the search fields of all rows of the collection, a page at a time."""
-    queries, dialect, collection = context.queries.search, context.dialect, context.collection
+    queries, dialect, collection = context.queries, context.dialect, context.collection
     search = _EVERYTHING
     while True:
 
         def read(connection: Connection, bounds: Bounds = search.bounds) -> Page:
-            return queries.candidates(connection, collection, bounds, None, _PAGE)
+            return queries.search.candidates(connection, collection, bounds, None, _PAGE)
 
         page: Page = yield Read(read)
         for batch in search.batches(page):
@@ -126,7 +126,7 @@ def _fill(context: Context, fields: Sequence[str]) -> Flow[None]:
             def fill(connection: Connection, batch: Sequence[Identity] = batch) -> None:
                 # Alone, so that nobody changes a value between the look at it and the note of its fields.
                 dialect.begin_write(connection, collection, None, exclusive=True)
-                rows = queries.fetch(connection, collection, batch)
+                rows = queries.fetch_pairs(connection, collection, batch, values=True)
                 forms = {(row.key, row.source): context.codec.search_fields_of(row, fields) for row in rows}
                 if forms:
                     dialect.fill_search_fields(connection, collection, forms)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Entries of one page, and the packed bytes and entries of one batch of values.
 _PAGE: Final = 5_000
-_BATCH_BYTES: Final = 16 * 1024 * 1024
+_BATCH_BYTES: Final = 8 * 1024 * 1024
 _BATCH_ENTRIES: Final = 500
 # The first batch is small where few entries are wanted: most of them may match.
 _FIRST_ENTRIES: Final = 32
@@ -96,7 +96,7 @@ def matching(
     # Without a condition nothing looks at the values.
     unread = not values and search.condition == All(())
     rows: list[Stored] = yield Read(
-        lambda connection: context.queries.search.fetch(connection, context.collection, batch, values=not unread)
+        lambda connection: context.queries.fetch_pairs(connection, context.collection, batch, values=not unread)
     )
     rows.sort(key=lambda row: (row.key, row.source))
     if unread:

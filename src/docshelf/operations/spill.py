@@ -40,8 +40,10 @@ class Spill:
         if self._file is None and (end <= self._budget or not self._open_file()):
             self._memory += data
             return start
+        file = cast("BinaryIO", self._file)
         try:
-            cast("BinaryIO", self._file).write(data)
+            file.seek(start - len(self._memory))  # `get` may have moved the position
+            file.write(data)
         except (OSError, ValueError) as exc:
             raise _failed(exc) from exc
         return start

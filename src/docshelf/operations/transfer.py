@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from docshelf.errors import DocShelfError
 from docshelf.operations.context import Context
 from docshelf.operations.repeatable import repeatable_write
+from docshelf.sql.chunks import chunked
 from docshelf.sql.collections import imported_settings
-from docshelf.sql.queries import chunked
 from docshelf.sql.rows import Identity, PackedRow
 from docshelf.sql.transfer import Outline, RawCollection, RawSource, TransferQueries
 from docshelf.steps import Compute, Flow, Maintenance, Read

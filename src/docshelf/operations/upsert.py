@@ -13,7 +13,8 @@ from docshelf.operations.context import Context
 from docshelf.operations.encoded_batch import ABSENT, Comparison, EncodedBatch
 from docshelf.operations.guard import entries_refusal, sources_refusal
 from docshelf.operations.plan import WritePlan
-from docshelf.sql.queries import ExistingRow, chunked
+from docshelf.sql.chunks import bounded, chunked
+from docshelf.sql.queries import ExistingRow
 from docshelf.sql.rows import Identity, UpsertBatch, WriteStamp
 from docshelf.types import DEL, SKIP, UPD, Change, Diff, Diffs, Op, Report, SourceNote
 
@@ -211,15 +212,7 @@ class ConditionalUpsert:
 
     def _chunks(self, changed: Sequence[int]) -> Iterator[Sequence[int]]:
         """The positions of `changed`, split by the limits of one statement."""
-        start = size = 0
-        dialect, sizes = self.context.dialect, self.encoded.sizes
-        for place, position in enumerate(changed):
-            if place > start and (place - start >= dialect.chunk_rows or size + sizes[position] > dialect.chunk_bytes):
-                yield changed[start:place]
-                start, size = place, 0
-            size += sizes[position]
-        if changed:
-            yield changed[start:]
+        return bounded(changed, self.encoded.sizes.__getitem__, self.context.dialect)
 
 
 def delete_entries(connection: Connection, context: Context, identities: Sequence[Identity]) -> list[Identity]:

@@ -15,12 +15,12 @@ from docshelf.operations.encoded_batch import ABSENT, DIFFERENT, Comparison, Enc
 from docshelf.operations.plan import WritePlan
 from docshelf.operations.repeatable import repeatable_write
 from docshelf.operations.upsert import ConditionalUpsert, Outcome, merged_outcome
-from docshelf.sql.queries import chunked
-from docshelf.sql.rows import Identity, PackedRow
+from docshelf.sql.chunks import bounded
+from docshelf.sql.rows import Identity, PackedRow, checked_identity
 from docshelf.steps import Compute, Flow, Maintenance, Read
 from docshelf.types import INS, SKIP, UPD, Change, Diff, Op, Report
 from docshelf.validation import check_iterable
-from docshelf.values.stored import Stored, raw_bytes
+from docshelf.values.stored import Stored
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -119,7 +119,11 @@ def _diffs(context: Context, encoded: EncodedBatch, updated: Sequence[int]) -> F
 
 
 def set_versions(
-    context: Context, versions: Mapping[str, str], source: str | None, expected: Mapping[str, str | None] | None
+    context: Context,
+    versions: Mapping[str, str],
+    source: str | None,
+    expected: Mapping[str, str | None] | None,
+    new_sources: Mapping[str, str],
 ) -> Flow[Report]:
     """Set the versions of the entries of some keys. A key without an entry gets one without a value.
 
@@ -127,12 +131,16 @@ def set_versions(
         source: change entries of this source only; None changes them in all sources.
         expected: change only entries that have these versions. None stands for an entry without a version, and for a
             missing entry, which is then created.
+        new_sources: the sources of entries that are created, by key; by default `source`, or "".
     """
     if not versions:
         return Report()
     queries, dialect, collection = context.queries, context.dialect, context.collection
     keys = list(versions)
     sources = None if source is None else {source}
+
+    def created(key: str) -> Identity:
+        return key, new_sources.get(key, source or "")
 
     def must_write(existing: Mapping[Identity, str | None]) -> dict[Identity, bool]:
         """Whether each entry needs a write, in the order of `versions`. Includes entries that are to be created.
@@ -144,43 +152,39 @@ def set_versions(
         for identity in sorted(existing):
             by_key.setdefault(identity[0], []).append(identity)
         if expected is not None:
-            new = {key: [(key, source or "")] for key in keys if expected[key] is None}
+            new = {key: [created(key)] for key in keys if expected[key] is None}
             pairs = [pair for key in keys for pair in by_key.get(key) or new.get(key) or ()]
             matching = [pair for pair in pairs if existing.get(pair) == expected[pair[0]]]
             return {identity: existing.get(identity) != versions[identity[0]] for identity in matching}
-        identities = [identity for key in keys for identity in by_key.get(key) or [(key, source or "")]]
+        identities = [identity for key in keys for identity in by_key.get(key) or [created(key)]]
         return {(key, of): (key, of) not in existing or existing[key, of] != versions[key] for key, of in identities}
 
     def probe(connection: Connection) -> dict[Identity, bool]:
-        rows = queries.existing(connection, collection, keys=keys, sources=sources)
-        return must_write({(key, of): version for key, of, _, version in rows})
+        return must_write(read_versions(connection))
 
-    def with_search_fields(row: PackedRow, old_row: Stored | None) -> PackedRow:
-        fields = context.known_fields.of(collection)
-        if old_row is None or not fields:
-            return row
-        return row._replace(search_fields=context.codec.search_fields_of(old_row, fields))
+    def read_versions(connection: Connection) -> dict[Identity, str | None]:
+        rows = queries.existing(connection, collection, keys=keys, sources=sources)
+        return {checked_identity((key, of)): version for key, of, _, version in rows}
 
     def apply(connection: Connection) -> dict[Identity, Op]:
         stamp = dialect.begin_write(connection, collection, sources, exclusive=True)
-        context.known_fields.confirm(connection, dialect, collection)
-        old_rows = {(row.key, row.source): row for row in queries.fetch(connection, collection, keys, source)}
-        entries = must_write({identity: row.version for identity, row in old_rows.items()})
-        changed = [identity for identity, differs in entries.items() if differs]
-        rows = [
-            with_search_fields(
-                _with_version(old_rows.get(identity), identity, versions[identity[0]], position),
-                old_rows.get(identity),
-            )
-            for position, identity in enumerate(changed)
-        ]
-        rows.sort(key=lambda row: (row.key, row.source))
-        existing = [identity in old_rows for identity in changed]
+        existing = read_versions(connection)
+        changed = [identity for identity, differs in must_write(existing).items() if differs]
         ops: dict[Identity, Op] = {}
-        for chunk in chunked(rows, dialect.chunk_rows):
-            written = dialect.upsert(connection, dialect.upsert_batch(collection, chunk, stamp, existing))
+        labelled = sorted(identity for identity in changed if identity in existing)
+        for pairs in bounded(labelled, lambda pair: len(versions[pair[0]]), dialect):
+            ops |= dict.fromkeys(dialect.set_versions(connection, collection, pairs, versions), UPD)
+        created = [
+            PackedRow(*identity, None, None, None, None, None, versions[identity[0]], position)
+            for position, identity in enumerate(changed)
+            if identity not in existing
+        ]
+        created.sort(key=lambda row: (row.key, row.source))
+        absent = bytes(len(changed))
+        for rows in bounded(created, lambda row: len(row.version or ""), dialect):
+            written = dialect.upsert(connection, dialect.upsert_batch(collection, rows, stamp, absent))
             ops.update((changed[position], op) for position, op in written.items())
-        return ops
+        return {identity: ops[identity] for identity in changed if identity in ops}
 
     entries: dict[Identity, bool] = yield Read(probe)
     ops: dict[Identity, Op] = {}
@@ -190,14 +194,6 @@ def set_versions(
             entries = {identity: differs for identity, differs in entries.items() if not differs}
         entries |= dict.fromkeys(ops, True)
     return Report(tuple(Change(key, ops.get((key, of), SKIP), of) for key, of in entries))
-
-
-def _with_version(row: Stored | None, identity: Identity, version: str, position: int) -> PackedRow:
-    """A row with a new version and its old value, if it has one."""
-    if row is None:
-        return PackedRow(*identity, None, None, None, None, None, version, position)
-    value, value_hash, checksum = map(raw_bytes, (row.value, row.value_hash, row.checksum))
-    return PackedRow(*identity, value, value_hash, checksum, row.content_type, row.encoding, version, position)
 
 
 def _is_heavy(items: Sequence[Any]) -> bool:

@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Text, bindparam, func, literal, select, update
 
 from docshelf.sql.dialects.base import Dialect
-from docshelf.sql.queries import checked_identity
+from docshelf.sql.rows import checked_identity
 from docshelf.types import Collection
 
 if TYPE_CHECKING:

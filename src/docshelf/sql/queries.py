@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, null, select, type_coerce, update
 from sqlalchemy.types import NullType
 
-from docshelf.errors import CorruptEntryError
+from docshelf.sql.chunks import KEYS_PER_STATEMENT, bounded, chunked
+from docshelf.sql.notes import note_of
+from docshelf.sql.rows import Identity, checked_identity
 from docshelf.sql.search import SearchQueries
 from docshelf.sql.statements import Statements
+from docshelf.sql.value_reads import ValueReads
 from docshelf.types import Problem, Source, SourceNote, Stats
 from docshelf.validation import prefix_end
-from docshelf.values.json import DecodeError, dumps, loads
-from docshelf.values.stored import Stored
+from docshelf.values.json import dumps
+from docshelf.values.stored import Stored, utc_time
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from docshelf.sql.dialects.base import Dialect
-    from docshelf.sql.rows import Identity
 
-T = TypeVar("T")
-
-# How many keys one array parameter holds at most.
-KEYS_PER_STATEMENT: Final = 20_000
+_TIMES: Final = ("created_at", "updated_at")
 # The fields of `Stored` that `latest_values` does not read.
 _DEFAULTS: Final = tuple(Stored._field_defaults.values())
 ExistingRow = Sequence[Any]
@@ -40,12 +39,6 @@ class Sized(NamedTuple):
 
     key: str
     size: int
-
-
-def chunked(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Slices of at most `size` values."""
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
 
 
 class Queries(Statements):
@@ -61,17 +54,30 @@ class Queries(Statements):
         self._sources = tables.sources
         e = tables.entries.c
         # Without SQLAlchemy's type conversion: in SQLite, external rows may have any type. Decoding validates them.
-        self._stored = [type_coerce(e[name], NullType()).label(name) for name in Stored._fields]
+        self._stored = [
+            type_coerce(dialect.readable_time(e[name]) if name in _TIMES else e[name], NullType()).label(name)
+            for name in Stored._fields
+        ]
         self._without_value = [
             null().label(name) if name == "value" else column
             for name, column in zip(Stored._fields, self._stored, strict=True)
         ]
         self._existing_columns = (e.key, e.source, type_coerce(e.value_hash, NullType()), e.version)
         self._value_columns = self._stored[: Stored._fields.index("version")]
+        s = tables.sources.c
+        self._note_columns = (
+            s.source,
+            type_coerce(s.fingerprint, NullType()).label("fingerprint"),
+            type_coerce(s.metadata, NullType()).label("metadata"),
+        )
+        self._values = ValueReads(dialect, self._rows)
         self._of_keys = dialect.in_array(e.key, "keys")
         self._of_source = e.source == bindparam("source")
         self._of_sources = dialect.in_array(e.source, "sources")
         self.search = SearchQueries(dialect)
+
+    def __reduce__(self) -> tuple[type[Queries], tuple[Dialect]]:
+        return Queries, (self.dialect,)  # another process compiles its own statements
 
     def existing(
         self,
@@ -107,11 +113,26 @@ class Queries(Statements):
                 yield from self._rows(connection, "existing of pairs", self._of_pairs, pairs)
 
     def fetch(
-        self, connection: Connection, collection: str, keys: Sequence[str], source: str | None, *, values: bool = True
+        self,
+        connection: Connection,
+        collection: str,
+        keys: Sequence[str],
+        source: str | None,
+        *,
+        values: bool = True,
+        bounded: bool = False,
     ) -> list[Stored]:
-        """The rows of some keys, in any order: one for each source of a key."""
-        columns = self._stored if values else self._without_value
-        rows = self._select(connection, values, columns, collection, keys=keys, sources=_as_set(source))
+        """The rows of some keys, in any order: one for each source of a key.
+
+        Args:
+            bounded: the caller knows that the values fit into one statement.
+        """
+        rows: Iterable[Any]
+        if values and not bounded:
+            rows = self._values.of_keys(connection, "fetch", self._stored, collection, keys=keys, source=source)
+        else:
+            columns = self._stored if values else self._without_value
+            rows = self._select(connection, values, columns, collection, keys=keys, sources=_as_set(source))
         return list(starmap(Stored, rows))
 
     def fetch_pairs(
@@ -134,7 +155,7 @@ class Queries(Statements):
         self, connection: Connection, collection: str, keys: Sequence[str], source: str | None
     ) -> list[Stored]:
         """For each key the row that was written last, without version, times and seq."""
-        rows = self._select(connection, "values", self._value_columns, collection, keys=keys, sources=_as_set(source))
+        rows = self._values.of_keys(connection, "values", self._value_columns, collection, keys=keys, source=source)
         by_key: dict[str, Stored] = {}
         repeated = set()
         new = tuple.__new__  # takes a third of the time of Stored()
@@ -150,14 +171,31 @@ class Queries(Statements):
         self, connection: Connection, collection: str, sources: Sequence[str], *, values: bool
     ) -> list[Stored]:
         """The rows of some sources, in insertion order."""
-        columns: Sequence[Any] = self._stored if values else self._without_value
+        most = self.dialect.chunk_rows
+        parameters = {"collection": collection, "sources": self.dialect.array(sources)}
+        of_sources = (self._of_collection, self._of_sources)
+        seq = self._entries.c.seq
+        without_value: list[Any] = self._without_value
+        if values:
+            limits = {"whole": self.dialect.chunk_bytes // most, "limit": most + 1}
+            short: list[Any] = self._values.short(self._stored)
+            rows = self._rows(
+                connection,
+                "values of sources",
+                lambda: select(*short).where(*of_sources).order_by(seq).limit(bindparam("limit")),
+                parameters | limits,
+            )
+            found = list(starmap(Stored, rows))
+            if len(found) <= most:
+                return self._values.completed(connection, collection, self._stored, found)
         rows = self._rows(
             connection,
-            ("of sources", values),
-            lambda: select(*columns).where(self._of_collection, self._of_sources).order_by(self._entries.c.seq),
-            {"collection": collection, "sources": self.dialect.array(sources)},
+            "of sources",
+            lambda: select(*without_value).where(*of_sources).order_by(seq),
+            parameters,
         )
-        return list(starmap(Stored, rows))
+        found = list(starmap(Stored, rows))
+        return self._values.completed(connection, collection, self._stored, found) if values else found
 
     def existing_keys(
         self, connection: Connection, collection: str, keys: Sequence[str], source: str | None
@@ -244,8 +282,10 @@ class Queries(Statements):
         counted = select(e.source, func.count()).where(self._of_collection).group_by(e.source)
         counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted, {"collection": collection})}
         s = self._sources
+        synced_at = type_coerce(self.dialect.readable_time(s.c.synced_at), NullType()).label("synced_at")
         rows = connection.execute(
-            select(s).where(s.c.collection == bindparam("collection")), {"collection": collection}
+            select(*self._note_columns, synced_at).where(s.c.collection == bindparam("collection")),
+            {"collection": collection},
         )
         synced = {row.source: row for row in rows}
         for name in (*counts, *synced):
@@ -254,13 +294,17 @@ class Queries(Statements):
         problems: list[Problem] = []
         for name in sorted({*counts, *synced}):
             row = synced.get(name)
-            metadata = None
+            if row is None:
+                sources.append(Source(name, counts.get(name, 0)))
+                continue
+            note, unreadable = note_of(row)
+            time = None
             try:
-                metadata = None if row is None else _metadata(row)
-            except CorruptEntryError as exc:
-                problems += exc.problems
-            fingerprint, synced_at = (None, None) if row is None else (row.fingerprint, row.synced_at)
-            sources.append(Source(name, counts.get(name, 0), fingerprint, metadata, synced_at))
+                time = utc_time(row.synced_at)
+            except (ValueError, TypeError, OverflowError):
+                unreadable.append(Problem("", name, "the source's synced_at: not a time that Python has"))
+            problems += unreadable
+            sources.append(Source(name, counts.get(name, 0), note.fingerprint, note.metadata, time))
         return sources, problems
 
     def get_notes(
@@ -271,19 +315,16 @@ class Queries(Statements):
         Sources that were never synced have no note. The note of unreadable metadata has None.
         """
         s = self._sources
-        statement = select(s).where(
+        statement = select(*self._note_columns).where(
             s.c.collection == bindparam("collection"), self.dialect.in_array(s.c.source, "sources")
         )
-        parameters = {"collection": collection, "sources": self.dialect.array(sources)}
         notes: dict[str, SourceNote] = {}
         problems: list[Problem] = []
-        for row in connection.execute(statement, parameters):
-            metadata = None
-            try:
-                metadata = _metadata(row)
-            except CorruptEntryError as exc:
-                problems += exc.problems
-            notes[row.source] = SourceNote(row.fingerprint, metadata)
+        for chunk in chunked(list(sources), KEYS_PER_STATEMENT):
+            parameters = {"collection": collection, "sources": self.dialect.array(chunk)}
+            for row in connection.execute(statement, parameters):
+                notes[row.source], unreadable = note_of(row)
+                problems += unreadable
         return notes, problems
 
     def put_notes(
@@ -296,7 +337,7 @@ class Queries(Statements):
             index_elements=[columns.collection, columns.source],
             set_={name: statement.excluded[name] for name in ("fingerprint", "metadata", "synced_at")},
         )
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "collection": collection,
                 "source": source,
@@ -306,7 +347,8 @@ class Queries(Statements):
             }
             for source, note in sorted(notes.items())
         ]
-        connection.execute(upsert, rows)
+        for chunk in bounded(rows, lambda row: len(row["metadata"] or ""), self.dialect):
+            connection.execute(upsert, chunk)
 
     def forget_fingerprints(self, connection: Connection, collection: str, sources: Collection[str]) -> None:
         """Remove the fingerprints of some sources. Their entries no longer match the files of the last sync."""
@@ -403,18 +445,6 @@ def identities_of(rows: Iterable[ExistingRow]) -> Iterator[Identity]:
     return (checked_identity((key, source)) for key, source, *_ in rows)
 
 
-def checked_identity(identity: Identity) -> Identity:
-    """The identity of a row, checked.
-
-    Raises:
-        CorruptEntryError: the key or source is not text. SQLite lets any column hold bytes.
-    """
-    for name in identity:
-        if type(name) is not str:
-            raise CorruptEntryError([Problem(*identity, f"{name!r:.60} is not text")])
-    return identity
-
-
 def latest(rows: Iterable[Stored]) -> dict[str, Stored]:
     """For each key the row that was written last."""
     by_key: dict[str, Stored] = {}
@@ -434,10 +464,3 @@ def _is_newer(row: Stored, other: Stored) -> bool:
 
 def _as_set(source: str | None) -> set[str] | None:
     return None if source is None else {source}
-
-
-def _metadata(row: Row[Any]) -> dict[str, Any] | None:
-    try:
-        return None if row.metadata is None else loads(row.metadata.encode())
-    except DecodeError as exc:
-        raise CorruptEntryError([Problem("", row.source, f"the source's metadata: {exc}")]) from exc

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import func, select
 
+from docshelf.sql.chunks import chunked
 from docshelf.sql.dialects.base import Dialect
-from docshelf.sql.queries import chunked
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection

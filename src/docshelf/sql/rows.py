@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
+from docshelf.errors import CorruptEntryError
+from docshelf.types import Problem
+
 # Each write reserves this many values of seq. So rows keep the order of the input, although they are written in the
 # order of their keys.
 SEQ_PER_WRITE: Final = 2**24
@@ -14,6 +17,18 @@ SEQ_PER_WRITE: Final = 2**24
 MAX_PARTITIONS: Final = 1024
 Identity = tuple[str, str]
 """(key, source), which is unique within a collection."""
+
+
+def checked_identity(identity: Identity) -> Identity:
+    """The identity of a row, checked.
+
+    Raises:
+        CorruptEntryError: the key or source is not text. SQLite lets any column hold bytes.
+    """
+    for name in identity:
+        if type(name) is not str:
+            raise CorruptEntryError([Problem(*identity, f"{name!r:.60} is not text")])
+    return identity
 
 
 class WriteStamp(NamedTuple):

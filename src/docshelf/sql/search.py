@@ -7,23 +7,19 @@ quick.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import starmap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import and_, bindparam, false, func, null, or_, select, type_coerce
-from sqlalchemy.types import NullType
+from sqlalchemy import and_, bindparam, false, func, or_, select
 
 from docshelf.sql.statements import Statements
 from docshelf.types import Problem
 from docshelf.validation import prefix_end
 from docshelf.values.search import Asked, AskedAny, Narrowing
-from docshelf.values.stored import Stored
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Select
 
-    from docshelf.sql.dialects.base import Dialect
     from docshelf.sql.rows import Identity
 
 
@@ -63,11 +59,6 @@ class Bounds(NamedTuple):
 class SearchQueries(Statements):
     """The statements of searches."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        super().__init__(dialect)
-        e = self._entries.c
-        self._stored = [type_coerce(e[name], NullType()).label(name) for name in Stored._fields]
-
     def candidates(
         self, connection: Connection, collection: str, bounds: Bounds, narrowing: Narrowing | None, limit: int
     ) -> Page:
@@ -86,23 +77,6 @@ class SearchQueries(Statements):
         candidates = sorted(unfilled.candidates + found.candidates)
         is_last = unfilled.is_last and found.is_last and len(candidates) <= limit
         return Page(candidates[:limit], unfilled.problems + found.problems, is_last)
-
-    def fetch(
-        self, connection: Connection, collection: str, identities: Sequence[Identity], *, values: bool = True
-    ) -> list[Stored]:
-        """The rows of some entries, in any order."""
-        e = self._entries.c
-        columns: list[Any] = [
-            null().label(column.name) if column.name == "value" and not values else column for column in self._stored
-        ]
-        rows = self._rows(
-            connection,
-            ("fetch", values),
-            lambda: select(*columns).where(self._of_collection, self.dialect.in_pairs(e.key, e.source)),
-            {"collection": collection, **self.dialect.pairs(identities)},
-        )
-        wanted = set(identities)
-        return [row for row in starmap(Stored, rows) if (row.key, row.source) in wanted]
 
     def source_counts(self, connection: Connection, collection: str, sources: Sequence[str]) -> dict[str, int]:
         """How many entries each of some sources has."""
@@ -173,11 +147,3 @@ class SearchQueries(Statements):
         combine = or_ if isinstance(asked, AskedAny) else and_
         shapes = tuple(shape for _, shape in parts)
         return combine(*(condition for condition, _ in parts)), (type(asked).__name__, shapes)
-
-
-def forms_by_key(forms: Mapping[Identity, str | None]) -> dict[str, dict[str, str | None]]:
-    """The search fields of entries, by key and then source."""
-    found: dict[str, dict[str, str | None]] = {}
-    for (key, source), form in forms.items():
-        found.setdefault(key, {})[source] = form
-    return found

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sqlalchemy import Text, func, literal, select, tuple_, type_coerce
 from sqlalchemy.types import NullType
 
+from docshelf.sql.chunks import chunked
 from docshelf.sql.dialects.base import Dialect
-from docshelf.sql.queries import chunked
 from docshelf.sql.rows import Identity
 from docshelf.types import Problem
 from docshelf.validation import prefix_end

@@ -62,6 +62,7 @@ def unpack(encoding: str | None, packed: bytes, *, limit: int) -> bytes:
 
     Raises:
         UnpackError: unknown encoding, broken frame, or more than `limit` bytes. Never allocates more than the limit.
+        MemoryError: this process lacks the memory.
     """
     if encoding == PLAIN:
         return packed
@@ -76,4 +77,6 @@ def unpack(encoding: str | None, packed: bytes, *, limit: int) -> bytes:
             raise UnpackError(f"a zstd frame of {size:,} bytes, over the limit of {limit:,}")
         return _contexts.decompressor.decompress(packed, allow_extra_data=False)
     except zstandard.ZstdError as exc:
+        if "memory" in str(exc):
+            raise MemoryError(f"too little memory to unpack a value ({exc})") from exc
         raise UnpackError(f"broken zstd ({exc})") from exc

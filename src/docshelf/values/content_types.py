@@ -35,7 +35,7 @@ from docshelf.values.documents import (
 from docshelf.values.hashing import checksum_of, hash_prefix, is_intact
 from docshelf.values.json import DecodeError, EncodeError, dumps, loads
 from docshelf.values.search import search_fields
-from docshelf.values.stored import RawEntry, Stored, check_times, raw_bytes, utc_time
+from docshelf.values.stored import NOT_READ, RawEntry, Stored, check_columns, raw_bytes, utc_time
 from docshelf.values.where import Condition, Fields
 
 HashOn = Literal["value", "text"] | Callable[[Any], Any]
@@ -133,6 +133,10 @@ class Codec:
             self._loaders[one.name] = partial(_load, one)
         self._metadata_fields = {one.name: one.metadata_field for one in self.content_types}
         self._hashes_all = hash_on == "value" and not self.hash_exclude
+
+    def __reduce__(self) -> Any:
+        names = ("content_types", "hash_on", "hash_exclude", "on_corrupt", "compression", "max_value_bytes")
+        return partial(Codec, **{name: getattr(self, name) for name in names}), ()
 
     def derived(
         self,
@@ -255,7 +259,7 @@ class Codec:
         """
         if type(row.key) is not str or type(row.source) is not str:
             raise DecodeError("a key or source that is not text")
-        check_times(row)
+        check_columns(row)
         if row.value is None and row.value_hash is None:
             return None
         return self._unpacked(row.value, row.value_hash, row.checksum, row.content_type, row.encoding)
@@ -270,8 +274,8 @@ class Codec:
             key, source, packed, given_hash, checksum, content_type, encoding, _, created_at, _, _ = row
             if type(key) is not str or type(source) is not str:
                 raise DecodeError("a key or source that is not text")
-            if created_at is not None:
-                check_times(row)
+            if created_at is not NOT_READ:
+                check_columns(row)
             if not values or (packed is None and given_hash is None):
                 return None
             content_type, data, value_hash, checksum = self._unpacked(
@@ -292,14 +296,12 @@ class Codec:
         try:
             if type(row.key) is not str or type(row.source) is not str:
                 raise DecodeError("a key or source that is not text")
-            check_times(row)
+            check_columns(row)
             value: Any = (None, None, None, None)
             if row.value is not None or row.value_hash is not None:
                 value = self._unpacked(row.value, row.value_hash, row.checksum, row.content_type, row.encoding)
-            version = row.version if type(row.version) is str else None
             times = utc_time(row.created_at), utc_time(row.updated_at)
-            seq = row.seq if type(row.seq) is int else 0
-            return RawEntry._make((row.key, row.source, *value, version, *times, seq))
+            return RawEntry._make((row.key, row.source, *value, row.version, *times, row.seq))
         except (UnpackError, DecodeError) as exc:
             raise CorruptEntryError([Problem(row.key, row.source, str(exc))]) from exc
 
@@ -478,7 +480,7 @@ def _load(handler: ContentType, data: bytes) -> Any:
     content = _fields(handler.name, data)
     try:
         return handler.load(content)
-    except DecodeError:
-        raise
+    except (DecodeError, MemoryError, RecursionError, ImportError):
+        raise  # the last three are about this process and not about the row
     except Exception as exc:  # a framework's validation may raise anything; it means that the row is bad
         raise DecodeError(f"not a {handler.name} ({type(exc).__name__}: {exc!s:.200})") from exc

@@ -13,7 +13,10 @@ import math
 import numbers
 import re
 import sys
+from collections import Counter
+from collections.abc import Collection, Iterable
 from contextlib import suppress
+from dataclasses import is_dataclass
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal, DecimalException
 from typing import TYPE_CHECKING, Any, Final
@@ -22,12 +25,19 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from docshelf.validation import plain_value
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 # How deep written containers may nest. A tuple or set takes two levels, a dict with keys that are not text three.
 # orjson's own limit is 254.
 MAX_DEPTH: Final = 250
+# Below this many brackets, no value nests deeper than orjson writes.
+_FEW_BRACKETS: Final = 250
+# How many members of a set, or keys of a dict, may have one hash. Python compares each of them with all others: 50,000
+# multiples of 2**61 - 1, whose hash is 0, would take minutes.
+_MAX_EQUAL_HASHES: Final = 100
 # Types whose values orjson writes without loss or rejects.
 _ATOMS: Final = frozenset((str, int, bool, type(None)))
 _DOLLAR: Final = ord("$")
@@ -35,7 +45,7 @@ _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**64 - 1
 _STORABLE: Final = (
     "None, bool, int, float, str, bytes, datetime, date, time, timedelta, UUID, Decimal, "
-    "list, tuple, set, frozenset, dict, and numpy scalars"
+    "list, tuple, set, frozenset, dict, numpy scalars, paths, and Enums of these"
 )
 
 
@@ -57,7 +67,7 @@ def dumps(value: Any) -> bytes:
         value: None, bool, int of any size, float with NaN and infinities, str with NUL and lone surrogates, bytes,
             datetime, date, time, timedelta, UUID, Decimal, tuple, set, frozenset, list, and dict with any of these as
             keys. Subclasses of str, int, float, list, tuple and dict are stored as that type, numpy scalars as Python
-            numbers.
+            numbers, a `PurePath` as its `as_posix()` text, an Enum as its value.
 
     Returns:
         UTF-8 JSON with sorted keys and no white space.
@@ -84,14 +94,30 @@ def loads(data: bytes) -> Any:
 
     Raises:
         DecodeError: `dumps` cannot have written these bytes.
+        MemoryError, RecursionError: this process lacks the memory, or its caller left too little of the stack.
     """
     try:
         value = orjson.loads(data)
+        if data.count(b"[") + data.count(b"{") > _FEW_BRACKETS:
+            _check_depth(value)
         return _decode(value) if _may_hold_tags(data) else value
     except DecodeError:
         raise
-    except (ValueError, TypeError, ArithmeticError, DecimalException, RecursionError) as exc:
+    except orjson.JSONDecodeError as exc:
+        if "memory" in exc.msg:  # orjson's own texts say nothing of the data
+            raise MemoryError(f"too little memory to read a value of {len(data):,} bytes") from exc
         raise DecodeError(f"not canonical JSON ({type(exc).__name__})") from exc
+    except (ValueError, TypeError, ArithmeticError, DecimalException) as exc:
+        raise DecodeError(f"not canonical JSON ({type(exc).__name__})") from exc
+
+
+def _check_depth(value: Any) -> None:
+    """Raise a DecodeError for what nests deeper than `dumps` writes: nothing else could print, compare or write it."""
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError as exc:
+        if "ecursion" in str(exc):
+            raise DecodeError(f"nested deeper than {MAX_DEPTH} levels") from None
 
 
 def _may_hold_tags(data: bytes) -> bool:
@@ -174,18 +200,25 @@ class _Encoder:
             return {"$tuple": self._items(value, depth - 2)}
         if isinstance(value, list):
             return self._items(value, depth - 1)
-        if type(value) is set:
-            return {"$set": self._members(value, depth - 2)}
-        if type(value) is frozenset:
-            return {"$frozenset": self._members(value, depth - 2)}
-        number = _as_builtin(value)
-        if number is not None:
-            return self.encode(number, depth)
-        raise self._error(f"cannot store a {type(value).__qualname__} (storable are {_STORABLE})")
+        if type(value) is set or type(value) is frozenset:
+            self._check_hashes(value)
+            tag = "$set" if type(value) is set else "$frozenset"
+            return {tag: self._members(value, depth - 2)}
+        builtin = _as_builtin(value)
+        if builtin is not None:
+            return self.encode(builtin, depth)
+        plain = plain_value(value)
+        if plain is not value:
+            return self.encode(plain, depth - 1)
+        raise self._error(f"cannot store a {type(value).__qualname__} (storable are {_STORABLE}); {_remedy(value)}")
 
     def _error(self, problem: str) -> EncodeError:
         path = "".join(self._path)
         return EncodeError(path[1:] if path.startswith(".") else path, problem)
+
+    def _check_hashes(self, members: Collection[Any]) -> None:
+        if _equal_hashes(members):
+            raise self._error(f"more than {_MAX_EQUAL_HASHES} members or keys have one hash; use a list")
 
     # These use two stack frames per level, so that values of MAX_DEPTH stay within Python's recursion limit.
 
@@ -201,7 +234,16 @@ class _Encoder:
         return sorted(self._items(values, depth, "{}"), key=_sort_key)
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
-        plain = all(isinstance(key, str) and not key.startswith("$") and not _SURROGATE.search(key) for key in value)
+        keys = [key if isinstance(key, str) else plain_value(key) for key in value]
+        try:
+            value = dict(zip(keys, value.values(), strict=True))
+        except TypeError:
+            raise self._error("a key is an Enum of something that cannot be a key; use its name") from None
+        if len(value) < len(keys):
+            raise self._error("two keys, one of them a path or an Enum, would be stored as one; rename one of them")
+        plain = all(isinstance(key, str) and not key.startswith("$") and not _SURROGATE.search(key) for key in keys)
+        if not plain:
+            self._check_hashes(value)
         pairs = []
         for key, item in value.items():
             if plain:
@@ -214,6 +256,18 @@ class _Encoder:
             pairs.append([name, self.encode(item, depth - (1 if plain else 3))])
             self._path.pop()
         return dict(pairs) if plain else {"$dict": sorted(pairs, key=_sort_key)}
+
+
+def _remedy(value: Any) -> str:
+    """What to do with a value that cannot be stored, so that the data in it are stored."""
+    if isinstance(value, bytearray | memoryview):
+        return "use bytes(...)"
+    for method in ("tolist", "model_dump", "to_dict", "isoformat"):
+        if callable(getattr(value, method, None)) and not isinstance(value, type):
+            return f"use .{method}()"
+    if is_dataclass(value) and not isinstance(value, type):
+        return "use dataclasses.asdict(...)"
+    return "use list(...)" if isinstance(value, Iterable) else "use str(...)"
 
 
 def _step(key: Any) -> str:
@@ -319,6 +373,20 @@ def _text(content: Any) -> str:
     return content
 
 
+def _equal_hashes(members: Collection[Any]) -> bool:
+    """True if so many members have one hash that a set or dict of them would take the square of their time."""
+    if len(members) <= _MAX_EQUAL_HASHES:
+        return False
+    return max(Counter(map(hash, members)).values()) > _MAX_EQUAL_HASHES
+
+
+def _members(content: Any) -> list[Any]:
+    members = _list(content)
+    if _equal_hashes(members):
+        raise DecodeError(f"a set with more than {_MAX_EQUAL_HASHES} members of one hash")
+    return members
+
+
 def _list(content: Any) -> list[Any]:
     if type(content) is not list:
         raise DecodeError("a tag with content that is not a list")
@@ -351,16 +419,20 @@ def _decode_zoned(kind: type[datetime] | type[time]) -> Callable[[Any], Any]:
             raise DecodeError("a time zone with an invalid name")
         try:
             named = value.replace(tzinfo=ZoneInfo(zone))
-        except (OSError, KeyError):
-            return value  # this machine does not know the zone; the offset still gives the same instant
-        # If the rules of the zone have changed since, keep the instant that was written.
-        return named if isinstance(value, time) or named.utcoffset() == value.utcoffset() else value
+            # If the rules of the zone have changed since, keep the instant that was written.
+            return named if isinstance(value, time) or named.utcoffset() == value.utcoffset() else value
+        except (OSError, KeyError, ValueError, OverflowError):
+            # This machine does not know the zone, or its file is broken. The offset still gives the same instant.
+            return value
 
     return decode
 
 
 def _decode_dict(content: Any) -> dict[Any, Any]:
-    return dict(_list(content))
+    pairs = _list(content)
+    if _equal_hashes([key for key, _ in pairs]):
+        raise DecodeError(f"a $dict with more than {_MAX_EQUAL_HASHES} keys of one hash")
+    return dict(pairs)
 
 
 def _decode_bytes(content: Any) -> bytes:
@@ -387,7 +459,7 @@ _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
     "$uuid": lambda content: UUID(_text(content)),
     "$decimal": lambda content: Decimal(_text(content)),
     "$tuple": lambda content: tuple(_list(content)),
-    "$set": lambda content: set(_list(content)),
-    "$frozenset": lambda content: frozenset(_list(content)),
+    "$set": lambda content: set(_members(content)),
+    "$frozenset": lambda content: frozenset(_members(content)),
     "$dict": _decode_dict,
 }

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from docshelf.values.json import DecodeError
+
+
+class _NotRead:
+    """Stands in a row for a column that its query did not read."""
+
+
+NOT_READ: Final = _NotRead()
 
 
 class Stored(NamedTuple):
@@ -22,8 +29,8 @@ class Stored(NamedTuple):
     content_type: str | None
     encoding: str | None
     version: str | None = None
-    created_at: Any = None
-    updated_at: Any = None
+    created_at: Any = NOT_READ
+    updated_at: Any = NOT_READ
     seq: int = 0
 
 
@@ -50,7 +57,7 @@ def utc_time(value: Any) -> datetime:
     """A time that a driver returned, in UTC.
 
     Raises:
-        ValueError, TypeError: it is not a time. Any SQLite column may hold any type.
+        ValueError, TypeError, OverflowError: it is not a time that Python has. Any SQLite column may hold any type.
     """
     time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
@@ -63,11 +70,16 @@ def raw_bytes(value: Any) -> bytes | None:
     return bytes(value) if type(value) is memoryview else b""
 
 
-def check_times(row: Stored) -> None:
-    """Raise a DecodeError if a time of the row is invalid."""
+def check_columns(row: Stored) -> None:
+    """Raise a DecodeError if a column besides the value holds what docshelf never writes."""
     try:
         for time in (row.created_at, row.updated_at):
             if type(time) is not datetime:
                 utc_time(time)
-    except (ValueError, TypeError):
-        raise DecodeError("a column for a time that holds something else") from None
+    except (ValueError, TypeError, OverflowError):
+        raise DecodeError("a column for a time that holds something else, or a time that Python lacks") from None
+    for name, content in (("version", row.version), ("content_type", row.content_type)):
+        if content is not None and type(content) is not str:
+            raise DecodeError(f"a {name} that is not text")
+    if type(row.seq) is not int:
+        raise DecodeError("a seq that is not a whole number")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import math
 import subprocess
 import sys
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +32,13 @@ from tests.adapters.langchain.vectors import Vectors
 from tests.conftest import Location
 from tests.support.tables import connected
 from tests.support.values import shape
+
+
+class Kind(enum.Enum):
+    """An Enum of text."""
+
+    GUIDE = "guide"
+
 
 LOOKALIKES: list[Any] = [
     {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "document", "Document"], "kwargs": {}},
@@ -228,11 +236,14 @@ class TestSources:
             ("DEL", "a", "a.md"),
         ]
 
-    def test_a_path_is_refused_in_metadata_and_accepted_from_a_source_function(
+    def test_a_path_is_stored_as_its_text_in_metadata_and_as_a_source(
         self, store: Twin, new_store: Callable[..., Twin]
     ) -> None:
-        with pytest.raises(UnsupportedValueError, match=r"metadata\.source: cannot store a \w*Path"):
-            store.mset({"k": Document(page_content="x", metadata={"source": Path("a.md")})})
+        files = {"source": Path("docs", "a.md"), "others": [PureWindowsPath(r"c:\b.md")], "kind": Kind.GUIDE}
+        written = store.conditional_mset({"k": Document(page_content="x", metadata=files)})
+        assert changes(written) == [("INS", "k", "docs/a.md")]
+        [read] = store.mget(["k"])
+        assert read.metadata == {"source": "docs/a.md", "others": ["c:/b.md"], "kind": "guide"}
         named = new_store(source_key=lambda document: Path(document.metadata["file"]).with_suffix(".pdf"))
         assert changes(named.conditional_mset({"k": page("x", file="a.md")})) == [("INS", "k", "a.pdf")]
 

@@ -15,12 +15,13 @@ from langchain_core.indexing import RecordManager, aindex, index
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from docshelf import ArgumentValueError, ConfigurationError, DocShelf, MassDeleteError
+from docshelf.adapters import async_name
 from docshelf.moving import migrate
 from docshelf.records import Record, Records
 from langchain_docshelf import DocShelfRecordManager
 from langchain_docshelf.moving import from_record_table
 from tests.conftest import Location
-from tests.support.face import Loop, async_name
+from tests.support.face import Loop
 
 MODES = [None, "incremental", "full", "scoped_full"]
 
@@ -60,12 +61,12 @@ class Indexing:
             return getattr(self.manager, name)(*args, **options)
         return self.loop.run(getattr(self.manager, async_name(name))(*args, **options))
 
-    def run(self, documents: Sequence[Document], **options: Any) -> dict[str, int]:
-        """What `index` reports, in the order added, updated, skipped, deleted."""
+    def run(self, documents: Sequence[Document], **options: Any) -> Any:
+        """What `index` reports."""
         options = {"source_id_key": "source", "key_encoder": "sha256", **options}
         if self.mode == "sync":
-            return dict(index(documents, self.manager, self.vectors, **options))
-        return dict(self.loop.run(aindex(documents, self.manager, self.vectors, **options)))
+            return index(documents, self.manager, self.vectors, **options)
+        return self.loop.run(aindex(documents, self.manager, self.vectors, **options))
 
 
 def doc(text: str, source: str = "a.md") -> Document:

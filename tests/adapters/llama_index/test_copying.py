@@ -14,13 +14,14 @@ from typing import Any
 import llama_index.core
 import pytest
 from llama_index.core import SummaryIndex, VectorStoreIndex
+from llama_index.core.data_structs import IndexDict
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.llms import MockLLM
 from llama_index.core.postprocessor import PrevNextNodePostprocessor
 from sqlalchemy import Engine, create_engine
 
 from docshelf import ClosedError, DocShelf
-from llama_index_docshelf import DocShelfDocumentStore, DocShelfKVStore, storage_context
+from llama_index_docshelf import DocShelfDocumentStore, DocShelfIndexStore, DocShelfKVStore, storage_context
 from tests.adapters.llama_index.twins import piece
 from tests.conftest import Location
 
@@ -33,16 +34,22 @@ def index_on(context: Any, kind: Any) -> Any:
     return index
 
 
-@pytest.mark.parametrize("kind", [DocShelfKVStore, DocShelfDocumentStore])
-def test_a_store_on_a_url_can_be_pickled(place: Location, kind: Any) -> None:
-    with kind(place.url, "named") as store, pickle.loads(pickle.dumps(store)) as copy:
+@pytest.mark.parametrize(
+    "way", [lambda store: pickle.loads(pickle.dumps(store)), copy.deepcopy], ids=["pickle", "deepcopy"]
+)
+@pytest.mark.parametrize("kind", [DocShelfKVStore, DocShelfDocumentStore, DocShelfIndexStore])
+def test_a_store_on_a_url_can_be_pickled_and_deep_copied(place: Location, kind: Any, way: Callable[[Any], Any]) -> None:
+    with kind(place.url, "named") as store, way(store) as twin:
         if kind is DocShelfKVStore:
             store.put("a", {"n": 1})
-            assert copy.get("a") == {"n": 1}
+            assert twin.get("a") == {"n": 1}
+        elif kind is DocShelfIndexStore:
+            store.add_index_struct(IndexDict(index_id="i"))
+            assert [one.index_id for one in twin.index_structs()] == ["i"]
         else:
             store.add_documents([piece("a")])
-            assert copy.docs == store.docs
-        assert copy.shelf.collection == "named"
+            assert twin.docs == store.docs
+        assert twin.shelf.collection == "named"
 
 
 def test_a_store_on_given_connections_or_in_memory_cannot_be_pickled(tmp_path: Any) -> None:

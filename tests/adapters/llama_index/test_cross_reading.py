@@ -173,3 +173,26 @@ def test_what_is_no_text_is_no_document_of_either(place: Location, langchain: An
         assert "Delete it" not in str(caught.value), "the row is healthy"
     assert not llama.document_exists("none")
     assert langchain.mget(["none"]) == [None]
+
+
+def test_a_row_that_holds_only_a_hash_is_an_entry_and_no_document(place: Location, langchain: Any, llama: Twin) -> None:
+    llama.add_documents([piece("chunk", "f.txt")], store_text=False)
+    llama.set_document_hash("hash", "h")
+    with DocShelf(place.url, "kb") as shelf:
+        assert (shelf.count(), list(shelf.yield_keys()), shelf.mget(["chunk", "hash"])) == (
+            2,
+            ["chunk", "hash"],
+            [None] * 2,
+        )
+        entries = shelf.mget_entries(["chunk", "hash"])
+        assert [(entry.content_type, entry.value_hash, entry.source) for entry in entries if entry] == [
+            (None, None, "f.txt"),
+            (None, None, ""),
+        ]
+    assert langchain.mget(["chunk", "hash"]) == [None, None]
+    assert llama.docs == {}
+    assert not llama.document_exists("chunk")
+    assert llama.get_ref_doc_info("f.txt").node_ids == ["chunk"]
+    llama.delete_document("hash")
+    llama.delete_ref_doc("f.txt")
+    assert langchain.sources() == []

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import pytest
@@ -167,7 +168,7 @@ class TestStatements:
     def test_listing_is_constant(self, filled: Twin) -> None:
         assert self.counted(filled.get_all_document_hashes) == 3
         assert self.counted(filled.get_all_ref_doc_info) == 3
-        assert self.counted(lambda: filled.get_ref_doc_info("d")) == 3
+        assert self.counted(lambda: filled.get_ref_doc_info("d")) == 2
 
     @pytest.mark.parametrize("operation", ["add", "add unchanged", "add hashes", "set hashes", "delete", "delete one"])
     def test_writing_does_not_depend_on_how_many(self, docstore: Twin, operation: str) -> None:
@@ -233,12 +234,13 @@ def test_adding_one_by_one_to_a_document_costs_the_same_each_time(new_location: 
         with recorded_statements() as statements:
             for number in range(600):
                 store.add_documents([piece(f"{number:04}", "d", "x" * 500)])
-                if number % 200 == 199:
+                if number % 50 == 49:
                     marks.append(written())
         assert len(store.get_ref_doc_info("d").node_ids) == 600  # type: ignore[union-attr]
     engine.dispose()
-    first, second, third = (later - earlier for earlier, later in pairwise(marks))
-    assert max(second, third) < 2 * first
+    # The server counts WAL for all its databases: medians, since a checkpoint or a vacuum may fall into any round.
+    rounds = [later - earlier for earlier, later in pairwise(marks)]
+    assert median(rounds[-5:]) < 2 * median(rounds[:5])
     assert len(statements) < 600 * 10
 
 

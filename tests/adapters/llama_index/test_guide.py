@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -11,27 +10,14 @@ from pathlib import Path
 import pytest
 
 import llama_index_docshelf
+from tests.support.pages import ROOT, run_blocks, script
 
-_GUIDE = Path(__file__).parents[3] / "docs" / "llama-index.md"
-
-
-def script() -> str:
-    return "\n".join(re.findall(r"^```python\n(.*?)^```", _GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL))
+_GUIDE = ROOT / "docs" / "llama-index.md"
 
 
 def test_the_guide_runs_and_prints_what_its_comments_say(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-"],
-        input=script(),
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    expected = re.findall(r"^print\(.*\)  # (.*)$", script(), re.MULTILINE)
+    run = run_blocks(_GUIDE, tmp_path)
+    expected = re.findall(r"^print\(.*\)  # (.*)$", script(_GUIDE), re.MULTILINE)
     assert run.stdout.splitlines() == expected
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sqlalchemy import Table, Text, literal, select, text
 from sqlalchemy.schema import CreateColumn
 
+from docshelf.schema import Tables, define_tables
 from docshelf.sql.rows import Identity, Layout, PackedRow, RowTimes, UpsertBatch, WriteStamp
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgreSQLInsert
     from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
 
-    from docshelf.schema import Tables
     from docshelf.types import Op
     from docshelf.values.search import Asked
 
@@ -35,7 +35,7 @@ class Dialect(ABC):
     """Statements whose shape differs between databases, over a sync SQLAlchemy `Connection`."""
 
     name: ClassVar[str]
-    # The limits of one `upsert` statement: rows, and bytes of packed values.
+    # The limits of one statement that carries values, to write or to read: rows, and bytes of values.
     chunk_rows: ClassVar[int]
     chunk_bytes: ClassVar[int] = 8 * 1024 * 1024
     # True where `upsert` itself detects rows that were inserted since they were read as absent. Where it is False, the
@@ -44,6 +44,10 @@ class Dialect(ABC):
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
+
+    def __reduce__(self) -> Any:
+        entries = self.tables.entries
+        return _make, (type(self), entries.schema, entries.name.removesuffix("_entries"))
 
     @abstractmethod
     def in_array(self, column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
@@ -60,6 +64,10 @@ class Dialect(ABC):
     @abstractmethod
     def pairs(self, identities: Sequence[Identity]) -> Mapping[str, Any]:
         """The values to bind to the parameters of `in_pairs`."""
+
+    def readable_time(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """The time of a column; NULL for one that would make the driver fail, and so every row of its statement."""
+        return column
 
     @abstractmethod
     def insert(self, table: Table) -> PostgreSQLInsert | SQLiteInsert:
@@ -126,6 +134,27 @@ class Dialect(ABC):
     @abstractmethod
     def delete(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Identity]:
         """Delete entries. Returns those that existed."""
+
+    @abstractmethod
+    def delete_where(
+        self,
+        connection: Connection,
+        collection: str,
+        *,
+        keys: Sequence[str] | None = None,
+        sources: Collection[str] | None = None,
+    ) -> list[Identity]:
+        """Delete the entries of some keys in some sources. None for either means all. Returns those that existed.
+
+        Raises:
+            CorruptEntryError: the name of one is not text. Nothing was deleted.
+        """
+
+    @abstractmethod
+    def set_versions(
+        self, connection: Connection, collection: str, identities: Sequence[Identity], versions: Mapping[str, str]
+    ) -> list[Identity]:
+        """Give entries the versions of their keys, without a look at their values. Returns those that existed."""
 
     @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
@@ -223,3 +252,8 @@ class Dialect(ABC):
     @abstractmethod
     def disk_bytes(self, connection: Connection) -> int:
         """The bytes on disk of the entries table and its indexes."""
+
+
+def _make(kind: type[Dialect], schema: str | None, table_prefix: str) -> Dialect:
+    """The dialect of a pickle."""
+    return kind(define_tables(schema=schema, table_prefix=table_prefix))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import orjson
 from sqlalchemy import Text, bindparam, case, delete, func, literal_column, select, text, tuple_, update
@@ -14,7 +14,7 @@ from sqlalchemy.types import NullType
 
 from docshelf.errors import ConfigurationError
 from docshelf.sql.dialects.base import Dialect, unfilled_index
-from docshelf.sql.rows import SEQ_PER_WRITE, Identity, UpsertBatch, WriteStamp
+from docshelf.sql.rows import SEQ_PER_WRITE, Identity, UpsertBatch, WriteStamp, checked_identity
 from docshelf.types import INS, UPD, Op
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     from docshelf.schema import Tables
     from docshelf.values.search import Asked
+
+
+# The last number of an entry that leaves room for further writes.
+_LAST_SEQ: Final = 2**63 - 1 - 2 * SEQ_PER_WRITE
 
 
 class SQLite(Dialect):
@@ -35,11 +39,13 @@ class SQLite(Dialect):
         if entries.schema is not None:
             raise ConfigurationError(f"schema={entries.schema!r}: SQLite has no schemas; leave it out")
         self._upsert = self._upsert_statement()
-        self._delete = delete(entries).where(
+        of_identity = (
             entries.c.collection == bindparam("of_collection"),
             entries.c.key == bindparam("of_key"),
             entries.c.source == bindparam("of_source"),
         )
+        self._delete = delete(entries).where(*of_identity)
+        self._set_version = update(entries).where(*of_identity).values(version=bindparam("of_version"))
 
     def in_array(self, column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
         each = func.json_each(bindparam(parameter, type_=Text)).table_valued("value")
@@ -67,8 +73,11 @@ class SQLite(Dialect):
     ) -> WriteStamp:
         _begin_immediate(connection)
         # Writes reserve their `seq` numbers in order, so the row that was inserted last has a number of the last write.
-        last = connection.scalar(select(self.tables.entries.c.seq).order_by(literal_column("rowid").desc()).limit(1))
-        number = last // SEQ_PER_WRITE + 1 if isinstance(last, int) else 1
+        # External rows may have any number: those too large to count on from are passed over.
+        seq = self.tables.entries.c.seq
+        plausible = (func.typeof(seq) == "integer") & seq.between(0, _LAST_SEQ)
+        last = connection.scalar(select(seq).where(plausible).order_by(literal_column("rowid").desc()).limit(1))
+        number = 1 if last is None else last // SEQ_PER_WRITE + 1
         return WriteStamp(datetime.now(timezone.utc), number * SEQ_PER_WRITE)
 
     def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
@@ -95,7 +104,6 @@ class SQLite(Dialect):
         self._copy_entries(connection, collection, new, seq - first + stamp.seq, seq)
 
     def delete(self, connection: Connection, collection: str, identities: Sequence[Identity]) -> list[Identity]:
-        deleted = []
         entries = self.tables.entries
         keys = self.array([key for key, _ in identities])
         statement = select(entries.c.key, entries.c.source).where(
@@ -107,6 +115,38 @@ class SQLite(Dialect):
             parameters = [{"of_collection": collection, "of_key": k, "of_source": s} for k, s in deleted]
             connection.execute(self._delete, parameters)
         return deleted
+
+    def delete_where(
+        self,
+        connection: Connection,
+        collection: str,
+        *,
+        keys: Sequence[str] | None = None,
+        sources: Collection[str] | None = None,
+    ) -> list[Identity]:
+        entries = self.tables.entries
+        conditions, parameters = [entries.c.collection == bindparam("of_collection")], {"of_collection": collection}
+        for column, names in ((entries.c.key, keys), (entries.c.source, sources)):
+            if names is not None:
+                conditions.append(self.in_array(column, f"{column.name}s"))
+                parameters[f"{column.name}s"] = self.array(names)
+        # Not by RETURNING, which SQLite has since 3.35 only. Under the lock of the write both find the same rows.
+        rows = connection.execute(select(entries.c.key, entries.c.source).where(*conditions), parameters)
+        deleted = [checked_identity((key, source)) for key, source in rows]
+        if deleted:
+            connection.execute(delete(entries).where(*conditions), parameters)
+        return deleted
+
+    def set_versions(
+        self, connection: Connection, collection: str, identities: Sequence[Identity], versions: Mapping[str, str]
+    ) -> list[Identity]:
+        # This transaction is the only writer: the entries that were read under its lock are still there.
+        fixed = {"of_collection": collection}
+        connection.execute(
+            self._set_version,
+            [{**fixed, "of_key": key, "of_source": of, "of_version": versions[key]} for key, of in identities],
+        )
+        return list(identities)
 
     def lock_schema(self, connection: Connection) -> None:
         _begin_immediate(connection)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
+from sqlalchemy import text as sql
 
 from docshelf import CorruptEntryWarning
 from docshelf.adapters import Call
@@ -32,7 +33,7 @@ def spoil(place: Location, new_engine: Callable[..., Any]) -> Callable[[str], No
             f"AND source = '{source}' AND key <> 'namespace' AND key NOT LIKE 'note/%'"
         )
         with new_engine(place).begin() as connection:
-            assert connection.exec_driver_sql(statement).rowcount > 0
+            assert connection.execute(sql(statement)).rowcount > 0
 
     return run
 
