@@ -99,7 +99,7 @@ def test_long_work_shows_a_bar_to_a_person_only(folder: Path) -> None:
     assert on_terminal("verify", "--quiet", cwd=folder) == (DONE, "")
 
 
-@pytest.mark.parametrize("arguments", [["ls"], ["ls", "-l"], ["find"], ["find", "--json"], ["find", "--csv"]])
+@pytest.mark.parametrize("arguments", [["ls"], ["ls", "-l"], ["find", "--json"], ["export", "-"]])
 def test_a_reader_that_has_enough_ends_it_cleanly(folder: Path, arguments: list[str]) -> None:
     process = subprocess.Popen([*COMMAND, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None

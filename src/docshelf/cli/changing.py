@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from docshelf.cli import standard_input
 from docshelf.cli.arguments import Arguments, Verb
 from docshelf.cli.codes import DONE, FAILED, USAGE, WOULD_CHANGE, CommandError
 from docshelf.cli.opening import reading, writing
@@ -50,7 +51,9 @@ def _value(arguments: Arguments) -> Any:
     elif arguments.file is not None:
         data = Path(arguments.file).read_bytes()
     else:
-        data = _typed() if is_terminal(sys.stdin) else sys.stdin.buffer.read()
+        if is_terminal(sys.stdin):
+            sys.stderr.write("reading the value; end it with Ctrl-D\n")
+        data = standard_input.everything()
     kind = arguments.type or ("document" if arguments.metadata is not None or arguments.fields else "text")
     if kind == "bytes":
         return data
@@ -61,16 +64,6 @@ def _value(arguments: Arguments) -> Any:
     if kind == "json":
         return json_value(text, "the value")
     return Document(text, _metadata(arguments)) if kind == "document" else text
-
-
-def _typed() -> bytes:
-    """What a person types until Ctrl-D."""
-    sys.stderr.write("reading the value; end it with Ctrl-D\n")
-    lines = []
-    # Line by line: one read of everything would not notice a Ctrl-C that comes together with a line.
-    while line := sys.stdin.buffer.readline():
-        lines.append(line)
-    return b"".join(lines)
 
 
 def _metadata(arguments: Arguments) -> dict[str, Any]:

@@ -37,10 +37,21 @@ def writing(arguments: Arguments) -> Iterator[DocShelf]:
 
 
 @contextmanager
+def planning(arguments: Arguments) -> Iterator[DocShelf]:
+    """The store for a plan of what a write would do. An empty one in memory stands for an SQLite file to be made."""
+    if _is_missing(parse_url(arguments.url)):
+        with DocShelf(":memory:", arguments.collection) as shelf:
+            yield shelf
+        return
+    with reading(arguments) as shelf:
+        yield shelf
+
+
+@contextmanager
 def examining(arguments: Arguments) -> Iterator[DocShelf]:
     """The store, which may be missing in a database, but not be a file that is missing."""
     target = parse_url(arguments.url)
-    if target.dialect == "sqlite" and not target.memory and not _path(target).exists():
+    if _is_missing(target):
         raise CommandError(f"there is no SQLite file {_path(target)}; {_CREATING}")
     with _opened(arguments) as shelf:
         yield shelf
@@ -57,12 +68,18 @@ def _path(target: Target) -> Path:
     return Path(target.sync_url.database or "")
 
 
+def _is_missing(target: Target) -> bool:
+    """True for an SQLite file that is not there. SQLite's own URI, which says how to open it, is not looked into."""
+    path = _path(target)
+    return target.dialect == "sqlite" and not target.memory and not (str(path).startswith("file:") or path.exists())
+
+
 def _check_file(target: Target, table_prefix: str) -> None:
     """Look into the file without changing it: to open it as a store would set its journal mode."""
     path = _path(target)
     if str(path).startswith("file:"):
-        return  # SQLite's own URI says how to open it
-    if not path.exists():
+        return
+    if _is_missing(target):
         raise CommandError(f"there is no SQLite file {path}; {_CREATING}")
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
