@@ -38,6 +38,8 @@ FRAMEWORKS = {
     "langchain_docshelf": {"langchain_core", "langchain_text_splitters", "pydantic"},
     "llama_index_docshelf": {"llama_index"},
 }
+# What may load code all the same: entry points, which installed packages name and no row or argument.
+LOADING = {"docshelf.cli.stores": {"importlib"}}
 CONTRIBUTING = ROOT.parents[1] / "CONTRIBUTING.md"
 # Rooms that do no I/O and know no database.
 PURE = {"display", "types", "errors", "validation", "values"}
@@ -121,7 +123,7 @@ def test_a_module_imports_nothing_but_itself_its_dependencies_and_the_standard_l
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_module_loads_no_code_by_name(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert not tops(imports(text)) & DANGEROUS
+    assert not tops(imports(text)) & (DANGEROUS - LOADING.get(name_of(path), set()))
     assert not calls(text) & {"eval", "exec", "compile", "__import__"}
 
 

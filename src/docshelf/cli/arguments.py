@@ -87,7 +87,7 @@ def build_parser(verbs: Sequence[Verb], prog: str = "docshelf") -> argparse.Argu
     )
     parser.add_argument("--version", action="version", version=f"docshelf {__version__}")
     parser.add_argument("--completion", metavar="SHELL", help="print a completion script: bash, zsh or tcsh")
-    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=Parser)
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=Parser, prog=prog)
     for verb in verbs:
         one = subparsers.add_parser(
             verb.name,

@@ -6,22 +6,20 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import Final
 
 from docshelf.cli.arguments import Arguments, Verb
 from docshelf.cli.codes import DONE, IN_PART, USAGE, WOULD_CHANGE, CommandError
 from docshelf.cli.opening import planning, reading, writing
 from docshelf.cli.output import Output
 from docshelf.cli.standard_input import raw_input
+from docshelf.cli.stores import store_on
 from docshelf.errors import DocShelfError
 from docshelf.moving import MoveReport, export_jsonl, import_jsonl, migrate
 from docshelf.store import DocShelf
 
 # The standard input or output, in place of a file.
 _STREAM: Final = "-"
-# Packages that know the stores of a framework name their own here: a class that takes shelf=.
-_STORES: Final = "docshelf.stores"
 
 
 def _copy(arguments: Arguments, output: Output) -> int:
@@ -113,14 +111,10 @@ def _add_import(parser: ArgumentParser) -> None:
 
 
 def _migrate(arguments: Arguments, output: Output) -> int:
-    with (
-        _target(arguments) as shelf,
-        _store(shelf, arguments.store) as target,
-        _said("run it again: what is there is skipped", arguments, output),
-    ):
+    with _target(arguments) as shelf, _said("run it again: what is there is skipped", arguments, output):
         report = migrate(
             arguments.origin,
-            target,
+            shelf if arguments.store is None else store_on(shelf, arguments.store),
             collection=arguments.origin_collection,
             everything=arguments.everything,
             dry_run=arguments.dry_run,
@@ -136,11 +130,9 @@ def _add_migrate(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--from-collection", dest="origin_collection", metavar="NAME", help="the collection or namespace there"
     )
+    # Not a list of what is installed: to look for it would slow down every start of the command.
     parser.add_argument(
-        "--store", metavar="NAME", help=f"write as this store of a framework does: {', '.join(sorted(_stores()))}"
-    )
-    parser.add_argument(
-        "--everything", action="store_true", help="from a store of docshelf: every collection, sources and settings"
+        "--store", metavar="NAME", help="write as this store of a framework does: langchain, llama-index, ..."
     )
     parser.add_argument("--skip-refused", action="store_true", help="leave out what cannot be stored; exit code 3")
     parser.add_argument("--no-compare", action="store_true", help="do not read everything again to compare hashes")
@@ -162,26 +154,6 @@ def _add_dry_run(parser: ArgumentParser) -> None:
 def _target(arguments: Arguments) -> Iterator[DocShelf]:
     with (planning if arguments.dry_run else writing)(arguments) as shelf:
         yield shelf
-
-
-@contextmanager
-def _store(shelf: DocShelf, name: str | None) -> Iterator[Any]:
-    """What a move writes to: the shelf, or a store of a framework on it."""
-    if name is None:
-        yield shelf
-        return
-    found = _stores().get(name)
-    if found is None:
-        raise CommandError(f"no package has a store {name!r}; there is {', '.join(sorted(_stores()))}", USAGE)
-    try:
-        store = found.load()
-    except ImportError as exc:
-        raise CommandError(str(exc)) from exc
-    yield store(shelf=shelf)
-
-
-def _stores() -> dict[str, Any]:
-    return {found.name: found for found in entry_points(group=_STORES)}
 
 
 @contextmanager
