@@ -131,8 +131,9 @@ def _add_migrate(parser: ArgumentParser) -> None:
         "--from-collection", dest="origin_collection", metavar="NAME", help="the collection or namespace there"
     )
     # Not a list of what is installed: to look for it would slow down every start of the command.
+    parser.add_argument("--store", metavar="NAME", help="write as this framework's store does: langchain, llama-index")
     parser.add_argument(
-        "--store", metavar="NAME", help="write as this store of a framework does: langchain, llama-index, ..."
+        "--everything", action="store_true", help="from a store of docshelf: every collection, sources and settings"
     )
     parser.add_argument("--skip-refused", action="store_true", help="leave out what cannot be stored; exit code 3")
     parser.add_argument("--no-compare", action="store_true", help="do not read everything again to compare hashes")
