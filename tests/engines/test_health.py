@@ -58,7 +58,7 @@ def test_a_table_that_is_not_docshelfs_is_a_problem(face: Face, location: Locati
     health = face.health()
     assert not health
     assert health.database
-    assert "not docshelf's" in health.problem
+    assert "was not made by docshelf" in health.problem
 
 
 def test_a_closed_store_is_not_healthy(location: Location) -> None:
