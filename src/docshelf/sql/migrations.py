@@ -69,6 +69,16 @@ def upgrade(
         dialect.lay_out(connection, layout)
 
 
+def schema_version(connection: Connection, dialect: Dialect) -> int | None:
+    """The version that the tables say; None where docshelf's tables are not there."""
+    versions = dialect.tables.versions
+    return _stored_version(connection, dialect) if _columns(connection, versions)[versions] else None
+
+
+def _stored_version(connection: Connection, dialect: Dialect) -> int:
+    return connection.scalar(select(func.max(dialect.tables.versions.c.version))) or 0
+
+
 def _version(connection: Connection, dialect: Dialect, steps: Mapping[int, Step]) -> int:
     """The version of the schema; 0 without tables, and for tables that Alembic made.
 
@@ -87,7 +97,7 @@ def _version(connection: Connection, dialect: Dialect, steps: Mapping[int, Step]
             )
     if not columns[tables.versions]:
         return 0
-    version = connection.scalar(select(func.max(tables.versions.c.version))) or 0
+    version = _stored_version(connection, dialect)
     if version > max(steps):
         raise SchemaError(
             f"the table {tables.entries.fullname} was written by a newer docshelf (schema version {version}, "
