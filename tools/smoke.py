@@ -9,6 +9,8 @@ has to name the extra.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import sys
 import tempfile
@@ -104,12 +106,32 @@ def arrow(url: str) -> None:
         expect(to_arrow(shelf).read_all().column("key").to_pylist(), ["intro"])
 
 
+def pandas(url: str) -> None:
+    from docshelf.display import to_pandas
+
+    with DocShelf(url, uuid.uuid4().hex) as shelf:
+        shelf.set("intro", "Hello.")
+        expect(list(to_pandas(shelf)["text"]), ["Hello."])
+
+
+def completion(url: str) -> None:
+    from docshelf.cli import main as command
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        if command(["--url", url, "--completion", "bash"]):
+            raise ImportError(err.getvalue())
+    expect("docshelf" in out.getvalue(), True)
+
+
 # What each extra brings, and what asks for it where it is not installed.
 EXTRAS: dict[str, tuple[Callable[[str], None], Callable[[str], object]]] = {
     "psycopg": (psycopg, psycopg),
     "langchain": (langchain, lambda _: import_module("langchain_docshelf")),
     "llama-index": (llama_index, lambda _: import_module("llama_index_docshelf")),
     "arrow": (arrow, arrow),
+    "pandas": (pandas, pandas),
+    "completion": (completion, completion),
 }
 
 
