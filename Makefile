@@ -7,7 +7,7 @@
 #   MUTANTS="ledger -n 3"  for `make mutants`: a room, and some of its faults
 #   DIST=--quick           for `make dist`: bare and with all extras only
 #   ROUNDS=20 FAULT="..."  for `make faults`: how often each fault meets each operation; one fault only
-#   BENCH="..."            for `make bench`: its options
+#   BENCH="..."            for `make bench`: its options; BENCH=folder measures a folder only
 #   BENCH_URL=url          for `make bench`: a PostgreSQL server of your own
 
 PYTHON ?= python3
@@ -67,6 +67,7 @@ faults: $(TEST)/$(STAMP)
 
 bench: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks $(BENCH)
+	@$(if $(BENCH),,$(BENCHMARK)/bin/python -m benchmarks folder)
 
 chart: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m benchmarks.chart

@@ -69,7 +69,8 @@ class Place:
 
     def embedded(self) -> int:
         """How many texts were embedded so far, in all processes."""
-        return sum(map(int, (self.root / "embedded.log").read_text().split()))
+        log = self.root / "embedded.log"
+        return sum(map(int, log.read_text().split())) if log.exists() else 0
 
     def state(self) -> Any:
         """Documents, sources and children, without times."""
@@ -92,7 +93,7 @@ def _child(place: Place, folder: Path, options: dict[str, Any], told: Connection
         told.send(None)
         return run(call)
 
-    Call.run = telling  # type: ignore[method-assign]
+    Call.run = telling  # type: ignore[method-assign, assignment]
     place.sync(folder, **options)
 
 
