@@ -221,9 +221,13 @@ def proxy(new_location: Callable[[str], Location]) -> Iterator[Proxy]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Measuring makes hundreds of examples three times as slow, and other tests run the same branches.
+    # Measuring coverage makes tests about twice as slow. Other tests run nearly all branches of property tests, and the
+    # server of the wheel those of further servers.
+    further = {*_SERVERS} - {"pg18"}
     for item in items:
-        if is_hypothesis_test(getattr(item, "obj", None)):
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        on_further = any(isinstance(parameter, str) and parameter in further for parameter in parameters)
+        if on_further or is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("no_cover")
 
 

@@ -31,7 +31,22 @@ from docshelf.errors import (
     ValueTooLargeError,
 )
 from docshelf.store import DocShelf
-from docshelf.types import Change, Diff, Document, Entry, Item, Op, Problem, Report, Source, SourceNote, Stats
+from docshelf.types import (
+    Change,
+    Collection,
+    Diff,
+    Document,
+    Entry,
+    Finding,
+    Health,
+    Item,
+    Op,
+    Problem,
+    Report,
+    Source,
+    SourceNote,
+    Stats,
+)
 from docshelf.values.content_types import ContentType, canonical_bytes
 from docshelf.values.documents import UnknownDocument
 from docshelf.values.hashing import file_fingerprint
@@ -43,6 +58,7 @@ __all__ = [
     "BadFileError",
     "Change",
     "ClosedError",
+    "Collection",
     "ConfigurationError",
     "ContentType",
     "CorruptEntryError",
@@ -53,6 +69,8 @@ __all__ = [
     "DocShelfError",
     "Document",
     "Entry",
+    "Finding",
+    "Health",
     "Item",
     "MassDeleteError",
     "MissingEngineError",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import (
     BigInteger,
@@ -165,6 +165,44 @@ def define_tables(
         schema=schema,
     )
     return Tables(metadata, entries, sources, collections, versions)
+
+
+def grants(tables: Tables, kind: Literal["reader", "writer", "owner"], role: str) -> list[str]:
+    """The SQL statements that give a PostgreSQL role the rights it needs.
+
+    Args:
+        tables: what `define_tables` returns.
+        kind: a "reader" only reads, a "writer" also writes, an "owner" also upgrades the tables and creates indexes.
+        role: the name of the role.
+
+    Raises:
+        ConfigurationError: the kind is unknown, or the role's name is empty or holds a NUL.
+    """
+    if kind not in ("reader", "writer", "owner"):
+        raise ConfigurationError(f"kind={kind!r}: give 'reader', 'writer' or 'owner'")
+    if not role or "\0" in role:
+        raise ConfigurationError(f"role={role!r}: give the name of a role")
+    to = '"{}"'.format(role.replace('"', '""'))
+    schema = tables.entries.schema
+    every = [tables.entries, tables.sources, tables.collections, tables.versions]
+    statements = []
+    if schema is not None:
+        rights = "USAGE, CREATE" if kind == "owner" else "USAGE"
+        statements.append(f"GRANT {rights} ON SCHEMA {_quoted(schema)} TO {to}")
+    if kind == "owner":
+        return statements + [f"ALTER TABLE {_quoted(table.fullname)} OWNER TO {to}" for table in every]
+    statements.append(f"GRANT SELECT ON {', '.join(_quoted(table.fullname) for table in every)} TO {to}")
+    if kind == "writer":
+        written = ", ".join(_quoted(table.fullname) for table in (tables.entries, tables.sources, tables.collections))
+        sequence = _quoted(f"{tables.entries.fullname}_seq_seq")
+        statements.append(f"GRANT INSERT, UPDATE, DELETE ON {written} TO {to}")
+        statements.append(f"GRANT USAGE ON SEQUENCE {sequence} TO {to}")
+    return statements
+
+
+def _quoted(name: str) -> str:
+    """A name as PostgreSQL reads it; plain identifiers alone come here, in a schema maybe."""
+    return ".".join(part if part == part.lower() else f'"{part}"' for part in name.split("."))
 
 
 def _check_name(name: Any, what: str) -> str:

@@ -20,9 +20,14 @@ StepT = TypeVar("StepT")
 
 @dataclass(frozen=True)
 class Read:
-    """A step that only reads, outside any transaction: one round trip a statement."""
+    """A step that only reads, outside any transaction: one round trip a statement.
+
+    Attributes:
+        retry: False tries once only, for who asks whether the database answers now.
+    """
 
     run: Callable[[Connection], Any]
+    retry: bool = True
 
 
 @dataclass(frozen=True)

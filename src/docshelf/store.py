@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -18,16 +18,19 @@ from docshelf.engines.create import DEFAULT_POOL, check_application_name, check_
 from docshelf.engines.given import GivenEngines, check_engines
 from docshelf.engines.own import OwnEngines
 from docshelf.engines.url import parse_url
-from docshelf.errors import ConfigurationError, CorruptEntryError, DatabaseError
-from docshelf.operations import collections, deleting, maintenance, reading, writing
+from docshelf.errors import ArgumentTypeError, ConfigurationError, CorruptEntryError, DatabaseError, DocShelfError
+from docshelf.logs import logged_call, logs_calls
+from docshelf.operations import collections, deleting, diagnosis, maintenance, reading, searching, writing
 from docshelf.operations.context import Context
 from docshelf.operations.plan import PlanOf, Scope, mset_plan, sync_plan
+from docshelf.operations.searchable import complete_indexes, make_searchable
 from docshelf.schema import define_tables
 from docshelf.sql.dialects import dialect_for
 from docshelf.sql.queries import Queries
 from docshelf.sql.rows import DEFAULT_LAYOUT, MAX_PARTITIONS, Layout
+from docshelf.sql.search import Bounds
 from docshelf.steps import Flow
-from docshelf.types import Entry, Item, Op, Problem, Report, SourceNote, Sources, Stats
+from docshelf.types import Collections, Entry, Finding, Health, Item, Op, Problem, Report, SourceNote, Sources, Stats
 from docshelf.validation import (
     check_at_most,
     check_collection,
@@ -35,15 +38,19 @@ from docshelf.validation import (
     check_fingerprints,
     check_key,
     check_keys,
+    check_limit,
     check_new_sources,
     check_optional_source,
     check_pairs,
     check_prefix,
+    check_share,
     check_source,
     check_sources,
     check_versions,
 )
 from docshelf.values.content_types import DEFAULT_MAX_VALUE_BYTES, Codec, ContentType, HashOn, OnCorrupt
+from docshelf.values.search import check_searchable
+from docshelf.values.where import parse_where
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -53,6 +60,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
+# A source has 1,024 bytes at most, and so comes before this one.
+_AFTER_ALL_SOURCES: Final = "\U0010ffff" * 257
 
 Items = Mapping[str, Any] | Iterable["Item | tuple[str, Any] | tuple[Any, ...]"]
 """A batch of items: a mapping of keys to values, or any iterable of `Item` or `(key, value)`."""
@@ -186,6 +195,28 @@ class DocShelf:
         }
         return html.shelf(type(self).__name__, facts)
 
+    # As a container of keys
+
+    def __len__(self) -> int:
+        """As `count()`. It blocks while the database works; in async code use `acount`."""
+        return self.count()
+
+    def __bool__(self) -> bool:
+        """True, even if the collection is empty. So `if shelf:` does not query the database."""
+        return True
+
+    def __contains__(self, key: object) -> bool:
+        """As `exists`."""
+        return isinstance(key, str) and self.exists(key)
+
+    def __iter__(self) -> Iterator[str]:
+        """As `yield_keys()`."""
+        return self.yield_keys()
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """As `ayield_keys()`."""
+        return self.ayield_keys()
+
     # Other stores on the same database
 
     def view(
@@ -249,13 +280,22 @@ class DocShelf:
 
     # Setup and close
 
-    def setup(self, *, partitions: int | None = None, distribute: Literal["citus"] | None = None) -> None:
+    def setup(
+        self,
+        *,
+        partitions: int | None = None,
+        distribute: Literal["citus"] | None = None,
+        searchable: Iterable[str] | None = None,
+    ) -> None:
         """Create or upgrade the tables. Without this call it happens on first use. Many processes may call it at once.
 
         Args:
             partitions: on PostgreSQL, create the entries table with this many hash partitions by key, 1 to 1,024. An
                 existing table must have the same number.
             distribute: "citus" lets Citus distribute the entries by key over its workers, if it does not do so yet.
+            searchable: the fields of this collection for which `find` gets an index. They replace the earlier ones; ()
+                means none. Writers keep them beside the values. The first call reads all existing entries once; a call
+                that was interrupted is finished by the next one.
 
         Raises:
             SchemaError: the schema is newer than this docshelf, a table of that name was not made by docshelf, the role
@@ -264,15 +304,27 @@ class DocShelf:
         """
         layout = self._layout(partitions, distribute)
         self._backend.check_open()
+        fields = None if searchable is None else check_searchable(searchable)
         self._backend.run(maintenance.setup(self._context, layout))
         self._backend.ready = True
+        if fields is not None:
+            self._run(make_searchable(self._context, fields, concurrently=self._backend.autocommits))
 
-    async def asetup(self, *, partitions: int | None = None, distribute: Literal["citus"] | None = None) -> None:
+    async def asetup(
+        self,
+        *,
+        partitions: int | None = None,
+        distribute: Literal["citus"] | None = None,
+        searchable: Iterable[str] | None = None,
+    ) -> None:
         """As `setup`."""
         layout = self._layout(partitions, distribute)
         self._backend.check_open()
+        fields = None if searchable is None else check_searchable(searchable)
         await self._backend.arun(maintenance.setup(self._context, layout))
         self._backend.ready = True
+        if fields is not None:
+            await self._arun(make_searchable(self._context, fields, concurrently=self._backend.autocommits))
 
     def _layout(self, partitions: int | None, distribute: Literal["citus"] | None) -> Layout:
         if partitions is not None and (type(partitions) is not int or not 1 <= partitions <= MAX_PARTITIONS):
@@ -317,7 +369,12 @@ class DocShelf:
         if self._is_unregistered():
             with suppress(DatabaseError):  # a role that may only read can still use the store
                 self._backend.run(self._registration())
-        return self._backend.run(flow)
+        if not logs_calls():
+            return self._backend.run(flow)
+        with logged_call(flow, self.collection) as note_result:
+            result = self._backend.run(flow)
+            note_result(result)
+            return result
 
     async def _arun(self, flow: Flow[T]) -> T:
         self._backend.check_open()
@@ -326,7 +383,12 @@ class DocShelf:
         if self._is_unregistered():
             with suppress(DatabaseError):
                 await self._backend.arun(self._registration())
-        return await self._backend.arun(flow)
+        if not logs_calls():
+            return await self._backend.arun(flow)
+        with logged_call(flow, self.collection) as note_result:
+            result = await self._backend.arun(flow)
+            note_result(result)
+            return result
 
     def _is_unregistered(self) -> bool:
         return self._context.owner is not None and self._backend.may_register(self.collection)
@@ -440,23 +502,116 @@ class DocShelf:
             reading.existing_keys(self._context, [check_key(key)], check_optional_source(source))
         )
 
-    def count(self, prefix: str | None = None, *, source: str | None = None, at_most: int | None = None) -> int:
+    def count(
+        self,
+        prefix: str | None = None,
+        *,
+        source: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        at_most: int | None = None,
+    ) -> int:
         """The number of entries. A key in two sources is two entries. An entry that holds only a version counts.
 
         Args:
             prefix: count only keys that begin with this text. It is literal: no wildcards.
             source: count only entries of this source.
+            where: count only entries that `find` returns for it. This reads their values.
             at_most: stop at this number, 1 or more. `count(at_most=1)` says fast whether there is any entry.
         """
-        return self._run(
-            reading.count(self._context, check_prefix(prefix), check_optional_source(source), check_at_most(at_most))
-        )
+        return self._run(self._counting(prefix, source, where, at_most))
 
-    async def acount(self, prefix: str | None = None, *, source: str | None = None, at_most: int | None = None) -> int:
+    async def acount(
+        self,
+        prefix: str | None = None,
+        *,
+        source: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        at_most: int | None = None,
+    ) -> int:
         """As `count`."""
-        return await self._arun(
-            reading.count(self._context, check_prefix(prefix), check_optional_source(source), check_at_most(at_most))
-        )
+        return await self._arun(self._counting(prefix, source, where, at_most))
+
+    def _counting(
+        self, prefix: str | None, source: str | None, where: Mapping[str, Any] | None, at_most: int | None
+    ) -> Flow[int]:
+        most = check_at_most(at_most)
+        if where is not None:
+            return searching.count(self._context, _search(where, prefix, source, most))
+        return reading.count(self._context, check_prefix(prefix), check_optional_source(source), most)
+
+    def find(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        prefix: str | None = None,
+        source: str | None = None,
+        limit: int | None = None,
+        after: str | Entry | None = None,
+        values: bool = True,
+    ) -> Iterator[Entry]:
+        """The entries whose fields match, ordered by key and source. Memory is bounded by 8 MiB or one value.
+
+        The fields of a document are its metadata, those of a plain dict its own names. Other values have no fields. An
+        entry that is written or deleted during the loop may or may not appear.
+
+        Args:
+            where: the condition: `{"author": "Ann", "year": {"$gte": 2020}, "tags": {"$contains": "x"}}`. A plain value
+                means equal. The operators are $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists, $contains (a list
+                has this member) and $not; between conditions $and, $or and $not. A dot in a name reads a nested
+                dict. Values of different types are never equal, greater or less. None returns all entries.
+            prefix: only keys that begin with this text. It is literal: no wildcards.
+            source: only entries of this source.
+            limit: return at most this many; None returns all.
+            after: only entries after this entry, or after all entries of this key: the next page.
+            values: False leaves the values out (None).
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: an argument is invalid. The text names the place in `where`.
+            CorruptEntryError: a row cannot be read, with `on_corrupt="raise"`.
+        """
+        return self._found(_search(where, prefix, source, limit, after), values)
+
+    def afind(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        prefix: str | None = None,
+        source: str | None = None,
+        limit: int | None = None,
+        after: str | Entry | None = None,
+        values: bool = True,
+    ) -> AsyncIterator[Entry]:
+        """As `find`."""
+        return self._afound(_search(where, prefix, source, limit, after), values)
+
+    def _found(self, search: searching.Search, values: bool) -> Iterator[Entry]:
+        left = search.limit
+        while left != 0:
+            page = self._run(searching.page(self._context, search))
+            for batch in search.batches(page):
+                found = self._run(searching.found_entries(self._context, search, batch, values=values))
+                yield from found[:left]
+                left = None if left is None else max(0, left - len(found))
+                if left == 0:
+                    return
+            if page.is_last:
+                return
+            search = search.after(page)
+
+    async def _afound(self, search: searching.Search, values: bool) -> AsyncIterator[Entry]:
+        left = search.limit
+        while left != 0:
+            page = await self._arun(searching.page(self._context, search))
+            for batch in search.batches(page):
+                found = await self._arun(searching.found_entries(self._context, search, batch, values=values))
+                for entry in found[:left]:
+                    yield entry
+                left = None if left is None else max(0, left - len(found))
+                if left == 0:
+                    return
+            if page.is_last:
+                return
+            search = search.after(page)
 
     def yield_keys(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[str]:
         """Each key once, ordered by UTF-8 bytes, in constant memory. No connection is held between pages.
@@ -756,33 +911,81 @@ class DocShelf:
                 return await self._arun(writing.write(replace(self._context, on_progress=on_progress), encoded, plan))
 
     def mdelete(
-        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str | None] | None = None
+        self,
+        keys: Iterable[str] | None = None,
+        *,
+        source: str | None = None,
+        expected: Mapping[str, str | None] | None = None,
+        where: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
+        max_delete: float | None = None,
+        allow_mass_delete: bool = False,
+        dry_run: bool = False,
     ) -> Report:
-        """Delete the entries of keys. Keys without an entry are skipped.
+        """Delete the entries of keys, or the entries whose fields match, in one transaction.
 
-        This removes the fingerprints of their sources, so that `source_changed` is True for them.
+        Keys without an entry are skipped. The fingerprints of the sources are removed, so that `source_changed` is True
+        for them.
 
         Args:
+            keys: the keys to delete; or give `where`.
             source: delete in this source only; by default in all sources.
-            expected: the version that the entries of each key must have to be deleted; None stands for no version.
+            expected: the version that the entries of each key must have to be deleted; None stands for no
+                version.
+            where: delete the entries that `find` returns for it. Entries that change during the call stay.
+            prefix: with `where`, delete only keys that begin with this text.
+            max_delete: with `where`, the share of the entries of the collection (or of the source) that may be
+                deleted, 0 to 1. None, the default, refuses to delete all of them, and refuses to delete more than half
+                of the collection's sources with all their entries, if these are at least 10.
+            allow_mass_delete: do not refuse.
+            dry_run: return the report of the call, and delete nothing.
+
+        Raises:
+            MassDeleteError: the call was refused. Nothing was deleted.
+            ArgumentTypeError, ArgumentValueError: an argument is invalid, or both `keys` and `where` were given.
         """
-        checked = check_keys(keys)
-        return self._run(
-            deleting.delete_keys(
-                self._context, checked, check_optional_source(source), check_expected(expected, checked)
-            )
-        )
+        return self._run(self._deletion(keys, source, expected, where, prefix, max_delete, allow_mass_delete, dry_run))
 
     async def amdelete(
-        self, keys: Iterable[str], *, source: str | None = None, expected: Mapping[str, str | None] | None = None
+        self,
+        keys: Iterable[str] | None = None,
+        *,
+        source: str | None = None,
+        expected: Mapping[str, str | None] | None = None,
+        where: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
+        max_delete: float | None = None,
+        allow_mass_delete: bool = False,
+        dry_run: bool = False,
     ) -> Report:
         """As `mdelete`."""
-        checked = check_keys(keys)
         return await self._arun(
-            deleting.delete_keys(
-                self._context, checked, check_optional_source(source), check_expected(expected, checked)
-            )
+            self._deletion(keys, source, expected, where, prefix, max_delete, allow_mass_delete, dry_run)
         )
+
+    def _deletion(  # noqa: PLR0917 - the arguments of `mdelete`, in their order
+        self,
+        keys: Iterable[str] | None,
+        source: str | None,
+        expected: Mapping[str, str | None] | None,
+        where: Mapping[str, Any] | None,
+        prefix: str | None,
+        max_delete: float | None,
+        allow_mass_delete: bool,
+        dry_run: bool,
+    ) -> Flow[Report]:
+        if (keys is None) == (where is None):
+            raise ArgumentTypeError("give either keys or where=; where={} is every entry")
+        if keys is not None:
+            if prefix is not None or max_delete is not None or allow_mass_delete:
+                raise ArgumentTypeError("prefix, max_delete and allow_mass_delete go with where=, not with keys")
+            checked = check_keys(keys)
+            labels = check_expected(expected, checked)
+            return deleting.delete_keys(self._context, checked, check_optional_source(source), labels, dry_run=dry_run)
+        if expected is not None:
+            raise ArgumentTypeError("expected goes with keys, not with where=")
+        limits = searching.DeleteLimits(check_share(max_delete), allow_mass_delete)
+        return searching.delete(self._context, _search(where, prefix, source), limits, dry_run=dry_run)
 
     def clear(self) -> int:
         """Delete all entries and sources of the collection. Returns how many entries there were."""
@@ -791,6 +994,19 @@ class DocShelf:
     async def aclear(self) -> int:
         """As `clear`."""
         return await self._arun(deleting.clear(self._context))
+
+    def collections(self, *, exact: bool = True) -> Collections:
+        """Every collection of the table that has entries or sources, ordered by name.
+
+        Args:
+            exact: True counts, and reads the whole table for it. False takes PostgreSQL's estimate of the entries and
+                leaves out sources and sizes.
+        """
+        return Collections(self._run(collections.listed(self._context, exact=exact)))
+
+    async def acollections(self, *, exact: bool = True) -> Collections:
+        """As `collections`."""
+        return Collections(await self._arun(collections.listed(self._context, exact=exact)))
 
     def companions(self) -> list[str]:
         """The names of the collections that belong to this one: see `companion`."""
@@ -816,15 +1032,21 @@ class DocShelf:
                 Nothing was changed.
         """
         name = check_collection(new)
+        old = self.collection
         count = self._run(collections.rename(self._context, name))
         self._context = replace(self._context, collection=name)
+        if self._context.known_fields.all():
+            self._run(complete_indexes(self._context, gone=old, concurrently=self._backend.autocommits))
         return count
 
     async def arename_collection(self, new: str) -> int:
         """As `rename_collection`."""
         name = check_collection(new)
+        old = self.collection
         count = await self._arun(collections.rename(self._context, name))
         self._context = replace(self._context, collection=name)
+        if self._context.known_fields.all():
+            await self._arun(complete_indexes(self._context, gone=old, concurrently=self._backend.autocommits))
         return count
 
     def copy_collection(self, new: str) -> int:
@@ -843,11 +1065,17 @@ class DocShelf:
             ArgumentTypeError, ArgumentValueError: the name is invalid, a collection has it already, or there is no
                 collection to copy. Nothing was changed.
         """
-        return self._run(collections.copy(self._context, check_collection(new)))
+        count = self._run(collections.copy(self._context, check_collection(new)))
+        if self._context.known_fields.all():
+            self._run(complete_indexes(self._context, concurrently=self._backend.autocommits))
+        return count
 
     async def acopy_collection(self, new: str) -> int:
         """As `copy_collection`."""
-        return await self._arun(collections.copy(self._context, check_collection(new)))
+        count = await self._arun(collections.copy(self._context, check_collection(new)))
+        if self._context.known_fields.all():
+            await self._arun(complete_indexes(self._context, concurrently=self._backend.autocommits))
+        return count
 
     # Sources
 
@@ -912,6 +1140,59 @@ class DocShelf:
 
     # Maintenance
 
+    def health(self) -> Health:
+        """Whether a call would work now, for the health check of a service. It tries once.
+
+        Like any first call it creates missing tables. It raises no database error: the result says what is wrong.
+        """
+        with maintenance.HealthCheck() as check:
+            self._backend.check_open()
+            check.database = self._backend.run(maintenance.ping(self._context))
+            check.schema_version = self._run(maintenance.version(self._context))
+        return check.result()
+
+    async def ahealth(self) -> Health:
+        """As `health`."""
+        with maintenance.HealthCheck() as check:
+            self._backend.check_open()
+            check.database = await self._backend.arun(maintenance.ping(self._context))
+            check.schema_version = await self._arun(maintenance.version(self._context))
+        return check.result()
+
+    def diagnose(self) -> list[Finding]:
+        """Examine the database and this store: versions, rights, tables, connections, statistics, space.
+
+        Creates nothing, and raises no database error: what fails is a finding.
+
+        Returns:
+            One `Finding` for each thing that was examined, with advice where something should be done.
+        """
+        try:
+            self._backend.check_open()
+            size, pooler = self._backend.pool_size, self._backend.pooler
+            return self._backend.run(diagnosis.examine(self._context, size, pooler=pooler))
+        except DocShelfError as exc:
+            return [diagnosis.failed(exc)]
+
+    async def adiagnose(self) -> list[Finding]:
+        """As `diagnose`."""
+        try:
+            self._backend.check_open()
+            size, pooler = self._backend.pool_size, self._backend.pooler
+            return await self._backend.arun(diagnosis.examine(self._context, size, pooler=pooler))
+        except DocShelfError as exc:
+            return [diagnosis.failed(exc)]
+
+    def is_set_up(self) -> bool:
+        """True if the tables exist and have the version of this docshelf. Unlike other calls, it creates nothing."""
+        self._backend.check_open()
+        return self._backend.run(maintenance.is_set_up(self._context))
+
+    async def ais_set_up(self) -> bool:
+        """As `is_set_up`."""
+        self._backend.check_open()
+        return await self._backend.arun(maintenance.is_set_up(self._context))
+
     def stats(self) -> Stats:
         """Numbers and sizes of the collection."""
         return self._run(maintenance.stats(self._context))
@@ -945,3 +1226,19 @@ class DocShelf:
             except CorruptEntryError as exc:
                 problems += exc.problems
         return problems
+
+
+def _search(
+    where: Mapping[str, Any] | None,
+    prefix: str | None,
+    source: str | None,
+    limit: int | None = None,
+    after: str | Entry | None = None,
+) -> searching.Search:
+    start = None
+    if isinstance(after, Entry):
+        start = (after.key, after.source)
+    elif after is not None:
+        start = (check_key(after), _AFTER_ALL_SOURCES)
+    bounds = Bounds(check_prefix(prefix), check_optional_source(source), start)
+    return searching.Search(parse_where({} if where is None else where), bounds, check_limit(limit))

@@ -254,6 +254,71 @@ class Sources(list[Source]):
 
 
 @dataclass(frozen=True)
+class Collection:
+    """A collection of the table that a store works on.
+
+    Attributes:
+        name: its name.
+        entries: how many it has; an estimate where `collections(exact=False)` was asked.
+        sources: from how many sources they come, or None where nobody counted.
+        stored_bytes: sum of the values as packed, in bytes, or None where nobody counted.
+    """
+
+    name: str
+    entries: int
+    sources: int | None = None
+    stored_bytes: int | None = None
+
+    def _repr_html_(self) -> str:
+        return html.collections([self])
+
+
+class Collections(list[Collection]):
+    """The list of collections that a store gives, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        return html.collections(self)
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a store's `health()` found. True in a condition when the store can be used.
+
+    Attributes:
+        ok: the database answered, and the tables can be used.
+        problem: what is wrong, in a sentence; "" when nothing is.
+        database: the database and its version, "PostgreSQL 18.4" for example; "" when it did not answer.
+        schema_version: the version of the tables; None when they could not be read.
+        milliseconds: how long the question took.
+    """
+
+    ok: bool
+    problem: str
+    database: str
+    schema_version: int | None
+    milliseconds: float
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+class Finding(NamedTuple):
+    """One thing that `diagnose()` examined.
+
+    Attributes:
+        subject: what was examined.
+        state: "ok", "advice" for what could be better, or "problem" for what does not work.
+        seen: what was found.
+        advice: what to do about it; "" if nothing.
+    """
+
+    subject: str
+    state: Literal["ok", "advice", "problem"]
+    seen: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
 class SourceNote:
     """What to store about a source.
 

@@ -137,6 +137,26 @@ def check_iterable(value: Any, what: str, of_what: str) -> Iterable[Any]:
     return value
 
 
+def check_limit(limit: Any) -> int | None:
+    """How many are wanted at most, 0 or more; None for all. Raises as `check_key` does."""
+    if limit is None:
+        return None
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise ArgumentTypeError(f"limit={limit!r:.60}: give a number, or None for all")
+    if limit < 0:
+        raise ArgumentValueError(f"limit={limit:,}: give 0 or more, or None for all")
+    return int(limit)
+
+
+def check_share(max_delete: Any) -> float | None:
+    """The share of entries that may be deleted, 0 to 1, or None. Raises as `check_key` does."""
+    if max_delete is not None and (not isinstance(max_delete, float | int) or isinstance(max_delete, bool)):
+        raise ArgumentTypeError(f"max_delete={max_delete!r:.60}: give a share from 0 to 1, or None")
+    if max_delete is not None and not 0 <= max_delete <= 1:
+        raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
+    return max_delete
+
+
 def check_optional_source(source: str | None) -> str | None:
     """A source, or None for all sources. Raises as `check_source` does."""
     return None if source is None else check_source(source)

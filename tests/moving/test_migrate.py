@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from docshelf import ConfigurationError, DocShelf, Document, Item, MoveError, Problem, SourceNote
 from docshelf.moving import MoveReport, Note, Refused, ShelfSource, Source, Take, Target, export_jsonl, migrate
@@ -17,6 +18,7 @@ from tests.conftest import Location
 from tests.moving.conftest import Moving
 from tests.moving.contents import by_key, contents, fill
 from tests.support.markup import Seen
+from tests.support.tables import TABLES, connected
 
 
 def test_everything_of_a_collection_arrives(shelf: DocShelf, move: Moving, new_shelf: Callable[..., DocShelf]) -> None:
@@ -61,6 +63,37 @@ def test_entries_that_are_there_stay_and_changed_ones_are_updated(
     assert updated is not None
     assert origin is not None
     assert (updated.created_at, updated.updated_at) == (created, origin.updated_at)
+
+
+@pytest.mark.parametrize("count", [3, 120])
+def test_moved_entries_have_the_search_fields_of_written_ones(
+    location: Location, new_shelf: Callable[..., DocShelf], count: int
+) -> None:
+    """Few rows go by an INSERT, many by a COPY; each with the search fields, versions and times of the moved entry."""
+    origin = new_shelf()
+    # What no index takes is searched all the same.
+    values = {f"k{n:03}": Document(f"text {n}", {"author": f"a{n % 3}", "tags": ["x"]}) for n in range(count)}
+    origin.mset({**values, "long": {"author": list(range(2_000))}, "bytes": b"none"})
+    origin.set_versions(dict.fromkeys(values, "v1"))
+    with DocShelf(location.url) as there, DocShelf(location.url, "written") as written:
+        for one in (there, written):
+            one.setup(searchable=["author", "tags"])
+            one.mset({"k001": {"author": "old"}, "k002": b"old", "long": {"author": "old"}})
+        assert migrate(origin, there).counts == {"INS": count - 1, "UPD": 3, "SKIP": 0, "DEL": 0}
+        written.mset([Item(entry.key, entry.value, version=entry.version) for entry in origin.yield_entries()])
+        with connected(location) as connection:
+            e = TABLES.entries.c
+            columns = (e.key, e.version, e.search_fields, e.value_hash)
+            [moved, expected] = [
+                connection.execute(select(*columns).where(e.collection == name).order_by(e.key)).all()
+                for name in ("default", "written")
+            ]
+        assert moved == expected
+        assert [row.key for row in moved if row.search_fields is None] == ["long"]
+        assert [entry.key for entry in there.find({"author": "a1"})] == [f"k{n:03}" for n in range(1, count, 3)]
+        assert list(there.find({"author": "old"})) == []
+        assert there.count(where={"tags": {"$contains": "x"}}) == count
+        assert [entry.updated_at for entry in there.find()] == [entry.updated_at for entry in origin.find()]
 
 
 class TestWhatASourceMayBe:

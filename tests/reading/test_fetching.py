@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from docshelf import DatabaseError, DocShelf
-from docshelf.sql import queries as queries_module
+from docshelf.sql import statements as statements_module
 from docshelf.sql.drivers import reads
 from tests.conftest import Location
 from tests.support.face import Face, Loop
@@ -55,7 +55,7 @@ def fetches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         seen.extend([plan.sql] if rows is not None else [])
         return rows
 
-    monkeypatch.setattr(queries_module, "fetch_by_driver", noting)
+    monkeypatch.setattr(statements_module, "fetch_by_driver", noting)
     yield seen
 
 
@@ -153,7 +153,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         error.sqlstate = states.pop()  # type: ignore[attr-defined] # what the other drivers' errors have
         raise error
 
-    monkeypatch.setattr(queries_module, "fetch_by_driver", failed)
+    monkeypatch.setattr(statements_module, "fetch_by_driver", failed)
     yield states
     assert not states
 

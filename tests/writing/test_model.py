@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,7 +24,28 @@ from tests.support.operations import missing
 KEYS = ["B", "a", "a%", "z", "é"]
 SOURCES = ["", "f", "g"]
 # No two are the same to the store, though Python calls some equal: the model knows them by their place.
-VALUES: list[Any] = ["x", b"x", None, 1, 1.0, True, {"a": [1, {"b": None}]}, {"a": (1, {"b": None})}, "y" * 1_000]
+VALUES: list[Any] = [
+    "x",
+    b"x",
+    None,
+    1,
+    1.0,
+    True,
+    {"a": [1, {"b": None}]},
+    {"a": (1, {"b": None})},
+    {"a": "x", "n": 1},
+    {"n": 2.5},
+    "y" * 1_000,
+]
+# Conditions, and what they mean for the fields of a value: those of a dict, and none of all others.
+WHERES: list[tuple[dict[str, Any], Callable[[dict[str, Any]], bool]]] = [
+    ({}, lambda fields: True),
+    ({"a": "x"}, lambda fields: fields.get("a") == "x"),
+    ({"a": {"$contains": 1}}, lambda fields: isinstance(fields.get("a"), list | tuple)),
+    ({"a": {"$exists": False}}, lambda fields: "a" not in fields),
+    ({"n": {"$lt": 2}}, lambda fields: fields.get("n", 2) < 2),
+    ({"$or": [{"a": {"$in": ["x", "y"]}}, {"n": 2.5}]}, lambda fields: "n" in fields),
+]
 
 keys = st.sampled_from(KEYS)
 sources = st.sampled_from(SOURCES)
@@ -35,6 +57,7 @@ fingerprints = st.none() | st.sampled_from(["f1", "f2"])
 items_of_any_source = st.lists(st.tuples(keys, values, maybe_source, versions), max_size=6)
 items_of_one_source = st.lists(st.tuples(keys, values, st.none(), versions), max_size=6)
 some_keys = st.lists(keys, max_size=4)
+wheres = st.integers(0, len(WHERES) - 1)
 
 Identity = tuple[str, str]
 Change = tuple[str, str, str]
@@ -104,6 +127,16 @@ class Model:
 
     def value(self, row: Row | None) -> Any:
         return None if row is None or row.value is None else VALUES[row.value]
+
+    def matching(self, where: int, source: str | None) -> list[Identity]:
+        """The entries whose fields meet a condition, in the order of key and source."""
+
+        def matches(row: Row) -> bool:
+            value = self.value(row)
+            return WHERES[where][1](value if isinstance(value, dict) else {})
+
+        found = [pair for pair, row in self.rows.items() if source in (None, pair[1]) and matches(row)]
+        return sorted(found, key=lambda pair: (pair[0].encode(), pair[1]))
 
 
 def as_items(drawn: list[tuple[str, int, str | None, str | None]]) -> list[Item]:
@@ -271,6 +304,31 @@ class Store(RuleBasedStateMachine):
         report = self.face.mdelete(wanted, source=source)
         assert plain(report) == self.model.delete(doomed)
 
+    @rule(searchable=st.sampled_from([["a"], ["n"], ["a", "n"], []]))
+    def make_searchable(self, searchable: list[str]) -> None:
+        self.face.setup(searchable=searchable)
+
+    @rule(where=wheres, source=maybe_source, limit=st.none() | st.integers(0, 3))
+    def find(self, where: int, source: str | None, limit: int | None) -> None:
+        expected = self.model.matching(where, source)
+        found = list(self.face.find(WHERES[where][0], source=source, limit=limit))
+        assert [(entry.key, entry.source) for entry in found] == expected[:limit]
+        assert [typed(entry.value) for entry in found] == [
+            typed(self.model.value(self.model.rows[pair])) for pair in expected[:limit]
+        ]
+        assert self.face.count(where=WHERES[where][0], source=source) == len(expected)
+
+    @rule(where=wheres, source=maybe_source, allow=st.booleans())
+    def mdelete_where(self, where: int, source: str | None, allow: bool) -> None:
+        doomed = self.model.matching(where, source)
+        existing = [pair for pair in self.model.rows if source in (None, pair[1])]
+        call = partial(self.face.mdelete, where=WHERES[where][0], source=source, allow_mass_delete=allow)
+        if doomed and len(doomed) == len(existing) and not allow:
+            with pytest.raises(MassDeleteError):
+                call()
+            return
+        assert plain(call()) == self.model.delete(sorted(doomed))
+
     @rule(source=sources)
     def delete_source(self, source: str) -> None:
         doomed = sorted(identity for identity in self.model.rows if identity[1] == source)
@@ -368,6 +426,10 @@ class Store(RuleBasedStateMachine):
         noted = {source: note.fingerprint for source, note in face.source_notes(SOURCES).items()}
         assert {of: one for of, one in noted.items() if one} == {of: one for of, _, one in expected if one}
         assert face.companions() == []
+        names = [(one.name, one.entries, one.sources) for one in face.collections()]
+        assert [one for one in names if one[0] == face.collection and one[1]] == (
+            [(face.collection, len(model.rows), len({of for _, of in model.rows}))] if model.rows else []
+        )
         asked = dict.fromkeys(SOURCES, "f1")
         assert face.changed_sources(asked) == [of for of in SOURCES if model.fingerprints.get(of) != "f1"]
 
@@ -383,8 +445,8 @@ def typed(value: Any) -> Any:
 
 def test_the_model_knows_every_operation() -> None:
     called = set(re.findall(r"\bface\.(\w+)\(", inspect.getsource(Store)))
-    # It makes the tables, and has no part in what the model knows.
-    unknown = missing(called, without={"setup"})
+    # What these say is about the database.
+    unknown = missing(called, without={"diagnose", "health", "is_set_up"})
     assert not unknown, f"{unknown}: add a rule to Store in tests/writing/test_model.py that calls it"
 
 

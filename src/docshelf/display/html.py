@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, Final
 
 from docshelf.display.shapes import (
+    CollectionShape,
     DiffShape,
     DocumentShape,
     EntryShape,
@@ -150,6 +151,21 @@ def _source(shown: SourceShape, widest: int) -> str:
             ),
         ]
     )
+
+
+def collections(found: Sequence[CollectionShape]) -> str:
+    """Collections: each with its number of entries and what they take."""
+    widest = max((one.entries for one in found), default=0)
+    heads = ("collection", "entries", "", "sources", "values, as packed")
+    rows = [_row([(head, _ONE_LINE if head in ("collection", "") else _NUMBER) for head in heads], _HEAD)]
+    for one in islice(found, _MAX_ROWS):
+        filled = (bar({TINTS["UPD"]: one.entries}, of=widest, width="4em"), f"{_TEXT};padding-top:.5em")
+        sources = "" if one.sources is None else f"{one.sources:,}"
+        stored = "" if one.stored_bytes is None else size(one.stored_bytes)
+        cells = [(_code(one.name), _ONE_LINE), (f"{one.entries:,}", _NUMBER), filled]
+        rows.append(_row([*cells, (sources, _NUMBER), (stored, _NUMBER)]))
+    total = f"{len(found):,}, with {sum(one.entries for one in found):,} entries"
+    return _titled("Collections", total, _table(rows) + _more(len(found) - _MAX_ROWS))
 
 
 def stats(numbers: StatsShape) -> str:

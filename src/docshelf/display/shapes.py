@@ -115,6 +115,19 @@ class SourceShape(Protocol):
     def synced_at(self) -> datetime | None: ...
 
 
+class CollectionShape(Protocol):
+    """A collection, counted or estimated."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def entries(self) -> int: ...
+    @property
+    def sources(self) -> int | None: ...
+    @property
+    def stored_bytes(self) -> int | None: ...
+
+
 class StatsShape(Protocol):
     """Numbers and sizes of a collection."""
 

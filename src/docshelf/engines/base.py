@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import greenlet_spawn
 
 from docshelf.engines.errors import is_lost, translated_errors
-from docshelf.engines.retry import Retries
+from docshelf.engines.retry import Retries, note_retry
 from docshelf.errors import ClosedError, TransientError
 from docshelf.steps import Compute, Flow, Maintenance, Read, Step, Write, arun_flow, run_flow
 
@@ -40,6 +40,10 @@ class Backend(ABC):
         self.dialect = dialect
         self.ready = False
         self.registered: set[str] = set()
+        # True if reads run outside any transaction, where PostgreSQL can create indexes without blocking writers.
+        self.autocommits = False
+        # True if the caller said that a connection pooler stands before the server.
+        self.pooler = False
         self._added_rows = 0
         self._maintenance_from = _MAINTENANCE_FROM_ROWS
 
@@ -90,6 +94,11 @@ class Backend(ABC):
         """True unless the owner of the collection is known to be stored."""
         return collection not in self.registered
 
+    @property
+    def pool_size(self) -> int | None:
+        """How many connections this backend keeps at most; None if that is unknown."""
+        return None
+
     def check_open(self) -> None:
         """Raise a ClosedError if this backend was closed."""
 
@@ -111,7 +120,8 @@ class EngineBackend(Backend):
         super().__init__(dialect)
         # Whatever the level of the engine: once the locks are held, a statement must see all commits before it.
         self._writing_isolation = "READ COMMITTED" if dialect.name == "postgresql" else None
-        self._pooler = pooler
+        self._pooler = self.pooler = pooler
+        self.autocommits = not pooler
         self._retry_seconds = retry_seconds
         # Nothing is waited for until a connection has succeeded once: the URL itself may be wrong.
         self._was_connected = False
@@ -125,8 +135,11 @@ class EngineBackend(Backend):
 
     def _with_connection(self, step: Read | Write) -> Any:
         engine = self._engine()
-        with suppress(TransientError), translated_errors():
-            return self._run_on_connection(engine, step)
+        try:
+            with translated_errors():
+                return self._run_on_connection(engine, step)
+        except TransientError as exc:
+            note_retry(exc, step)
         from tenacity import Retrying
 
         retries = self._retries()
@@ -139,8 +152,11 @@ class EngineBackend(Backend):
     async def _awith_connection(self, step: Read | Write) -> Any:
         engine = self._async_engine()
         # The whole step runs in one greenlet. AsyncConnection makes one for each of its calls, 40 µs each.
-        with suppress(TransientError), translated_errors():
-            return await greenlet_spawn(self._run_on_connection, engine.sync_engine, step)
+        try:
+            with translated_errors():
+                return await greenlet_spawn(self._run_on_connection, engine.sync_engine, step)
+        except TransientError as exc:
+            note_retry(exc, step)
         from tenacity import AsyncRetrying
 
         retries = self._retries()
@@ -177,6 +193,13 @@ class EngineBackend(Backend):
     def check_open(self) -> None:
         if self._closed:
             raise ClosedError("this store was closed; make a new DocShelf")
+
+
+def pool_size_of(engine: Engine) -> int | None:
+    """How many connections the pool of an engine keeps at most; None for a pool without a size."""
+    size = getattr(engine.pool, "size", None)
+    overflow = getattr(engine.pool, "_max_overflow", 0)
+    return int(size() + max(0, overflow)) if callable(size) else None
 
 
 def _drop_if_lost(connection: Connection, exc: Exception) -> None:

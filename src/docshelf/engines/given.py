@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import Engine
 
-from docshelf.engines.base import EngineBackend
+from docshelf.engines.base import EngineBackend, pool_size_of
 from docshelf.engines.url import without_secrets
 from docshelf.errors import ConfigurationError, MissingEngineError
 
@@ -59,6 +59,12 @@ class GivenEngines(EngineBackend):
 
     async def aclose(self) -> None:
         self._closed = True
+
+    @property
+    def pool_size(self) -> int | None:
+        if self._given is not None:
+            return pool_size_of(self._given)
+        return None if self._given_async is None else pool_size_of(self._given_async.sync_engine)
 
     def __repr__(self) -> str:
         engine = self._given if self._given is not None else self._given_async

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from docshelf.engines.base import EngineBackend
+from docshelf.engines.base import EngineBackend, pool_size_of
 from docshelf.engines.create import driver_errors, make_async_engine, make_engine
 from docshelf.engines.threads import StepThreads
 from docshelf.engines.url import Target
@@ -125,6 +125,10 @@ class OwnEngines(EngineBackend):
         if loop_engine is not None:
             await loop_engine.aclose()
         await asyncio.to_thread(self.close)
+
+    @property
+    def pool_size(self) -> int | None:
+        return pool_size_of(self._engine())
 
     def __repr__(self) -> str:
         return repr(str(self._target))

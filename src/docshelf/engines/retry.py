@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from docshelf.errors import TransientError, UnreachableError
+from docshelf.logs import LOGGER, log_retry
+from docshelf.steps import Read, Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 _ATTEMPTS: Final = 5
-_logger = logging.getLogger("docshelf")
 
 
 class Retries:
@@ -57,10 +57,12 @@ class Retries:
         return state.outcome is not None and isinstance(state.outcome.exception(), UnreachableError)
 
     def _tell(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if error is not None:
+            log_retry(error, warn=self._attempts < _ATTEMPTS)
         if self._attempts >= _ATTEMPTS and not self._waited and self._is_lost(state):
             self._waited = True
-            error = state.outcome.exception() if state.outcome is not None else None
-            _logger.warning("%s. Trying again for up to %g seconds (retry_seconds)", error, self._seconds)
+            LOGGER.warning("%s. Trying again for up to %g seconds (retry_seconds)", error, self._seconds)
 
     @contextmanager
     def count_attempts(self) -> Iterator[None]:
@@ -73,3 +75,14 @@ class Retries:
             elif self._waited:
                 exc.args = (f"{exc} (tried {self._attempts} times in {self._seconds:g} seconds)",)
             raise
+
+
+def note_retry(error: TransientError, step: Read | Write) -> None:
+    """The first attempt at a step failed.
+
+    Raises:
+        TransientError: the same, for a step that is tried once only.
+    """
+    if isinstance(step, Read) and not step.retry:
+        raise error
+    log_retry(error)

@@ -9,6 +9,7 @@ from docshelf.operations.context import Context
 from docshelf.operations.repeatable import repeatable_write
 from docshelf.sql.collections import CollectionQueries
 from docshelf.steps import Flow, Read
+from docshelf.types import Collection
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -19,6 +20,13 @@ def register(context: Context, owner: str) -> Flow[None]:
     queries, collection = CollectionQueries(context.dialect), context.collection
     if (yield Read(lambda connection: queries.owner(connection, collection))) != owner:
         yield repeatable_write(lambda connection: queries.register(connection, collection, owner), lambda _, last: last)
+
+
+def listed(context: Context, *, exact: bool) -> Flow[list[Collection]]:
+    """Every collection of the table, in the order of their names."""
+    queries = CollectionQueries(context.dialect)
+    found: list[Collection] = yield Read(queries.counted if exact else queries.estimated)
+    return found
 
 
 def companions(context: Context) -> Flow[list[str]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from docshelf.operations.known_fields import KnownFields
 from docshelf.sql.queries import Queries
 from docshelf.values.content_types import Codec
 
@@ -24,6 +25,7 @@ class Context:
     Attributes:
         on_progress: called with n when n more entries are done.
         owner: the collection that this one belongs to, or None.
+        known_fields: the searchable fields of collections.
     """
 
     collection: str
@@ -31,6 +33,7 @@ class Context:
     queries: Queries
     on_progress: Callable[[int], None] = _ignore
     owner: str | None = None
+    known_fields: KnownFields = field(default_factory=KnownFields)
 
     @property
     def dialect(self) -> Dialect:

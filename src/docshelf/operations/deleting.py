@@ -12,7 +12,7 @@ from docshelf.operations.upsert import delete_entries
 from docshelf.sql.chunks import KEYS_PER_STATEMENT, chunked
 from docshelf.sql.queries import identities_of
 from docshelf.sql.rows import Identity
-from docshelf.steps import Flow
+from docshelf.steps import Flow, Read
 from docshelf.types import DEL, Change, Report
 
 if TYPE_CHECKING:
@@ -20,36 +20,47 @@ if TYPE_CHECKING:
 
 
 def delete_keys(
-    context: Context, keys: Sequence[str], source: str | None, expected: Mapping[str, str | None] | None
+    context: Context,
+    keys: Sequence[str],
+    source: str | None,
+    expected: Mapping[str, str | None] | None,
+    *,
+    dry_run: bool = False,
 ) -> Flow[Report]:
     """Delete the entries of some keys.
 
     Args:
         source: delete in this source only; None deletes in all sources.
         expected: delete only entries that have these versions; None stands for no version.
+        dry_run: report what would be deleted, and delete nothing.
     """
     if not keys:
-        return Report()
+        return Report(dry_run=dry_run)
     queries, dialect, collection = context.queries, context.dialect, context.collection
     unique = list(dict.fromkeys(keys))
 
+    sources = None if source is None else {source}
+
+    def matching(connection: Connection) -> set[Identity]:
+        rows = queries.existing(connection, collection, keys=unique, sources=sources)
+        if expected is not None:
+            rows = (row for row in rows if row[3] == expected[row[0]])
+        return set(identities_of(rows))
+
     def apply(connection: Connection) -> set[Identity]:
-        sources = None if source is None else {source}
         dialect.begin_write(connection, collection, sources, exclusive=True)
         if expected is None:
             deleted = _delete_where(connection, context, unique, sources)
         else:
-            rows = queries.existing(connection, collection, keys=unique, sources=sources)
-            matching = (row for row in rows if row[3] == expected[row[0]])
-            deleted = delete_entries(connection, context, sorted(identities_of(matching)))
+            deleted = delete_entries(connection, context, sorted(matching(connection)))
         if deleted:
             queries.forget_fingerprints(connection, collection, {of for _, of in deleted})
         return set(deleted)
 
-    deleted: set[Identity] = yield repeatable_write(apply, operator.or_)
+    deleted: set[Identity] = yield Read(matching) if dry_run else repeatable_write(apply, operator.or_)
     order = {key: position for position, key in enumerate(unique)}
     in_order = sorted(deleted, key=lambda identity: (order[identity[0]], identity[1]))
-    return Report(tuple(Change(key, DEL, of) for key, of in in_order))
+    return Report(tuple(Change(key, DEL, of) for key, of in in_order), dry_run=dry_run)
 
 
 def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]) -> Flow[Report]:

@@ -54,6 +54,7 @@ class EncodedBatch:
         "_checksums",
         "_codec",
         "_content_types",
+        "_fields",
         "_positions",
         "_rows",
         "_source",
@@ -74,6 +75,7 @@ class EncodedBatch:
         self._source = source
         self._starts: list[int] = []
         self._content_types: list[str] = []
+        self._fields: tuple[str, ...] = ()
         self._checksums: list[bytes | None] = []
         self._versions: dict[Identity, str] = {}
         self._positions: dict[Identity, int] = {}
@@ -137,6 +139,12 @@ class EncodedBatch:
         self._spill.put(b"".join(pending))
         self._added += len(items)
 
+    def search_by(self, fields: Sequence[str]) -> None:
+        """Pack rows with these search fields from now on."""
+        if self._fields != tuple(fields):
+            self._fields = tuple(fields)
+            self._rows.clear()
+
     def value(self, position: int) -> Any:
         """The value that the item's entry will hold, decoded from its canonical bytes.
 
@@ -182,18 +190,21 @@ class EncodedBatch:
     def pack(self, positions: Sequence[int]) -> None:
         """Make the rows of some items that have none yet."""
         missing = [position for position in positions if position not in self._rows]
-        packed = self._codec.pack_all([self._canonical(position) for position in missing])
-        for position, (encoding, value) in zip(missing, packed, strict=True):
+        canonical = [self._canonical(position) for position in missing]
+        packed = self._codec.pack_all(canonical)
+        for position, data, (encoding, value) in zip(missing, canonical, packed, strict=True):
             identity = self.identities[position]
+            content_type = self._content_types[position]
             self._rows[position] = PackedRow(
                 *identity,
                 value,
                 self.hashes[position],
                 self._checksums[position],
-                self._content_types[position],
+                content_type,
                 encoding,
                 self._versions.get(identity),
                 position,
+                self._codec.search_fields(content_type, data, self._fields) if self._fields else None,
             )
 
     def take_rows(self, positions: Sequence[int]) -> list[PackedRow]:

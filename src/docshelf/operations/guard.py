@@ -11,7 +11,9 @@ _NAMED: Final = 3
 _REMEDY: Final = "to do so on purpose, pass allow_mass_delete=True"
 
 
-def entries_refusal(where: str, deleted: int, existing: int, kept: int, max_delete: float | None) -> str | None:
+def entries_refusal(
+    where: str, deleted: int, existing: int, kept: int, max_delete: float | None, *, call: str = "sync of"
+) -> str | None:
     """Why a call may not delete so many entries; None if it may.
 
     Args:
@@ -20,15 +22,18 @@ def entries_refusal(where: str, deleted: int, existing: int, kept: int, max_dele
         kept: how many entries would be left.
         max_delete: the share of the existing entries that may be deleted. None only refuses to delete all of them and
             leave none.
+        call: what the call does, for the text.
     """
     if not deleted:
         return None
     if (deleted == existing and not kept) or (max_delete is not None and deleted > max_delete * existing):
-        return f"this sync of {where} would delete {deleted:,} of {existing:,} entries and leave {kept:,}; {_REMEDY}"
+        return f"this {call} {where} would delete {deleted:,} of {existing:,} entries and leave {kept:,}; {_REMEDY}"
     return None
 
 
-def sources_refusal(collection: str, vanished: Collection[str], count_sources: Callable[[], int]) -> str | None:
+def sources_refusal(
+    collection: str, vanished: Collection[str], count_sources: Callable[[], int], *, call: str = "sync of"
+) -> str | None:
     """Why a call may not remove so many whole sources; None if it may.
 
     This happens when only a part of a folder is mounted, or a loader finds only some of the files.
@@ -36,6 +41,7 @@ def sources_refusal(collection: str, vanished: Collection[str], count_sources: C
     Args:
         vanished: the sources that would lose all their entries.
         count_sources: returns how many sources the collection has. Called only when needed.
+        call: what the call does, for the text.
     """
     if len(vanished) < _FEW_SOURCES:
         return None
@@ -44,6 +50,6 @@ def sources_refusal(collection: str, vanished: Collection[str], count_sources: C
         return None
     names = ", ".join(map(repr, sorted(vanished)[:_NAMED]))
     return (
-        f"this sync of collection {collection!r} would remove {len(vanished):,} of {total:,} sources ({names}, ...) "
+        f"this {call} collection {collection!r} would remove {len(vanished):,} of {total:,} sources ({names}, ...) "
         f"with all their entries, more than half; check that all files were found; {_REMEDY}"
     )

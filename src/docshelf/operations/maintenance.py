@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING
 
-from docshelf.errors import CorruptEntryError, DatabaseError, SchemaError
+from docshelf.errors import CorruptEntryError, DatabaseError, DocShelfError, MissingEngineError, SchemaError
 from docshelf.operations.context import Context
-from docshelf.sql.migrations import is_current, upgrade
+from docshelf.sql.migrations import is_current, schema_version, upgrade
 from docshelf.sql.rows import DEFAULT_LAYOUT, Layout
 from docshelf.steps import Compute, Flow, Read, Write
-from docshelf.types import Problem, Stats
+from docshelf.types import Health, Problem, Stats
 from docshelf.values.stored import Stored
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from sqlalchemy import Connection
 
 
@@ -23,12 +25,19 @@ def setup(context: Context, layout: Layout = DEFAULT_LAYOUT) -> Flow[None]:
     dialect = context.dialect
 
     def is_done(connection: Connection) -> bool:
-        return is_current(connection, dialect) and dialect.is_laid_out(connection, layout)
+        if not (is_current(connection, dialect) and dialect.is_laid_out(connection, layout)):
+            return False
+        context.known_fields.read(connection, dialect)
+        return True
+
+    def apply(connection: Connection) -> None:
+        upgrade(connection, dialect, layout=layout)
+        context.known_fields.read(connection, dialect)
 
     if (yield Read(is_done)):
         return
     try:
-        yield Write(partial(upgrade, dialect=dialect, layout=layout))
+        yield Write(apply)
     except DatabaseError as exc:
         if exc.sqlstate not in ("42501", "3F000"):  # insufficient privilege, no schema to create in
             raise
@@ -57,6 +66,55 @@ def problems(context: Context, keys: Sequence[str]) -> Flow[list[Problem]]:
     problems: list[Problem] = yield Compute(check, heavy=True)
     context.on_progress(len(rows))
     return problems
+
+
+class HealthCheck:
+    """Keeps what a store finds out about its database, and ends at the first error of docshelf's own."""
+
+    def __init__(self) -> None:
+        self.database = ""
+        self.schema_version: int | None = None
+        self._problem = ""
+        self._start = perf_counter()
+
+    def __enter__(self) -> HealthCheck:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        # That a store has no engine for this half is no state of the database.
+        if not isinstance(error, DocShelfError) or isinstance(error, MissingEngineError):
+            return False
+        self._problem = str(error)
+        return True
+
+    def result(self) -> Health:
+        milliseconds = 1000 * (perf_counter() - self._start)
+        return Health(not self._problem, self._problem, self.database, self.schema_version, milliseconds)
+
+
+def ping(context: Context) -> Flow[str]:
+    """The database and its version, if it answers at the first attempt."""
+    server: str = yield Read(context.dialect.server, retry=False)
+    return server
+
+
+def version(context: Context) -> Flow[int | None]:
+    """The version of the tables, and whether this role can read the entries of the collection."""
+
+    def read(connection: Connection) -> int | None:
+        context.queries.page(connection, context.collection, after=None, prefix=None, source=None, limit=1)
+        return schema_version(connection, context.dialect)
+
+    found: int | None = yield Read(read, retry=False)
+    return found
+
+
+def is_set_up(context: Context) -> Flow[bool]:
+    """True when the tables are there, and of this version."""
+    done: bool = yield Read(lambda connection: is_current(connection, context.dialect))
+    return done
 
 
 def stats(context: Context) -> Flow[Stats]:

@@ -37,7 +37,7 @@ def get_values(context: Context, keys: Sequence[str], source: str | None) -> Flo
 def get_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry | None]]:
     """The entries of the keys, in their order; None for a key without one."""
     entries = yield from _entries(context, keys, source, values=values)
-    return [None if (entry := entries.get(key)) is None else _entry(*entry) for key in keys]
+    return [None if (entry := entries.get(key)) is None else entry_of(*entry) for key in keys]
 
 
 def pair_entries(context: Context, pairs: Sequence[Identity], *, values: bool) -> Flow[list[Entry | None]]:
@@ -49,7 +49,7 @@ def pair_entries(context: Context, pairs: Sequence[Identity], *, values: bool) -
         lambda connection: context.queries.fetch_pairs(connection, context.collection, unique, values=values)
     )
     decoded = yield from _decoded(context, rows, values=values)
-    entries = {(row.key, row.source): _entry(row, value) for row, value in decoded}
+    entries = {(row.key, row.source): entry_of(row, value) for row, value in decoded}
     return [entries.get(pair) for pair in pairs]
 
 
@@ -65,7 +65,7 @@ def source_entries(context: Context, sources: Sequence[str], *, values: bool) ->
     pairs = yield from _decoded(context, rows, values=values)
     by_source: dict[str, list[Entry]] = {source: [] for source in sources}
     for row, value in pairs:
-        by_source[row.source].append(_entry(row, value))
+        by_source[row.source].append(entry_of(row, value))
     return [by_source[source] for source in sources]
 
 
@@ -106,7 +106,7 @@ def value_batches(context: Context, keys: Sequence[str], source: str | None) -> 
 def present_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry]]:
     """The entries of the keys that still exist, in the order of the keys. They fit in memory together."""
     entries = yield from _entries(context, keys, source, values=values, bounded=True)
-    return [_entry(*entries[key]) for key in keys if key in entries]
+    return [entry_of(*entries[key]) for key in keys if key in entries]
 
 
 def count(context: Context, prefix: str | None, source: str | None, at_most: int | None) -> Flow[int]:
@@ -180,7 +180,8 @@ def _decoded(context: Context, rows: Sequence[Stored], *, values: bool) -> Flow[
     return decoded
 
 
-def _entry(row: Stored, value: Any) -> Entry:
+def entry_of(row: Stored, value: Any) -> Entry:
+    """The entry of a row and its value."""
     return Entry(
         row.key,
         row.source,

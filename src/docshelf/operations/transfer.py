@@ -11,6 +11,7 @@ from docshelf.errors import DocShelfError
 from docshelf.operations.context import Context
 from docshelf.operations.repeatable import repeatable_write
 from docshelf.sql.chunks import chunked
+from docshelf.sql.collections import imported_settings
 from docshelf.sql.rows import Identity, PackedRow
 from docshelf.sql.transfer import Outline, RawCollection, RawSource, TransferQueries
 from docshelf.steps import Compute, Flow, Maintenance, Read
@@ -81,8 +82,11 @@ def put_raw_entries(context: Context, entries: Sequence[RawEntry], *, dry_run: b
 
         def apply(connection: Connection) -> dict[Identity, Op]:
             stamp = dialect.begin_write(connection, collection, {source for _, source in identities}, exclusive=False)
+            fields = context.known_fields.confirm(connection, dialect, collection).fields
             found = compare(connection)
             changed = [rows[identity] for identity in sorted(found) if found[identity] != SKIP]
+            if fields:
+                changed = [_with_search_fields(context, row, unique[row.key, row.source], fields) for row in changed]
             existing = [found[identity] == UPD for identity in identities]
             times = {row.position: _times(unique[row.key, row.source], stamp.now) for row in changed}
             for chunk in chunked(changed, dialect.chunk_rows):
@@ -144,9 +148,24 @@ def collections(context: Context) -> Flow[list[RawCollection]]:
 def put_raw_collection(context: Context, row: RawCollection, *, dry_run: bool) -> Flow[None]:
     """Store whom the context's collection belongs to, and its settings."""
     queries = TransferQueries(context.dialect)
+
+    def wanted(known: RawCollection | None) -> RawCollection:
+        # Search fields of rows that are here already are those of the settings here.
+        return row._replace(settings=imported_settings(row.settings, None if known is None else known.settings))
+
+    def apply(connection: Connection) -> None:
+        context.dialect.begin_write(connection, row.collection, None, exclusive=True)
+        queries.put_collection(connection, wanted(queries.collection(connection, row.collection)))
+
     known = yield Read(lambda connection: queries.collection(connection, row.collection))
-    if known != row and not dry_run:
-        yield repeatable_write(lambda connection: queries.put_collection(connection, row), lambda _, last: last)
+    if known != wanted(known) and not dry_run:
+        yield repeatable_write(apply, lambda _, last: last)
+
+
+def _with_search_fields(context: Context, row: PackedRow, entry: RawEntry, fields: Sequence[str]) -> PackedRow:
+    if entry.data is None or entry.content_type is None:
+        return row
+    return row._replace(search_fields=context.codec.search_fields(entry.content_type, entry.data, fields))
 
 
 def _packed_row(entry: RawEntry, packed: tuple[str, bytes] | None, position: int) -> PackedRow:

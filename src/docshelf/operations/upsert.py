@@ -111,6 +111,7 @@ class ConditionalUpsert:
         # With `move`, a key may also leave sources that the call does not name: lock the whole collection.
         locked = None if plan.scope == "collection" or plan.move else plan.sources
         stamp = dialect.begin_write(connection, collection, locked, exclusive=plan.move or plan.scope is not None)
+        self.encoded.search_by(context.known_fields.confirm(connection, dialect, collection).fields)
         comparison = self.read_existing(connection, known_states)
         self.check_mass_delete(connection, comparison)
         changed, stale = self.encoded.changed(comparison), self.stale(comparison)

@@ -58,6 +58,8 @@ def write(context: Context, encoded: EncodedBatch, plan: WritePlan) -> Flow[Repo
         return Report(dry_run=plan.dry_run)
 
     def probe(connection: Connection) -> tuple[Comparison, list[int], list[Identity], bool, str | None]:
+        if context.known_fields.is_due:
+            context.known_fields.read(connection, dialect)
         comparison = batch.read_existing(connection)
         changed, stale = encoded.changed(comparison), batch.stale(comparison)
         differs = bool(changed or stale or batch.notes_to_write(connection, changed, stale))
@@ -75,6 +77,7 @@ def write(context: Context, encoded: EncodedBatch, plan: WritePlan) -> Flow[Repo
         ops: dict[int, Op] = {position: INS if states[position] == ABSENT else UPD for position in changed}
         return batch.report(Outcome(ops, stale), diffs, refused)
     context.on_progress(len(encoded) - len(changed))
+    encoded.search_by(context.known_fields.of(context.collection))
     light = len(changed) <= _LIGHT_ITEMS and sum(encoded.sizes[position] for position in changed) <= _LIGHT_BYTES
     yield Compute(partial(batch.pack_first, changed), heavy=not light)
     del comparison  # the list of unlisted entries may be large

@@ -82,6 +82,11 @@ def upgrade(
         dialect.lay_out(connection, layout)
 
 
+def schema_version(connection: Connection, dialect: Dialect) -> int | None:
+    """The version of the schema; None where docshelf's tables are not there."""
+    return _version(connection, dialect) if _table_exists(connection, dialect.tables.versions) else None
+
+
 def _version(connection: Connection, dialect: Dialect) -> int:
     return connection.scalar(select(func.max(dialect.tables.versions.c.version))) or 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -10,9 +10,10 @@ from sqlalchemy import bindparam, delete, func, null, select, type_coerce, updat
 from sqlalchemy.types import NullType
 
 from docshelf.sql.chunks import KEYS_PER_STATEMENT, bounded, chunked
-from docshelf.sql.drivers.reads import Rows, can_use_driver, fetch_by_driver, plan_for
 from docshelf.sql.notes import note_of
 from docshelf.sql.rows import Identity, checked_identity
+from docshelf.sql.search import SearchQueries
+from docshelf.sql.statements import Statements
 from docshelf.sql.value_reads import ValueReads
 from docshelf.types import Problem, Source, SourceNote, Stats
 from docshelf.validation import prefix_end
@@ -40,13 +41,16 @@ class Sized(NamedTuple):
     size: int
 
 
-class Queries:
-    """The statements of one set of tables on one kind of database."""
+class Queries(Statements):
+    """The statements of one set of tables on one kind of database.
+
+    Attributes:
+        search: those of searches by field.
+    """
 
     def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
+        super().__init__(dialect)
         tables = dialect.tables
-        self._entries = tables.entries
         self._sources = tables.sources
         e = tables.entries.c
         # Without SQLAlchemy's type conversion: in SQLite, external rows may have any type. Decoding validates them.
@@ -67,12 +71,10 @@ class Queries:
             type_coerce(s.metadata, NullType()).label("metadata"),
         )
         self._values = ValueReads(dialect, self._rows)
-        self._of_collection = e.collection == bindparam("collection")
         self._of_keys = dialect.in_array(e.key, "keys")
         self._of_source = e.source == bindparam("source")
         self._of_sources = dialect.in_array(e.source, "sources")
-        # Building a statement takes SQLAlchemy as long as the database needs to find a row: each is built once.
-        self._cache: dict[Hashable, Any] = {}
+        self.search = SearchQueries(dialect)
 
     def __reduce__(self) -> tuple[type[Queries], tuple[Dialect]]:
         return Queries, (self.dialect,)  # another process compiles its own statements
@@ -386,25 +388,6 @@ class Queries:
         ).where(self._of_collection)
         entries, sources, stored = connection.execute(statement, {"collection": collection}).one()
         return Stats(entries, sources, int(stored), self.dialect.disk_bytes(connection))
-
-    def _cached(self, name: Hashable, build: Callable[[], Any]) -> Any:
-        statement = self._cache.get(name)
-        if statement is None:
-            statement = self._cache[name] = build()
-        return statement
-
-    def _rows(
-        self, connection: Connection, name: Hashable, build: Callable[[], Select[Any]], parameters: Mapping[str, Any]
-    ) -> Rows:
-        """The rows of a cached statement. Its columns and parameters must need no type conversion."""
-        statement = self._cached(name, build)
-        if can_use_driver(connection):
-            dialect = connection.dialect
-            plan = self._cached((name, dialect.driver), lambda: plan_for(connection, statement))
-            rows = None if plan is None else fetch_by_driver(connection, plan, parameters)
-            if rows is not None:
-                return rows
-        return connection.execute(statement, parameters)
 
     def _of_keys_limited(self) -> Select[Any]:
         return select(*self._existing_columns).where(self._of_collection, self._of_keys).limit(bindparam("limit"))

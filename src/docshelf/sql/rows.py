@@ -39,7 +39,10 @@ class WriteStamp(NamedTuple):
 
 
 class PackedRow(NamedTuple):
-    """A row ready to be written. `position` is its position in the input; `seq` is made from it."""
+    """A row ready to be written. `position` is its position in the input; `seq` is made from it.
+
+    `search_fields` is a JSON object, in collections that have searchable fields.
+    """
 
     key: str
     source: str
@@ -50,6 +53,7 @@ class PackedRow(NamedTuple):
     encoding: str | None
     version: str | None
     position: int
+    search_fields: str | None = None
 
 
 RowTimes = Mapping[int, tuple[datetime, datetime]]
@@ -64,6 +68,7 @@ class UpsertBatch:
         new: rows without a known entry, sorted by (key, source).
         existing: rows that have an entry, sorted likewise.
         data: the new rows in COPY format, where a COPY is faster.
+        has_search_fields: one of the rows has search fields.
         times: created_at and updated_at by the position of the row; None writes the time of the stamp.
     """
 
@@ -72,6 +77,7 @@ class UpsertBatch:
     new: Sequence[PackedRow]
     existing: Sequence[PackedRow]
     data: bytes | None = None
+    has_search_fields: bool = False
     times: RowTimes | None = None
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pprint import pformat
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from docshelf.errors import (
@@ -33,12 +34,15 @@ from docshelf.values.documents import (
 )
 from docshelf.values.hashing import checksum_of, hash_prefix, is_intact
 from docshelf.values.json import DecodeError, EncodeError, dumps, loads
+from docshelf.values.search import search_fields
 from docshelf.values.stored import NOT_READ, RawEntry, Stored, check_columns, raw_bytes, utc_time
+from docshelf.values.where import Condition, Fields
 
 HashOn = Literal["value", "text"] | Callable[[Any], Any]
 OnCorrupt = Literal["raise", "skip"]
 # PostgreSQL limits a field to 1 GB, and psycopg2 may send four bytes for each byte of the value.
 DEFAULT_MAX_VALUE_BYTES: Final = 255 * 1024 * 1024
+_NO_FIELDS: Final[Fields] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ class Codec:
             if not is_content_type(one.name):
                 raise ConfigurationError(f"content type {one.name!r:.60}: give text of 1 to {MAX_CONTENT_TYPE}")
             self._loaders[one.name] = partial(_load, one)
+        self._metadata_fields = {one.name: one.metadata_field for one in self.content_types}
         self._hashes_all = hash_on == "value" and not self.hash_exclude
 
     def __reduce__(self) -> Any:
@@ -191,6 +196,73 @@ class Codec:
     def pack_all(self, values: Sequence[bytes]) -> list[tuple[str, bytes]]:
         """The name of the encoding and the packed bytes of each value."""
         return pack_all(values, compress=self.compression is not None)
+
+    def fields(self, content_type: str, data: bytes) -> Fields:
+        """What searches look at: the metadata of a document, a plain dict itself, and nothing in other values.
+
+        Raises:
+            DecodeError: the bytes stand for no value.
+        """
+        if content_type == BYTES:
+            return _NO_FIELDS
+        content = loads(data)
+        if content_type != JSON and isinstance(content, dict):
+            content = content.get(self._metadata_fields.get(content_type, "metadata"))
+        return content if isinstance(content, dict) else _NO_FIELDS
+
+    def search_fields(self, content_type: str, data: bytes, names: Sequence[str]) -> str | None:
+        """What an index is to know of canonical bytes, as JSON; None where it can know nothing."""
+        try:
+            return search_fields(self.fields(content_type, data), names)
+        except DecodeError:
+            return None
+
+    def search_fields_of(self, row: Stored, names: Sequence[str]) -> str | None:
+        """As `search_fields`, of a row. None for one that cannot be read, or has no value."""
+        try:
+            found = self._contents(row)
+        except (UnpackError, DecodeError):
+            return None
+        return None if found is None else self.search_fields(found[0], found[1], names)
+
+    def matching(
+        self, rows: Iterable[Stored], condition: Condition, *, values: bool = True
+    ) -> list[tuple[Stored, Any]]:
+        """Those of the rows whose fields match, with their values, under this store's `on_corrupt`.
+
+        Args:
+            values: False leaves the values out (None).
+
+        Raises:
+            CorruptEntryError: under "raise", naming every bad row of the batch.
+        """
+        matching: list[tuple[Stored, Any]] = []
+        problems: list[Problem] = []
+        for row in rows:
+            try:
+                found = self._contents(row)
+                fields = _NO_FIELDS if found is None else self.fields(found[0], found[1])
+                if condition.matches(fields):
+                    matching.append((row, self.decode(row) if values else None))
+            except (UnpackError, DecodeError) as exc:
+                problems.append(Problem(row.key, row.source, str(exc)))
+            except CorruptEntryError as exc:
+                problems += exc.problems
+        self.report_problems(problems)
+        return matching
+
+    def _contents(self, row: Stored) -> Encoded | None:
+        """The value of a row as it was encoded, checked against its hashes; None if the row has no value.
+
+        Raises:
+            UnpackError, DecodeError: docshelf cannot have written this row.
+        """
+        if type(row.key) is not str or type(row.source) is not str:
+            raise DecodeError("a key or source that is not text")
+        check_columns(row)
+        if row.value is None and row.value_hash is None:
+            return None
+        return self._unpacked(row.value, row.value_hash, row.checksum, row.content_type, row.encoding)
 
     def decode(self, row: Stored, *, values: bool = True) -> Any:
         """The value of a row. None if the row has no value, or if `values` is False because it was not read.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Table, Text, literal, select, text
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
 
     from docshelf.types import Op
+    from docshelf.values.search import Asked
+
+
+def unfilled_index(table: str, collection: str) -> str:
+    """The name of the index of a collection's rows without search fields: at most 14 characters more than the table's.
+
+    It names the collection by a digest, as names of indexes are short.
+    """
+    return f"{table}_u{sha256(collection.encode()).hexdigest()[:8]}_idx"
 
 
 class Dialect(ABC):
@@ -97,7 +107,8 @@ class Dialect(ABC):
         """
         new = [row for row in rows if not existing[row.position]]
         known = [row for row in rows if existing[row.position]] if new else rows
-        return UpsertBatch(collection, stamp, new, known, times=times)
+        searched = any(row.search_fields is not None for row in rows)
+        return UpsertBatch(collection, stamp, new, known, times=times, has_search_fields=searched)
 
     @abstractmethod
     def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
@@ -186,6 +197,57 @@ class Dialect(ABC):
             None if it was done or is never needed; else the number of new rows from which on it is due.
         """
         return None
+
+    @abstractmethod
+    def may_select(self, connection: Connection, table: Table) -> bool:
+        """True when this role may read the table."""
+
+    @abstractmethod
+    def owns_tables(self, connection: Connection) -> bool:
+        """True when this role may change the tables."""
+
+    @abstractmethod
+    def has_form(self, asked: Asked, parameter: str) -> tuple[ColumnElement[bool], Any]:
+        """The condition that a row's search fields have a form, and what to bind to `parameter`; None binds nothing.
+
+        It may hold for other rows too, and not for rows without search fields.
+        """
+
+    def is_unfilled(self, collection: str) -> ColumnElement[bool]:
+        """The condition that a row of a collection has no search fields."""
+        return self.tables.entries.c.search_fields.is_(None)
+
+    @abstractmethod
+    def search_indexes(self, collection: str, fields: Sequence[str]) -> Mapping[str, str]:
+        """The indexes that searches by these fields of a collection need: name -> what follows its name in CREATE."""
+
+    @abstractmethod
+    def existing_indexes(self, connection: Connection) -> set[str]:
+        """The names of the usable indexes of the entries table."""
+
+    @abstractmethod
+    def create_index(self, connection: Connection, name: str, definition: str, *, concurrently: bool) -> None:
+        """Create an index of the entries table.
+
+        Args:
+            concurrently: do not lock out writers meanwhile; outside a transaction only.
+        """
+
+    @abstractmethod
+    def drop_index(self, connection: Connection, name: str) -> None:
+        """Drop an index of the entries table, where it exists."""
+
+    @abstractmethod
+    def fill_search_fields(self, connection: Connection, collection: str, forms: Mapping[Identity, str | None]) -> None:
+        """Write the search fields of entries."""
+
+    @abstractmethod
+    def server(self, connection: Connection) -> str:
+        """The database and its version, for people."""
+
+    @abstractmethod
+    def estimated_entries(self, connection: Connection, collection: str) -> int:
+        """About how many entries a collection has, without reading them where the database knows."""
 
     @abstractmethod
     def disk_bytes(self, connection: Connection) -> int:

@@ -8,45 +8,44 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import MetaData, Text, any_, bindparam, case, func, literal_column, select, text, tuple_
-from sqlalchemy.dialects import postgresql
+import orjson
+from sqlalchemy import (
+    Text,
+    any_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+    text,
+    tuple_,
+    type_coerce,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, Insert, insert
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.schema import CreateSchema
 
-from docshelf.errors import SchemaError
-from docshelf.sql.dialects.base import Dialect
-from docshelf.sql.drivers.copy import binary_rows, copier, statement_for
+from docshelf.sql.dialects.base import unfilled_index
+from docshelf.sql.dialects.postgresql_tables import PostgreSQLTables, lock_number
+from docshelf.sql.drivers.copy import binary_rows, columns_for, copier, statement_for
 from docshelf.sql.drivers.reads import driver_call, sql_state
-from docshelf.sql.rows import SEQ_PER_WRITE, Identity, Layout, PackedRow, RowTimes, UpsertBatch, WriteStamp
+from docshelf.sql.rows import SEQ_PER_WRITE, Identity, PackedRow, RowTimes, UpsertBatch, WriteStamp
 from docshelf.types import INS, UPD, Op
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table, TextClause
 
     from docshelf.schema import Tables
+    from docshelf.values.search import Asked
 
 # Sources share this many locks, so that a batch with many sources takes a bounded number of locks.
 _LOCK_SLOTS = 64
-# Values of up to a page are read faster when they are stored in line.
-_STORAGE = "toast_tuple_target = 8160"
-# The planner's estimate of distinct sources, as a share of the rows. Its own sample of a small table finds few sources,
-# and PostgreSQL 18 then answers an mget with a skip scan of the index on sources: 1.9 ms for 100 keys of 10,000
-# entries, against 0.2 ms with the primary key.
-_DISTINCT_SOURCES = -0.5
-# By default autovacuum waits until a fifth of the rows are dead: in a table of 5 million, a million.
-_AUTOVACUUM = "autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05"
 # From this many new rows on, a COPY within a savepoint is faster than an INSERT.
 _COPY_FROM_ROWS = 50
 # Beginnings of SQL states that concern the transaction and not the rows, so that an INSERT would fail as well:
 # serialization and deadlock, a lock that is not available, a time limit.
 _TRANSACTION_STATES = ("40", "55", "57")
 _NOT_SUPPORTED = "0A000"
-# When to run ANALYZE: after this share of new rows, or this many. Autovacuum does it too, but up to a minute later, and
-# only after the whole table has grown by a tenth. Until then the planner takes a new collection for one row and reads
-# all of it to find some keys: in a table of 100,000 entries an mget of 100 keys took 20 ms, and 0.3 ms after ANALYZE.
-# ANALYZE samples at most 30,000 rows: it took 15 ms for 10,000 entries and 250 ms for 400,000 and more.
-_ANALYZE_SHARE, _ANALYZE_ROWS = 0.1, 100_000
 _COLUMNS = {
     "key": "text",
     "source": "text",
@@ -59,19 +58,24 @@ _COLUMNS = {
     "position": "bigint",
 }
 _TIMES = {"created_at": "timestamptz", "updated_at": "timestamptz"}
+# Where a collection has searchable fields. The server makes jsonb of the text.
+_SEARCH = {"search_fields": "text"}
 
 
-class PostgreSQL(Dialect):
+class PostgreSQL(PostgreSQLTables):
     name: ClassVar[str] = "postgresql"
     chunk_rows: ClassVar[int] = 2_000
     upsert_compares: ClassVar[bool] = True
 
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
-        self._entries = self._quoted(tables.entries)
-        self._upsert = self._upsert_statement({})
-        self._upsert_with_times = self._upsert_statement(_TIMES)
-        self._copy_statement = statement_for(self._entries)
+        self._upserts = {
+            (with_times, with_search): self._upsert_statement(
+                _TIMES if with_times else {}, _SEARCH if with_search else {}
+            )
+            for with_times in (False, True)
+            for with_search in (False, True)
+        }
         self._copy_is_refused = False
         # By whether all entries are of one source.
         self._delete_statements = {one: self._delete_statement(_where(one)) for one in (True, False)}
@@ -113,12 +117,12 @@ class PostgreSQL(Dialect):
         lock = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
         table = f"CAST(CAST('{self._entries}'::regclass AS oid) AS int)"
         now = f"clock_timestamp(), nextval(pg_get_serial_sequence('{self._entries}', 'seq'))"
-        parameters: dict[str, Any] = {"whole": _lock_number(collection)}
+        parameters: dict[str, Any] = {"whole": lock_number(collection)}
         if sources is None:
             statement = text(f"SELECT {lock}({table}, CAST(:whole AS int)), {now}")
         else:
             slots = {hashlib.sha256(source.encode()).digest()[0] % _LOCK_SLOTS for source in sources}
-            parameters["slots"] = sorted(_lock_number(f"{slot}\0{collection}") for slot in slots)
+            parameters["slots"] = sorted(lock_number(f"{slot}\0{collection}") for slot in slots)
             statement = text(
                 f"SELECT pg_advisory_xact_lock_shared({table}, CAST(:whole AS int)), (SELECT "
                 f"count({lock}({table}, slot)) FROM unnest(CAST(:slots AS int[])) AS slot), {now}"
@@ -137,26 +141,29 @@ class PostgreSQL(Dialect):
         batch = super().upsert_batch(collection, rows, stamp, existing, times)
         if len(batch.new) < _COPY_FROM_ROWS or self._copy_is_refused:
             return batch
-        return replace(batch, data=binary_rows(collection, batch.new, stamp.seq, stamp.now, times))
+        data = binary_rows(collection, batch.new, stamp.seq, stamp.now, times, search_fields=batch.has_search_fields)
+        return replace(batch, data=data)
 
     def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
         stamp, rows = batch.stamp, [*batch.new, *batch.existing]
         ops: dict[int, Op] = {}
-        if batch.data is not None and self._copy(connection, batch.data, len(batch.new)):
+        if batch.data is not None and self._copy(connection, batch):
             ops, rows = dict.fromkeys([row.position for row in batch.new], INS), [*batch.existing]
             if not rows:
                 return ops
         positions = {(row.key, row.source): row.position for row in rows}
+        names = {**_COLUMNS, **_SEARCH} if batch.has_search_fields else _COLUMNS
         columns = zip(*rows, strict=True)
-        parameters: dict[str, Any] = {name: list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
+        # Without search fields the last column of the rows is left out, so that other collections do not pay for it.
+        parameters: dict[str, Any] = {name: list(column) for name, column in zip(names, columns, strict=False)}
         parameters["position"] = [stamp.seq + position for position in parameters["position"]]
         parameters["collection"] = batch.collection
         if batch.times is None:
-            statement, parameters["now"] = self._upsert, stamp.now
+            parameters["now"] = stamp.now
         else:
-            statement = self._upsert_with_times
             times = zip(*(batch.times[row.position] for row in rows), strict=True)
             parameters |= {name: list(column) for name, column in zip(_TIMES, times, strict=True)}
+        statement = self._upserts[batch.times is not None, batch.has_search_fields]
         for key, source, seq in connection.execute(statement, parameters):
             # An updated row keeps the seq of its insertion, and seq numbers are unique to a write. Times are not:
             # writers that waited for the same lock may read the same time.
@@ -164,11 +171,12 @@ class PostgreSQL(Dialect):
             ops[position] = INS if seq == stamp.seq + position else UPD
         return ops
 
-    def _copy(self, connection: Connection, data: bytes, count: int) -> bool:
-        """Insert `count` new rows by COPY. False if that is not possible; nothing was written then."""
+    def _copy(self, connection: Connection, batch: UpsertBatch) -> bool:
+        """Insert the new rows of a batch by COPY. False if that is not possible; nothing was written then."""
         entries = self.tables.entries
-        copy = copier(connection, entries.schema, entries.name)
-        if copy is None:
+        columns = columns_for(search_fields=batch.has_search_fields)
+        copy = copier(connection, entries.schema, entries.name, columns)
+        if copy is None or batch.data is None:
             return False
         try:
             savepoint = connection.begin_nested()
@@ -178,7 +186,7 @@ class PostgreSQL(Dialect):
             return False  # the caller's connection autocommits
         try:
             with driver_call(connection):
-                done = copy(self._copy_statement, data) == count
+                done = copy(statement_for(self._entries, columns), batch.data) == len(batch.new)
         except Exception as exc:
             if (sql_state(exc) or "").startswith(_TRANSACTION_STATES):
                 raise
@@ -232,124 +240,50 @@ class PostgreSQL(Dialect):
             return True, {**parameters, "source": sources.pop()}
         return False, {**parameters, **self.pairs(identities)}
 
-    def lock_schema(self, connection: Connection) -> None:
-        # One lock for the whole database: stores with other prefixes may create the same schema.
-        number = _lock_number("docshelf schema")
-        connection.execute(text("SELECT pg_advisory_xact_lock(CAST(:number AS bigint))"), {"number": number})
+    def has_form(self, asked: Asked, parameter: str) -> tuple[ColumnElement[bool], Any]:
+        form = orjson.dumps({asked.name: [asked.form] if asked.member else asked.form}).decode()
+        column = type_coerce(self.tables.entries.c.search_fields, JSONB)
+        return column.op("@>", is_comparison=True)(cast(bindparam(parameter, type_=Text), JSONB)), form
 
-    def create_namespace(self, connection: Connection) -> None:
-        schema = self.tables.entries.schema
-        if schema is not None:
-            exists = text("SELECT 1 FROM pg_namespace WHERE nspname = CAST(:name AS text)")
-            if not connection.scalar(exists, {"name": schema}):
-                connection.execute(CreateSchema(schema))
+    def search_indexes(self, collection: str, fields: Sequence[str]) -> Mapping[str, str]:
+        entries = self.tables.entries.name
+        return {
+            f"{entries}_search_idx": f"ON {self._entries} USING gin (search_fields jsonb_path_ops) "
+            "WHERE search_fields IS NOT NULL",
+            unfilled_index(entries, collection): f"ON {self._entries} (key, source) "
+            f"WHERE collection = {_literal(collection)} AND search_fields IS NULL",
+        }
 
-    def create_tables(self, connection: Connection, layout: Layout) -> None:
-        if layout.partitions is not None:
-            # Partitions inherit the storage of a column, but not the options of the table.
-            parent = self.tables.entries.to_metadata(MetaData())
-            parent.dialect_options["postgresql"]["partition_by"] = "HASH (key)"
-            parent.create(connection, checkfirst=True)
-        super().create_tables(connection, layout)
-        self._set_storage(connection)
-        if layout.partitions is not None:
-            for number in range(layout.partitions):
-                name = self._quoted(self.tables.entries, f"_p{number}")
-                connection.execute(
-                    text(
-                        f"CREATE TABLE {name} PARTITION OF {self._entries} "
-                        f"FOR VALUES WITH (MODULUS {layout.partitions}, REMAINDER {number}) WITH ({_STORAGE})"
-                    )
-                )
-
-    def _set_storage(self, connection: Connection) -> None:
-        # Values arrive compressed, and compressing them again costs the server time. Measured on PostgreSQL 18 with
-        # 20 KB values, without and with it: 33 and 2 thousand rows per second written, 130 and 22 thousand read.
-        # Roles that do not own the table skip this step.
-        kind = connection.scalar(
-            text(
-                "SELECT relkind FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid "
-                f"WHERE attrelid = '{self._entries}'::regclass AND attname = 'value' AND attstorage <> 'e' "
-                "AND pg_has_role(relowner, 'USAGE')"
-            )
+    def fill_search_fields(self, connection: Connection, collection: str, forms: Mapping[Identity, str | None]) -> None:
+        by_key: dict[str, dict[str, Any]] = {}
+        for (key, source), form in forms.items():
+            by_key.setdefault(key, {})[source] = None if form is None else orjson.Fragment(form)
+        new = "CAST(CAST(:forms AS text) AS jsonb) -> key"
+        form = f"NULLIF({new} -> source, CAST('null' AS jsonb))"
+        statement = text(
+            f"UPDATE {self._entries} SET search_fields = {form} "
+            "WHERE collection = CAST(:collection AS text) AND key = ANY(CAST(:keys AS text[])) "
+            f"AND jsonb_exists({new}, source) AND search_fields IS DISTINCT FROM {form}"
         )
-        if kind is not None:
-            connection.execute(text(f"ALTER TABLE {self._entries} ALTER COLUMN value SET STORAGE EXTERNAL"))
-            if _char(kind) != "p":  # a partitioned table has no options of its own
-                connection.execute(text(f"ALTER TABLE {self._entries} SET ({_STORAGE})"))
+        parameters = {"forms": orjson.dumps(by_key).decode(), "collection": collection, "keys": sorted(by_key)}
+        connection.execute(statement, parameters)
 
-    def tune_tables(self, connection: Connection) -> None:
-        # Roles that do not own the table skip this step.
-        leaves = connection.execute(
-            text(
-                "SELECT CAST(oid AS regclass)::text, relkind FROM pg_class "
-                "WHERE (oid = CAST(:table AS regclass) OR oid IN "
-                "(SELECT inhrelid FROM pg_inherits WHERE inhparent = CAST(:table AS regclass))) "
-                "AND pg_has_role(relowner, 'USAGE') ORDER BY 1"
-            ),
-            {"table": self._entries},
-        ).all()
-        for name, kind in leaves:
-            is_parent = _char(kind) == "p"
-            distinct = "n_distinct_inherited" if is_parent else "n_distinct"
-            connection.execute(text(f"ALTER TABLE {name} ALTER COLUMN source SET ({distinct} = {_DISTINCT_SOURCES})"))
-            if not is_parent:  # a partitioned table has no options of its own
-                connection.execute(text(f"ALTER TABLE {name} SET ({_AUTOVACUUM})"))
+    def _upsert_statement(self, times: Mapping[str, str], search: Mapping[str, str]) -> TextClause:
+        """The conditional upsert. The times come in arrays too, or all rows get the time of the write.
 
-    def is_laid_out(self, connection: Connection, layout: Layout) -> bool:
-        table = f"'{self._entries}'::regclass"
-        if layout.partitions is not None:
-            count = connection.scalar(text(f"SELECT count(*) FROM pg_inherits WHERE inhparent = {table}"))
-            if count != layout.partitions:
-                raise SchemaError(
-                    f"the table {self.tables.entries.fullname} exists with {count} partitions, not "
-                    f"{layout.partitions}; partitions are set when a table is created; use another table_prefix"
-                )
-        if layout.distribute is None:
-            return True
-        if not connection.scalar(text("SELECT count(*) FROM pg_extension WHERE extname = 'citus'")):
-            raise SchemaError(
-                "this database does not have the extension citus; run CREATE EXTENSION citus, or leave out distribute"
-            )
-        return bool(connection.scalar(text(f"SELECT count(*) FROM pg_dist_partition WHERE logicalrelid = {table}")))
-
-    def lay_out(self, connection: Connection, layout: Layout) -> None:
-        if layout.distribute is not None:
-            # No colocation: the distribution columns of other tables may have another collation.
-            connection.execute(
-                text(f"SELECT create_distributed_table('{self._entries}', 'key', colocate_with => 'none')")
-            )
-
-    def refresh_statistics(self, connection: Connection, new_rows: int) -> int | None:
-        estimate = connection.scalar(text(f"SELECT reltuples FROM pg_class WHERE oid = '{self._entries}'::regclass"))
-        due_from = min(int((estimate or 0) * _ANALYZE_SHARE), _ANALYZE_ROWS)
-        if new_rows < due_from:
-            return due_from
-        # A role without the right gets a warning only. If another session holds the lock, it may be running ANALYZE.
-        connection.execute(text(f"ANALYZE (SKIP_LOCKED) {self._entries} (collection, key, source)"))
-        return None
-
-    def disk_bytes(self, connection: Connection) -> int:
-        table = f"'{self._entries}'::regclass"
-        size = f"SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree({table})"
-        return int(connection.scalar(text(f"SELECT coalesce(({size}), pg_total_relation_size({table}))")) or 0)
-
-    def _quoted(self, table: Table, suffix: str = "") -> str:
-        """The quoted name of a table, with an optional suffix, for use in statements."""
-        quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
-        return str(quote(table, name=table.name + suffix))
-
-    def _upsert_statement(self, times: Mapping[str, str]) -> TextClause:
-        """The conditional upsert. The times come in arrays too, or all rows get the time of the write."""
+        Search fields that are not given become NULL: those of the old value are not those of the new one.
+        """
         columns = [name for name in _COLUMNS if name != "position"]
-        given = {**_COLUMNS, **times}
+        given = {**_COLUMNS, **search, **times}
         arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in given.items())
-        updated = columns[2:]
+        updated = [*columns[2:], "search_fields"]
+        selected = [f"t.{name}" for name in columns] + [f"CAST(t.{name} AS jsonb)" for name in search]
         written = ", ".join(f"t.{name}" if times else f"CAST(:now AS {kind})" for name, kind in _TIMES.items())
+        columns += search
         # A row without a version is no change by itself. But where a row is written, its version is written too.
         statement = f"""
             INSERT INTO {self._entries} AS entries (collection, {", ".join(columns)}, seq, created_at, updated_at)
-            SELECT CAST(:collection AS text), {", ".join(f"t.{name}" for name in columns)}, t.position, {written}
+            SELECT CAST(:collection AS text), {", ".join(selected)}, t.position, {written}
             FROM unnest({arrays}) AS t({", ".join(given)})
             ORDER BY t.key COLLATE "C", t.source COLLATE "C"
             ON CONFLICT (collection, key, source) DO UPDATE
@@ -387,10 +321,7 @@ def _where(one_source: bool) -> str:
     )
 
 
-def _char(value: str | bytes) -> str:
-    """The value of a "char" column. Some drivers return text, others bytes."""
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _lock_number(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big", signed=True)
+def _literal(value: str) -> str:
+    """A text as a constant in a statement, of letters, digits and escapes alone."""
+    escaped = (c if c.isascii() and c.isalnum() else f"\\+{ord(c):06x}" for c in value)
+    return f"U&'{''.join(escaped)}'"

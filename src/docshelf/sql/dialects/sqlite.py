@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import orjson
-from sqlalchemy import Text, bindparam, case, delete, func, literal_column, select, tuple_, update
+from sqlalchemy import Text, bindparam, case, delete, func, literal_column, select, text, tuple_, update
 from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.types import NullType
 
 from docshelf.errors import ConfigurationError
-from docshelf.sql.dialects.base import Dialect
+from docshelf.sql.dialects.base import Dialect, unfilled_index
 from docshelf.sql.rows import SEQ_PER_WRITE, Identity, UpsertBatch, WriteStamp, checked_identity
 from docshelf.types import INS, UPD, Op
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table
 
     from docshelf.schema import Tables
+    from docshelf.values.search import Asked
 
 
 # The last number of an entry that leaves room for further writes.
@@ -84,6 +87,8 @@ class SQLite(Dialect):
         for row in [*batch.new, *batch.existing]:
             parameters = row._asdict() | fixed
             parameters["seq"] = stamp.seq + parameters.pop("position")
+            if not batch.has_search_fields:
+                del parameters["search_fields"]  # it becomes NULL
             if batch.times is not None:
                 parameters["created_at"], parameters["updated_at"] = batch.times[row.position]
             rows.append(parameters)
@@ -149,6 +154,78 @@ class SQLite(Dialect):
     def create_namespace(self, connection: Connection) -> None:
         pass
 
+    def may_select(self, connection: Connection, table: Table) -> bool:
+        return True
+
+    def owns_tables(self, connection: Connection) -> bool:
+        return True
+
+    def has_form(self, asked: Asked, parameter: str) -> tuple[ColumnElement[bool], Any]:
+        column = self.tables.entries.c.search_fields
+        path: ColumnElement[Any] = literal_column(_path(asked.name))
+        if asked.member:
+            each = func.json_each(column, path).table_valued("value", "type")
+            member = (
+                each.c.type == "null" if asked.form is None else each.c.value == bindparam(parameter, type_=NullType())
+            )
+            return select(1).select_from(each).where(member).exists(), _scalar(asked.form)
+        if asked.form is None:
+            return func.json_type(column, path) == "null", None
+        if isinstance(asked.form, list):  # its text may be written in other ways
+            return func.json_type(column, path) == "array", None
+        # SQLite does not see that the second condition follows from the first, and takes the index for both only.
+        wanted = func.json_extract(column, path) == bindparam(parameter, type_=NullType())
+        return wanted & column.is_not(None), _scalar(asked.form)
+
+    def is_unfilled(self, collection: str) -> ColumnElement[bool]:
+        # The condition of the index, word for word: SQLite does not compare it with a parameter.
+        e = self.tables.entries.c
+        return e.search_fields.is_(None) & (e.collection == literal_column(_literal(collection)))
+
+    def search_indexes(self, collection: str, fields: Sequence[str]) -> Mapping[str, str]:
+        entries = self.tables.entries.name
+        indexes = {
+            unfilled_index(entries, collection): f"ON {entries} (collection, key, source) "
+            f"WHERE collection = {_literal(collection)} AND search_fields IS NULL"
+        }
+        for field in fields:
+            name = f"{entries}_f{sha256(field.encode()).hexdigest()[:8]}_idx"
+            indexes[name] = (
+                f"ON {entries} (collection, json_extract(search_fields, {_path(field)}), key, source) "
+                "WHERE search_fields IS NOT NULL"
+            )
+        return indexes
+
+    def existing_indexes(self, connection: Connection) -> set[str]:
+        entries = self.tables.entries.name
+        names = text("SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = :table")
+        return set(connection.scalars(names, {"table": entries}))
+
+    def create_index(self, connection: Connection, name: str, definition: str, *, concurrently: bool) -> None:
+        connection.exec_driver_sql(f"CREATE INDEX IF NOT EXISTS {name} {definition}")
+
+    def drop_index(self, connection: Connection, name: str) -> None:
+        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
+
+    def fill_search_fields(self, connection: Connection, collection: str, forms: Mapping[Identity, str | None]) -> None:
+        e = self.tables.entries.c
+        statement = (
+            update(self.tables.entries)
+            .where(e.collection == collection, e.key == bindparam("of_key"), e.source == bindparam("of_source"))
+            .values(search_fields=bindparam("forms"))
+        )
+        rows = [{"of_key": key, "of_source": source, "forms": form} for (key, source), form in forms.items()]
+        connection.execute(statement, rows)
+
+    def server(self, connection: Connection) -> str:
+        return f"SQLite {connection.exec_driver_sql('SELECT sqlite_version()').scalar()}"
+
+    def estimated_entries(self, connection: Connection, collection: str) -> int:
+        # SQLite has no estimate of its own; to count the rows of an index reads no value.
+        entries = self.tables.entries
+        statement = select(func.count()).select_from(entries).where(entries.c.collection == bindparam("collection"))
+        return int(connection.scalar(statement, {"collection": collection}) or 0)
+
     def disk_bytes(self, connection: Connection) -> int:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar() or 0
         size = connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
@@ -158,7 +235,7 @@ class SQLite(Dialect):
         entries = self.tables.entries
         statement = insert(entries)
         new = statement.excluded
-        names = ("value", "value_hash", "checksum", "content_type", "encoding", "version")
+        names = ("value", "value_hash", "checksum", "content_type", "encoding", "version", "search_fields")
         other_value = entries.c.value_hash.is_distinct_from(new.value_hash)
         updated_at = case((other_value, new.updated_at), else_=entries.c.updated_at)
         return statement.on_conflict_do_update(
@@ -166,6 +243,21 @@ class SQLite(Dialect):
             set_={**{name: new[name] for name in names}, "updated_at": updated_at},
             where=other_value | (new.version.is_not(None) & entries.c.version.is_distinct_from(new.version)),
         )
+
+
+def _literal(value: str) -> str:
+    """A text as a constant in a statement."""
+    return "'{}'".format(value.replace("'", "''"))
+
+
+def _path(field: str) -> str:
+    """The path of a field in JSON, as a constant: an index of an expression is used only for the same text."""
+    return f"'$.\"{field}\"'"
+
+
+def _scalar(form: Any) -> Any:
+    """A form as SQLite gives it: objects as their text."""
+    return orjson.dumps(form).decode() if isinstance(form, dict) else form
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -48,28 +48,39 @@ COLUMNS: Final = (
 )
 
 
-def statement_for(table: str) -> str:
-    """The COPY statement for rows with the fields of `COLUMNS`. `table` is a quoted name."""
-    columns: Sequence[str] = COLUMNS
+def columns_for(*, search_fields: bool) -> tuple[str, ...]:
+    """The fields of rows in COPY format."""
+    return (*COLUMNS, "search_fields") if search_fields else COLUMNS
+
+
+def statement_for(table: str, columns: Sequence[str] = COLUMNS) -> str:
+    """The COPY statement for rows with these fields. `table` is a quoted name."""
     return f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)"
 
 
 def binary_rows(
-    collection: str, rows: Iterable[PackedRow], seq: int, now: datetime, times: RowTimes | None = None
+    collection: str,
+    rows: Iterable[PackedRow],
+    seq: int,
+    now: datetime,
+    times: RowTimes | None = None,
+    *,
+    search_fields: bool = False,
 ) -> bytes:
-    """Rows of the entries table in COPY format, with the fields of `COLUMNS`.
+    """Rows of the entries table in COPY format, with the fields of `columns_for`.
 
     Args:
         seq: the seq of the write; a row's seq is this plus its position.
         now: the creation time of the rows.
         times: when each row was created and updated, where that is known.
+        search_fields: write the search fields too.
     """
     created = updated = _time_field(now)
-    first = _FIELDS(len(COLUMNS)) + _text_field(collection)
+    first = _FIELDS(len(columns_for(search_fields=search_fields))) + _text_field(collection)
     # Most rows of a batch share the same few texts.
     text_field = lru_cache(1_000)(_text_field)
     parts = [_HEAD]
-    for key, source, value, value_hash, checksum, content_type, encoding, version, position in rows:
+    for key, source, value, value_hash, checksum, content_type, encoding, version, position, searched in rows:
         name = key.encode()
         if times is not None:
             created, updated = map(_time_field, times[position])
@@ -88,17 +99,22 @@ def binary_rows(
             created,
             updated,
         )
+        if search_fields:
+            # The binary form of jsonb: a version, and its text.
+            parts.append(_field(None if searched is None else b"\1" + searched.encode()))
     parts.append(_END)
     return b"".join(parts)
 
 
-def copier(connection: Connection, schema: str | None, table: str) -> Callable[[str, bytes], int] | None:
+def copier(
+    connection: Connection, schema: str | None, table: str, columns: Sequence[str] = COLUMNS
+) -> Callable[[str, bytes], int] | None:
     """A function that sends a COPY statement with its data and returns the number of rows.
 
     None for an unknown driver, and for a connection whose client encoding is not UTF-8: the texts in the data are.
 
     Args:
-        schema, table: the names in the statement. asyncpg builds its own statement from them.
+        schema, table, columns: the names in the statement. asyncpg builds its own statement from them.
     """
     dialect = connection.dialect
     driver: Any = connection.connection.driver_connection
@@ -123,7 +139,7 @@ def copier(connection: Connection, schema: str | None, table: str) -> Callable[[
 
     async def asyncpg(_statement: str, data: bytes) -> int:
         status = await driver.copy_to_table(
-            table, schema_name=schema, columns=COLUMNS, source=io.BytesIO(data), format="binary"
+            table, schema_name=schema, columns=columns, source=io.BytesIO(data), format="binary"
         )
         return int(status.rpartition(" ")[2])
 
