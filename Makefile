@@ -8,7 +8,7 @@
 #   DIST=--quick           for `make dist`: bare and with all extras only
 #   MOVES="--only SqlStore"  for `make moves`: its options
 #   ROUNDS=20 FAULT="..."  for `make faults`: how often each fault meets each operation; one fault only
-#   BENCH="..."            for `make bench`: its options
+#   BENCH="..."            for `make bench`: its options; BENCH=folder measures a folder only
 #   BENCH_URL=url          for `make bench`: a PostgreSQL server of your own
 
 PYTHON ?= python3
@@ -69,6 +69,7 @@ faults: $(TEST)/$(STAMP)
 
 bench: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks $(BENCH)
+	@$(if $(BENCH),,$(BENCHMARK)/bin/python -m benchmarks folder)
 
 chart: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m benchmarks.chart
