@@ -12,6 +12,7 @@ from langchain_docshelf.parent_retriever.parents import Identity
 from langchain_docshelf.vector_access import Child, ChildId
 
 _MAX_DEPTH: Final = 50
+_WHOLE_BITS: Final = 64
 
 
 class Found(NamedTuple):
@@ -87,10 +88,13 @@ def _as_json(value: Any, depth: int) -> Any:
         return [_as_json(item, depth - 1) for item in value]
     if isinstance(value, bool | str) or value is None:
         return value
-    if isinstance(value, int | float):
+    if isinstance(value, float) and value.is_integer():
         # Some stores give whole numbers back as floats, or the reverse.
-        return int(value) if float(value).is_integer() else float(value)
-    return str(value)
+        value = int(value)
+    if isinstance(value, int):
+        # JSON has no limit for whole numbers, but Python has one for writing them.
+        return int(value) if value.bit_length() <= _WHOLE_BITS else hex(value)
+    return float(value) if isinstance(value, float) else str(value)
 
 
 class Match(NamedTuple):
