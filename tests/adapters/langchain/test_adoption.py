@@ -134,6 +134,8 @@ class TestWhatIsCompared:
         ("one", "other"),
         [
             ({"n": 1}, {"n": 1.0}),
+            ({"last digit": 90.28571428571429}, {"last digit": 90.28571428571428}),
+            ({"almost": 3.0000000000000004}, {"almost": 3}),
             ({"t": (1, 2)}, {"t": [1, 2]}),
             ({"none": None}, {}),
             ({1: "a"}, {"1": "a"}),
@@ -149,7 +151,15 @@ class TestWhatIsCompared:
 
     @pytest.mark.parametrize(
         ("one", "other"),
-        [({"n": 1}, {"n": "1"}), ({"n": 1.5}, {"n": 1}), ({"n": True}, {"n": 1}), ({"n": math.inf}, {"n": math.nan})],
+        [
+            ({"n": 1}, {"n": "1"}),
+            ({"n": 1.5}, {"n": 1}),
+            ({"n": 1.5}, {"n": 1.500001}),
+            ({"n": 1_700_000_000.5}, {"n": 1_700_000_001.5}),
+            ({"n": 2**62}, {"n": 2**62 + 1}),
+            ({"n": True}, {"n": 1}),
+            ({"n": math.inf}, {"n": math.nan}),
+        ],
         ids=str,
     )
     def test_other_metadata_are_another_child(self, one: Any, other: Any) -> None:
