@@ -25,9 +25,9 @@ class _Row:
         identity: the parent.
         drafts: its children.
         ids: their ids, in the order of the drafts.
-        others: for children that have an id of other origin, the id that they would have: they had it before there were
-            namespaces, or another program added them.
-        adopted: the ids of children that another program added, by the ids that they would have.
+        others: our ids of children that are in the vector store under another id, by that id. They are from before
+            there were namespaces, or were adopted.
+        adopted: the ids of adopted children, by our ids of them.
         former: what the row listed before.
         label: the label that it has in the ledger.
     """
@@ -164,7 +164,7 @@ class Batch:
             verified = yield from self._vectors.verify(ids, excuse)
             self._turn.added.update(ids)
             if not verified and number < len(chunks):
-                # The next run cannot ask the vector store for them, so it is written down that they are in.
+                # The vector store cannot be asked what it has, so the ledger notes it for the next run.
                 yield from self._write_progress(touched.values())
         return embedded
 
@@ -207,7 +207,7 @@ def row_item(
         identity: the parent.
         children: the ids of its children.
         label: the row's label.
-        adopted: the ids of children that another program added, by the ids that they would have.
+        adopted: the ids of adopted children, by our ids of them.
     """
     key, source = identity
     kept = {new: other for new, other in adopted.items() if other in children}
