@@ -6,6 +6,7 @@
 #   COVERAGE=1             for `make test`: measure branches; below the floor in pyproject.toml the whole suite fails
 #   MUTANTS="ledger -n 3"  for `make mutants`: a room, and some of its faults
 #   DIST=--quick           for `make dist`: bare and with all extras only
+#   MOVES="--only SqlStore"  for `make moves`: its options
 #   ROUNDS=20 FAULT="..."  for `make faults`: how often each fault meets each operation; one fault only
 #   BENCH="..."            for `make bench`: its options; BENCH=folder measures a folder only
 #   BENCH_URL=url          for `make bench`: a PostgreSQL server of your own
@@ -31,7 +32,7 @@ DISTRIBUTION := .venv-dist
 # A part of the suite covers less than all of it, so the floor is for all of it.
 MEASURED := --cov --cov-report=term $(if $(TESTS),--cov-fail-under=0)
 
-.PHONY: help demo test test-stacks faults bench chart footprint mutants notebooks dist matrix format hooks clean
+.PHONY: help demo test test-stacks faults bench chart footprint moves mutants notebooks dist matrix format hooks clean
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
@@ -41,6 +42,7 @@ help:
 	@echo 'make bench   beside its peers and the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
 	@echo 'make chart   draw the pictures of docs/benchmark.md'
 	@echo 'make footprint   bytes on disk and of WAL, memory, growth, the cost of an import'
+	@echo 'make moves   10,000 documents from each store that people come from; writes docs/moving.md   [MOVES="--only SqlStore"]'
 	@echo 'make mutants  faults put into the code on purpose, which the tests have to notice   [MUTANTS="ledger -n 3"]'
 	@echo 'make notebooks   run the notebooks from top to bottom and store what they show'
 	@echo 'make dist    build wheel and sdist, check them, use the wheel bare and with each extra   [DIST=--quick]'
@@ -74,6 +76,9 @@ chart: $(TEST)/$(STAMP)
 
 footprint: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks.footprint
+
+moves: $(STACKS)/$(STAMP)
+	@$(STACKS)/bin/python -m benchmarks.moves $(or $(MOVES),--write)
 
 mutants: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m tools.mutants $(MUTANTS)

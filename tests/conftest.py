@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ _SERVERS = [
     *(f"pg{version}" for version in local_versions()),
     *(["url"] if "DOCSHELF_TEST_URL" in os.environ else []),
 ]
+# Databases, logs and files of all workers together.
+_NEEDED_BYTES = 4 * 1024**3
 # psycopg 3 is an extra: it runs on the server of the wheel only, to keep the suite short.
 BACKENDS = ["sqlite", *_SERVERS, "pg18-psycopg"]
 POSTGRESQL = [backend for backend in BACKENDS if backend != "sqlite"]
@@ -72,11 +76,23 @@ class Servers:
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._urls: dict[str, URL] = {}
+        self._engines: dict[str, Engine] = {}
 
     def url(self, name: str) -> URL:
         if name not in self._urls:
             self._urls[name] = self._stack.enter_context(named_server(name))
         return self._urls[name]
+
+    def execute(self, name: str, *statements: str) -> None:
+        """Execute statements on a server, as the role of its URL."""
+        if name not in self._engines:
+            self._engines[name] = create_engine(
+                self.url(name).set(drivername="postgresql+psycopg2"), pool_pre_ping=True
+            )
+            self._stack.callback(self._engines[name].dispose)
+        with self._engines[name].begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
 
     def close(self) -> None:
         self._stack.close()
@@ -101,11 +117,8 @@ def new_location(servers: Servers, tmp_path: Path) -> Iterator[Callable[[str], L
         server, _, driver = backend.partition("-")
         url = servers.url(server)
         schema = f"test_{os.getpid()}_{number}"
-        engine = create_engine(url.set(drivername="postgresql+psycopg2"))
-        stack.callback(engine.dispose)
-        with engine.begin() as connection:
-            connection.execute(text(f"CREATE SCHEMA {schema}"))
-        stack.callback(_drop_schema, engine, schema)
+        servers.execute(server, f"CREATE SCHEMA {schema}")
+        stack.callback(servers.execute, server, "SET LOCAL lock_timeout = '20s'", f"DROP SCHEMA {schema} CASCADE")
         placed = url.update_query_dict({"options": f"-csearch_path={schema}"})
         if driver:
             placed = placed.set(drivername=f"postgresql+{driver}")
@@ -113,12 +126,6 @@ def new_location(servers: Servers, tmp_path: Path) -> Iterator[Callable[[str], L
 
     yield make
     stack.close()
-
-
-def _drop_schema(engine: Any, schema: str) -> None:
-    with engine.begin() as connection:
-        connection.execute(text("SET lock_timeout = '20s'"))
-        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
 
 
 @pytest.fixture(params=BACKENDS)
@@ -218,6 +225,20 @@ def proxy(new_location: Callable[[str], Location]) -> Iterator[Proxy]:
     """A network that can fail, in front of a fresh place for tables on the server of the wheel."""
     with Proxy(make_url(new_location("pg18").url)) as proxy:
         yield proxy
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than processors: many tests wait for servers, processes and retries."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_configure() -> None:
+    # SQLite and PostgreSQL wait for the disk, thousands of times. Where the system has files in memory, take these.
+    in_memory = Path("/dev/shm")
+    if "TMPDIR" not in os.environ and in_memory.is_dir() and shutil.disk_usage(in_memory).free > _NEEDED_BYTES:
+        os.environ["TMPDIR"] = str(in_memory)
+        tempfile.tempdir = None  # Python remembers the folder that it chose
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
