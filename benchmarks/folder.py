@@ -239,15 +239,17 @@ PEERS: Final[Sequence[type[FolderPeer]]] = (DocShelfPeer, LangChainPeer, LlamaIn
 
 @dataclass
 class Times:
-    """Seconds of one peer's runs, by workload."""
+    """Seconds of one peer's runs, by workload: on the wall, and of this process's processor."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in _WORKLOADS})
+    cpu: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in _WORKLOADS})
 
     def measure(self, workload: str, run: Callable[[], None]) -> None:
         gc.collect()
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         run()
         self.seconds[workload].append(time.perf_counter() - start)
+        self.cpu[workload].append(time.process_time() - cpu)
 
 
 class Folder:
@@ -319,21 +321,24 @@ def measure(peers: Sequence[FolderPeer], folder: Folder, repeat: int) -> dict[st
     return times
 
 
+def ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
+    """How many times as long others took: the median of the rounds' ratios."""
+    return statistics.median(other / own for other, own in zip(theirs, ours, strict=True))
+
+
 def table(times: dict[str, Times]) -> Iterator[str]:
-    """A Markdown table of seconds, with the ratio to docshelf: the median of the rounds' ratios."""
+    """A Markdown table: for each peer the medians of both kinds of seconds, with their ratios to docshelf's."""
     ours = times[DocShelfPeer.name]
-    yield f"| seconds | {' | '.join(times)} |"
+    yield f"| seconds: wall / CPU of the client | {' | '.join(times)} |"
     yield f"| --- |{' ---: |' * len(times)}"
     for workload in _WORKLOADS:
         cells = []
         for name, of in times.items():
-            seconds = of.seconds[workload]
-            cell = f"{statistics.median(seconds):.2f}"
+            wall, cpu = of.seconds[workload], of.cpu[workload]
+            cell = f"{statistics.median(wall):.2f} / {statistics.median(cpu):.2f}"
             if name != DocShelfPeer.name:
-                ratio = statistics.median(
-                    theirs / own for theirs, own in zip(seconds, ours.seconds[workload], strict=True)
-                )
-                cell += f" ({ratio:.1f} x)"
+                ratios = ratio(wall, ours.seconds[workload]), ratio(cpu, ours.cpu[workload])
+                cell += " ({:.1f} x / {:.1f} x)".format(*ratios)
             cells.append(cell)
         yield f"| {workload} | {' | '.join(cells)} |"
 
@@ -359,14 +364,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{date.today()}: {len(folder):,} files of {_SIZE:,} characters, {options.repeat} rounds")
     print(f"Python {platform.python_version()}, {shown}; load {load:.1f} to {os.getloadavg()[0]:.1f}\n")
     print("\n".join([*remarks, "", *table(times)]))
-    for workload, goal in _GOALS.items():
-        others = [times[peer.name].seconds[workload] for peer in peers if peer.name != DocShelfPeer.name]
-        if others:
-            fastest = min(others, key=statistics.median)
-            ratio = statistics.median(
-                theirs / own for theirs, own in zip(fastest, times[DocShelfPeer.name].seconds[workload], strict=True)
-            )
-            print(f"\n{workload}: {ratio:.1f} times as fast as the faster of them; the goal is {goal}")
+    ours = times[DocShelfPeer.name]
+    others = [times[peer.name] for peer in peers if peer.name != DocShelfPeer.name]
+    for workload, goal in _GOALS.items() if others else ():
+        wall = min(ratio(other.seconds[workload], ours.seconds[workload]) for other in others)
+        cpu = min(ratio(other.cpu[workload], ours.cpu[workload]) for other in others)
+        print(f"\n{workload}: {wall:.1f} times as fast as the faster of them ({cpu:.1f} by CPU); the goal is {goal}")
     return 0
 
 

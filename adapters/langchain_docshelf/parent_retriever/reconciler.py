@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from docshelf import DocShelf, Entry, progress_bar
-from docshelf.adapters import Call, Flow
+from docshelf.adapters import Call, Flow, Label
 from langchain_docshelf.parent_retriever.batch import Batch, without
 from langchain_docshelf.parent_retriever.children import ChildMaker, Drafts
 from langchain_docshelf.parent_retriever.ledger import Ledger, Turn, count_in, is_pending
@@ -118,7 +118,7 @@ class Reconciler:
             )
         return totals
 
-    def is_lost(self, rows: Sequence[Entry]) -> Flow[bool]:
+    def is_lost(self, rows: Sequence[Entry | Label]) -> Flow[bool]:
         """True when a sample of what live rows list is missing: the vector store is new, or others deleted from it."""
         live = [row.key for row in rows if not is_pending(row) and count_in(row)]
         if not live:

@@ -9,7 +9,7 @@ from docshelf.operations.context import Context
 from docshelf.sql.queries import latest
 from docshelf.sql.rows import Identity
 from docshelf.steps import Compute, Flow, Read
-from docshelf.types import Entry, Source, SourceNote
+from docshelf.types import Entry, Label, Problem, Source, SourceNote
 from docshelf.values.stored import Stored, raw_bytes, utc_time
 
 # Up to these limits rows are decoded on the event loop: this blocks it for 2 ms at most. For 100 documents of 2 KB a
@@ -67,6 +67,26 @@ def source_entries(context: Context, sources: Sequence[str], *, values: bool) ->
     for row, value in pairs:
         by_source[row.source].append(entry_of(row, value))
     return [by_source[source] for source in sources]
+
+
+def labels(context: Context, sources: Sequence[str]) -> Flow[list[Label]]:
+    """Key, source, hash and version of each entry of some sources, in no order."""
+    if not sources:
+        return []
+    rows: list[Any] = yield Read(
+        lambda connection: list(
+            context.queries.existing(connection, context.collection, keys=None, sources=set(sources))
+        )
+    )
+    found = []
+    problems = []
+    for key, source, value_hash, version in rows:
+        if type(key) is str and type(source) is str and (version is None or type(version) is str):
+            found.append(Label(key, source, raw_bytes(value_hash), version))
+        else:
+            problems.append(Problem(key, source, "a key, source or version that is not text"))
+    context.codec.report_problems(problems)
+    return found
 
 
 def existing_keys(context: Context, keys: Sequence[str], source: str | None) -> Flow[set[str]]:
