@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 from sqlalchemy.engine import URL
 
 from docshelf.errors import ConfigurationError
+from docshelf.operations.guard import check_max_delete, entries_refusal, sources_refusal
 from docshelf.steps import Call, Compute, Flow, aperform, async_name, perform
 from docshelf.store import DocShelf
 from docshelf.validation import plain_value
@@ -38,8 +39,11 @@ __all__ = [
     "as_document",
     "as_list",
     "async_name",
+    "check_max_delete",
+    "entries_refusal",
     "perform",
     "plain_value",
+    "sources_refusal",
 ]
 
 T = TypeVar("T")

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Any, Final
+
+from docshelf.errors import ArgumentTypeError, ArgumentValueError
 
 # Removing fewer sources than this is normal.
 _FEW_SOURCES: Final = 10
 _NAMED: Final = 3
 _REMEDY: Final = "to do so on purpose, pass allow_mass_delete=True"
+
+
+def check_max_delete(max_delete: Any) -> None:
+    """Check the share of the existing entries that may be deleted.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: it is neither None nor a number from 0 to 1.
+    """
+    if max_delete is not None and not isinstance(max_delete, float | int):
+        raise ArgumentTypeError(f"max_delete={max_delete!r}: give a share from 0 to 1, or None")
+    if max_delete is not None and not 0 <= max_delete <= 1:
+        raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
 
 
 def entries_refusal(where: str, deleted: int, existing: int, kept: int, max_delete: float | None) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from docshelf.errors import ArgumentTypeError, ArgumentValueError
+from docshelf.operations.guard import check_max_delete
 from docshelf.sql.rows import Identity
 from docshelf.types import SourceNote
 from docshelf.validation import check_label, check_source
@@ -72,10 +73,7 @@ def sync_plan(
     """The plan of `sync`."""
     if scope not in ("source", "sources", "collection"):
         raise ArgumentValueError(f"scope={scope!r}: give 'source', 'sources' or 'collection'")
-    if max_delete is not None and not isinstance(max_delete, float | int):
-        raise ArgumentTypeError(f"max_delete={max_delete!r}: give a share from 0 to 1, or None")
-    if max_delete is not None and not 0 <= max_delete <= 1:
-        raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
+    check_max_delete(max_delete)
     checked_notes = _check_notes(notes)
     if scope == "source":
         if checked_notes:

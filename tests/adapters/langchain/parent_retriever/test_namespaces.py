@@ -152,8 +152,9 @@ class TestFormerLedgers:
         assert len(before & set(vectors.children)) == (9 if blind else 4)
         assert sorted(vectors.children) == children_of(retriever.of)
 
-    @pytest.mark.parametrize("kind", [Vectors, StrictVectors, BlindVectors])
-    @pytest.mark.parametrize("reindex", [False, True])
+    @pytest.mark.parametrize(
+        ("kind", "reindex"), [(Vectors, False), (Vectors, True), (StrictVectors, True), (BlindVectors, True)]
+    )
     def test_a_sync_after_a_kill_at_any_step_ends_as_a_clean_one(
         self,
         tmp_path: Path,
