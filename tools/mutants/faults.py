@@ -83,7 +83,8 @@ def read_room(path: Path) -> Room:
     """
     tests: list[str] = []
     faults: list[Fault] = []
-    file, first = "", ()
+    file = ""
+    first: tuple[str, ...] = ()
     lines = [line for line in path.read_text(encoding="utf-8").split("\n") if not line.startswith("#")]
     for is_edit, group in groupby(lines, lambda line: line.startswith(("-", "+"))):
         if is_edit:

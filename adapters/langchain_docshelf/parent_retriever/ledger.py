@@ -267,12 +267,10 @@ class Ledger:
         return done
 
     def changed_by_others(self, turn: Turn, rows: Sequence[str]) -> Flow[set[str]]:
-        """Those of the rows that another run changed; if there are any, the turn has a conflict."""
+        """Those of the rows that another run changed. They cannot be made live: `relabel` finds the conflict then."""
         entries = yield from self.read_rows(rows)
         labels = {entry.key: entry.version for entry in entries if entry is not None}
-        changed = {row for row in rows if labels.get(row) != turn.labels.get(row)}
-        turn.conflict |= bool(changed)
-        return changed
+        return {row for row in rows if labels.get(row) != turn.labels.get(row)}
 
     def claim_obsolete(self, turn: Turn) -> Flow[set[str]]:
         """Make obsolete rows pending, and forget those that another run changed meanwhile; returns these."""
