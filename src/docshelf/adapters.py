@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 from sqlalchemy.engine import URL
 
 from docshelf.errors import ConfigurationError
+from docshelf.operations.guard import entries_refusal, sources_refusal
 from docshelf.operations.reading import labels
 from docshelf.steps import Call, Compute, Flow, aperform, async_name, perform
 from docshelf.store import DocShelf
 from docshelf.types import Label
-from docshelf.validation import plain_value
+from docshelf.validation import check_share, plain_value
 from docshelf.values.content_types import ContentType
 from docshelf.values.documents import as_document
 from docshelf.values.settings import fingerprint_of
@@ -43,9 +44,12 @@ __all__ = [
     "as_document",
     "as_list",
     "async_name",
+    "check_share",
+    "entries_refusal",
     "fingerprint_of",
     "perform",
     "plain_value",
+    "sources_refusal",
 ]
 
 T = TypeVar("T")

@@ -159,7 +159,7 @@ class Batch:
             touched = {row_of[child].key: row_of[child] for child in ids}
 
             def excuse(keys: Collection[str] = tuple(touched)) -> Flow[bool]:
-                return (yield from self._ledger.changed_by_others(self._turn, list(keys)))
+                return bool((yield from self._ledger.changed_by_others(self._turn, list(keys))))
 
             verified = yield from self._vectors.verify(ids, excuse)
             self._turn.added.update(ids)
@@ -179,22 +179,30 @@ class Batch:
 
     def _make_live(self, rows: Sequence[_Row], pending: Sequence[Item]) -> Flow[None]:
         turn = self._turn
+        yield from self._trim(row for row, item in zip(rows, pending, strict=True) if item.value["children"] != row.ids)
         labels = {
             row.key: turn.live_label(len(row.ids), replacing=parent_part(row.key) in self._replaced) for row in rows
         }
         done = yield from self._ledger.relabel(turn, labels)
         # The ledger must know the children of rows that another run changed or deleted meanwhile: they are in now.
         lost = [item for row, item in zip(rows, pending, strict=True) if row.key not in done]
-        trimmed = [
-            row.item(row.ids, labels[row.key])
-            for row, item in zip(rows, pending, strict=True)
-            if row.key in done and item.value["children"] != row.ids
-        ]
-        yield from self._ledger.write(lost + trimmed)
+        yield from self._ledger.write(lost)
         for row in rows:
             turn.ids[row.key] = row.ids
             turn.live[row.key] = len(row.ids)
         turn.done |= done
+
+    def _trim(self, rows: Iterable[_Row]) -> Flow[None]:
+        """Take ids off rows that the vector store no longer holds. A row is still pending: a live one lists no others.
+
+        Rows that another run changed meanwhile stay as they are.
+        """
+        longer = {row.key: row for row in rows}
+        if longer:
+            changed = yield from self._ledger.changed_by_others(self._turn, list(longer))
+            yield from self._ledger.write(
+                [row.item(row.ids, row.label) for key, row in longer.items() if key not in changed]
+            )
 
 
 def row_item(

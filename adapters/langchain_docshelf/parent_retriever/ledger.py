@@ -272,13 +272,11 @@ class Ledger:
         turn.conflict |= len(done) < len(labels)
         return done
 
-    def changed_by_others(self, turn: Turn, rows: Sequence[str]) -> Flow[bool]:
-        """True when another run changed one of these rows; then the turn has a conflict."""
+    def changed_by_others(self, turn: Turn, rows: Sequence[str]) -> Flow[set[str]]:
+        """Those of the rows that another run changed. They cannot be made live: `relabel` finds the conflict then."""
         entries = yield from self.read_rows(rows)
         labels = {entry.key: entry.version for entry in entries if entry is not None}
-        changed = any(labels.get(row) != turn.labels.get(row) for row in rows)
-        turn.conflict |= changed
-        return changed
+        return {row for row in rows if labels.get(row) != turn.labels.get(row)}
 
     def claim_obsolete(self, turn: Turn) -> Flow[set[str]]:
         """Make obsolete rows pending, and forget those that another run changed meanwhile; returns these."""

@@ -99,11 +99,19 @@ def existing_keys(context: Context, keys: Sequence[str], source: str | None) -> 
     return existing
 
 
-def key_page(context: Context, after: str | None, prefix: str | None, source: str | None) -> Flow[list[str]]:
-    """The next page of keys, without duplicates. An empty page is the end."""
+def key_page(
+    context: Context, after: str | None, prefix: str | None, source: str | None, *, with_value: bool = False
+) -> Flow[list[str]]:
+    """The next page of keys, without duplicates. An empty page is the end. `with_value` as for `Queries.page`."""
     keys: list[str] = yield Read(
         lambda connection: context.queries.page(
-            connection, context.collection, after=after, prefix=prefix, source=source, limit=_PAGE_KEYS
+            connection,
+            context.collection,
+            after=after,
+            prefix=prefix,
+            source=source,
+            limit=_PAGE_KEYS,
+            with_value=with_value,
         )
     )
     return list(dict.fromkeys(keys))
