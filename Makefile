@@ -6,8 +6,9 @@
 #   COVERAGE=1             for `make test`: measure branches; below the floor in pyproject.toml the whole suite fails
 #   MUTANTS="ledger -n 3"  for `make mutants`: a room, and some of its faults
 #   DIST=--quick           for `make dist`: bare and with all extras only
+#   MOVES="--only SqlStore"  for `make moves`: its options
 #   ROUNDS=20 FAULT="..."  for `make faults`: how often each fault meets each operation; one fault only
-#   BENCH="..."            for `make bench`: its options
+#   BENCH="..."            for `make bench`: its options; BENCH=folder measures a folder only
 #   BENCH_URL=url          for `make bench`: a PostgreSQL server of your own
 
 PYTHON ?= python3
@@ -31,7 +32,7 @@ DISTRIBUTION := .venv-dist
 # A part of the suite covers less than all of it, so the floor is for all of it.
 MEASURED := --cov --cov-report=term $(if $(TESTS),--cov-fail-under=0)
 
-.PHONY: help demo test test-stacks faults bench chart pictures footprint mutants notebooks dist matrix format hooks clean
+.PHONY: help demo test test-stacks faults bench chart pictures footprint moves mutants notebooks dist matrix format hooks clean
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
@@ -42,6 +43,7 @@ help:
 	@echo 'make chart   draw the pictures of docs/benchmark.md'
 	@echo 'make pictures   take the pictures of docs/command-line.md: real output of the command'
 	@echo 'make footprint   bytes on disk and of WAL, memory, growth, the cost of an import'
+	@echo 'make moves   10,000 documents from each store that people come from; writes docs/moving.md   [MOVES="--only SqlStore"]'
 	@echo 'make mutants  faults put into the code on purpose, which the tests have to notice   [MUTANTS="ledger -n 3"]'
 	@echo 'make notebooks   run the notebooks from top to bottom and store what they show'
 	@echo 'make dist    build wheel and sdist, check them, use the wheel bare and with each extra   [DIST=--quick]'
@@ -68,6 +70,7 @@ faults: $(TEST)/$(STAMP)
 
 bench: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks $(BENCH)
+	@$(if $(BENCH),,$(BENCHMARK)/bin/python -m benchmarks folder)
 
 chart: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m benchmarks.chart
@@ -77,6 +80,9 @@ pictures: $(TEST)/$(STAMP)
 
 footprint: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks.footprint
+
+moves: $(STACKS)/$(STAMP)
+	@$(STACKS)/bin/python -m benchmarks.moves $(or $(MOVES),--write)
 
 mutants: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m tools.mutants $(MUTANTS)

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from benchmarks import folder
 from benchmarks.chart import in_terminal, save
 from benchmarks.corpus import Corpus, build_corpus
 from benchmarks.groups import GROUPS, Group, opened
@@ -42,7 +43,10 @@ _SERVER_SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["folder"]:
+        return folder.main(given[1:])
+    options = _parser().parse_args(given)
     try:
         groups, workloads = _chosen(options.only)
     except ValueError as exc:

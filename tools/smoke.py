@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable
 from importlib import import_module, metadata
 from pathlib import Path
+from zipfile import BadZipFile
 
 from docshelf import ConfigurationError, DocShelf, Report
 
@@ -106,6 +107,42 @@ def arrow(url: str) -> None:
         expect(to_arrow(shelf).read_all().column("key").to_pylist(), ["intro"])
 
 
+def folder(url: str) -> None:
+    from docshelf.folder import sync_folder
+
+    with tempfile.TemporaryDirectory() as place, DocShelf(url, uuid.uuid4().hex) as shelf:
+        Path(place, "a.html").write_text("<h1>Hello</h1>", encoding="utf-8")
+        Path(place, "b.txt").write_bytes("Größer, höher, schöner, für über fünf Füße.".encode("latin-1"))
+        Path(place, "draft.md").write_text("no", encoding="utf-8")
+        report = sync_folder(place, shelf, name="f", exclude="draft*", encoding="detect")
+        expect(report.counts["INS"], 2)
+        expect(shelf.get("f:a.html").text, "# Hello")
+
+
+def pdf(_url: str) -> None:
+    from docshelf.folder import File, read_pdf
+
+    expect([page.metadata for page in read_pdf(File(Path("a.pdf"), "a.pdf", _BLANK_PDF))], [{"page": 1}])
+
+
+def docx(_url: str) -> None:
+    from docshelf.folder import File, read_docx
+
+    try:
+        read_docx(File(Path("a.docx"), "a.docx", b"no such file"))
+    except BadZipFile:
+        return
+    raise AssertionError("a broken file was read")
+
+
+_BLANK_PDF = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Count 1/Kids[3 0 R]>>endobj\n"
+    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\nxref\n0 4\n0000000000 65535 f \n"
+    b"0000000009 00000 n \n0000000052 00000 n \n0000000101 00000 n \n"
+    b"trailer<</Size 4/Root 1 0 R>>\nstartxref\n160\n%%EOF\n"
+)
+
+
 def pandas(url: str) -> None:
     from docshelf.display import to_pandas
 
@@ -130,6 +167,9 @@ EXTRAS: dict[str, tuple[Callable[[str], None], Callable[[str], object]]] = {
     "langchain": (langchain, lambda _: import_module("langchain_docshelf")),
     "llama-index": (llama_index, lambda _: import_module("llama_index_docshelf")),
     "arrow": (arrow, arrow),
+    "folder": (folder, folder),
+    "pdf": (pdf, pdf),
+    "docx": (docx, docx),
     "pandas": (pandas, pandas),
     "completion": (completion, completion),
 }

@@ -17,6 +17,7 @@ from langchain_docshelf.documents import SourceKey, check_document, document_con
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from docshelf.folder import FolderTarget
     from docshelf.moving import Target
 
 Documents = Mapping[str, Document] | Iterable[tuple[str, Document]]
@@ -242,6 +243,12 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
         from langchain_docshelf.moving.targets import DocumentTarget
 
         return DocumentTarget(self._shelf, self.source_key)
+
+    def folder_target(self) -> FolderTarget:
+        """How `docshelf.folder.sync_folder` writes into this store."""
+        from langchain_docshelf.folder import StoreTarget
+
+        return StoreTarget(self._shelf, self.source_key if isinstance(self.source_key, str) else "source")
 
     def _value_of(self, entry: Entry) -> Any:
         return document_in(entry, self.source_key)

@@ -13,6 +13,7 @@ except ModuleNotFoundError as exc:
         raise
     raise ImportError("llama_index_docshelf needs llama-index-core: pip install 'docshelf[llama-index]'") from exc
 
+from llama_index_docshelf.adoption import AdoptedNodesReport, aadopt_nodes, adopt_nodes
 from llama_index_docshelf.contexts import DocShelfStorageContext, storage_context
 from llama_index_docshelf.docstore import DocShelfDocumentStore, IngestionRun
 from llama_index_docshelf.index_store import DocShelfIndexStore
@@ -20,11 +21,14 @@ from llama_index_docshelf.kvstore import DocShelfKVStore
 from llama_index_docshelf.nodes.content_types import node_content_types
 
 __all__ = [
+    "AdoptedNodesReport",
     "DocShelfDocumentStore",
     "DocShelfIndexStore",
     "DocShelfKVStore",
     "DocShelfStorageContext",
     "IngestionRun",
+    "aadopt_nodes",
+    "adopt_nodes",
     "node_content_types",
     "storage_context",
 ]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
+    from docshelf.folder import FolderTarget
     from docshelf.moving import Target
 
 
@@ -314,6 +315,12 @@ class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
         from llama_index_docshelf.moving.targets import DocumentTarget
 
         return DocumentTarget(self._shelf)
+
+    def folder_target(self) -> FolderTarget:
+        """How `docshelf.folder.sync_folder` writes into this store."""
+        from llama_index_docshelf.folder import NodesTarget
+
+        return NodesTarget(self._shelf)
 
     # Ingestion
 

@@ -19,6 +19,7 @@ from docshelf.store import DocShelf
 from docshelf.validation import plain_value
 from docshelf.values.content_types import ContentType
 from docshelf.values.documents import as_document
+from docshelf.values.settings import fingerprint_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,6 +39,7 @@ __all__ = [
     "as_document",
     "as_list",
     "async_name",
+    "fingerprint_of",
     "perform",
     "plain_value",
 ]

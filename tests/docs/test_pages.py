@@ -13,10 +13,11 @@ from docshelf import DocShelf
 from tests.support.pages import ROOT, check_blocks, script
 
 DOCS = ROOT / "docs"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
-# The tests of the adapters run these.
-GUIDES = {"langchain.md", "llama-index.md"}
-WITH_BLOCKS = [page for page in DOCS.glob("*.md") if script(page) and page.name not in GUIDES]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+NESTED = [page for page in PAGES if DOCS in page.parents and page.parent != DOCS]
+# The tests of the adapters, and of the stacks, run these.
+ELSEWHERE = {DOCS / "langchain.md", DOCS / "llama-index.md", DOCS / "moving" / "databases.md"}
+WITH_BLOCKS = [page for page in PAGES if DOCS in page.parents and script(page) and page not in ELSEWHERE]
 REFERENCE = (DOCS / "guide.md").read_text("utf-8") + (DOCS / "configuration.md").read_text("utf-8")
 METHODS = [
     name
@@ -38,17 +39,27 @@ def links(page: Path) -> Iterator[str]:
     yield from re.findall(r'(?:href|src|srcset)="([^"]+)"', text)
 
 
-@pytest.mark.parametrize("page", WITH_BLOCKS, ids=lambda page: page.name)
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", WITH_BLOCKS, ids=name_of)
 def test_the_blocks_of_a_page_run_and_print_what_they_say(page: Path, tmp_path: Path) -> None:
     check_blocks(page, tmp_path)
 
 
 def test_the_pages_with_blocks_are_found() -> None:
-    assert {page.name for page in WITH_BLOCKS} >= {"configuration.md", "guide.md"}
-    assert all(script(DOCS / name) for name in GUIDES)
+    assert set(WITH_BLOCKS) >= {DOCS / "configuration.md", DOCS / "guide.md", DOCS / "moving" / "leaving.md"}
+    assert all(map(script, ELSEWHERE))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", NESTED, ids=name_of)
+def test_the_page_named_as_its_folder_leads_to_a_nested_page(page: Path) -> None:
+    index = page.parent.with_suffix(".md")
+    assert f"]({page.parent.name}/{page.name}" in index.read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     for link in links(page):
         if re.match(r"https?://", link):

@@ -287,7 +287,7 @@ def test_a_cancelled_write_leaves_the_old_state_and_a_store_that_works(
 
     with DocShelf(sessions[0]) as shelf:
         asyncio.run(main(shelf))
-        assert len(sessions[1]()) == 0
+        wait_until(lambda: not sessions[1](), "the server has ended the sessions")
 
 
 def test_a_cancelled_write_on_sqlite_leaves_the_old_state_or_the_new(new_location: Callable[[str], Location]) -> None:

@@ -196,7 +196,7 @@ def test_no_lost_connection_shows_a_password(
 ) -> None:
     password = str(password_url.password)
     with Proxy(password_url) as proxy:
-        face = connect(proxy.url(drivername))
+        face = connect(proxy.url(drivername), retry_seconds=0)
         face.set("k", "v")
         proxy.refuse()
         proxy.cut()

@@ -20,7 +20,7 @@ from docshelf.operations.repeatable import repeatable_write
 from docshelf.steps import Write
 from tests.conftest import Location
 from tests.support.face import Face, Loop
-from tests.support.operations import BY_NAME, OPERATIONS, READS, WRITES, Operation, fill
+from tests.support.operations import OPERATIONS, READS, WRITES, Operation, fill
 from tests.support.proxy import Proxy
 from tests.support.statements import recorded_statements
 from tests.support.waiting import wait_until
@@ -64,16 +64,18 @@ def ops(report: Report) -> list[tuple[str, str]]:
 TWO_STATEMENTS = {"sources", "stats"}
 
 
-@pytest.mark.parametrize("operation", [one for one in READS if not one.long], ids=lambda operation: operation.name)
 def test_a_read_on_a_warm_connection_is_one_round_trip_a_statement(
-    far: Face, proxy: Proxy, operation: Operation
+    far: Face, proxy: Proxy, subtests: pytest.Subtests
 ) -> None:
     fill(far)
-    operation.call(far)
-    operation.call(far)  # asyncpg prepares the first time
-    before = proxy.round_trips
-    operation.call(far)
-    assert proxy.round_trips - before == (2 if operation.name in TWO_STATEMENTS else 1)
+    for operation in READS:
+        if not operation.long:
+            with subtests.test(operation.name):
+                for _ in range(7):  # asyncpg prepares a statement when it first runs, psycopg 3 at the sixth time
+                    operation.call(far)
+                before = proxy.round_trips
+                operation.call(far)
+                assert proxy.round_trips - before == (2 if operation.name in TWO_STATEMENTS else 1)
 
 
 def test_a_read_of_several_keys_and_sources_is_one_round_trip(far: Face, proxy: Proxy) -> None:
@@ -133,12 +135,15 @@ def test_a_dropped_idle_connection_is_healed_by_the_next_call(
     assert call(far) == expected
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=BY_NAME)
-def test_every_operation_heals_a_dropped_idle_connection(far: Face, proxy: Proxy, operation: Operation) -> None:
-    fill(far)
-    proxy.cut()
-    operation.call(far)
-    assert proxy.cuts >= 1
+def test_every_operation_heals_a_dropped_idle_connection(far: Face, proxy: Proxy, subtests: pytest.Subtests) -> None:
+    for operation in OPERATIONS:
+        with subtests.test(operation.name):
+            face = far.of(far.view(f"of {operation.name}"))
+            fill(face)
+            cuts = proxy.cuts
+            proxy.cut()
+            operation.call(face)
+            assert proxy.cuts > cuts
 
 
 def test_many_dropped_idle_connections_cost_the_next_call_one_retry(proxy: Proxy, drivername: str) -> None:
@@ -365,10 +370,10 @@ def test_the_restart_of_a_server_reaches_no_caller(
     face = Face(DocShelf(proxy.url(drivername)), mode, loop)
     face.sync(OLD)
     attempts = proxy.attempts
-    proxy.refuse(times=16)  # more than five attempts, also where a driver tries with and without encryption
+    proxy.refuse(times=11)  # more than five attempts, also where a driver tries with and without encryption
     proxy.cut()
     assert call(face)
-    assert proxy.attempts - attempts > 16
+    assert proxy.attempts - attempts > 11
     told = [record.getMessage() for record in caplog.records if record.name == "docshelf"]
     assert len(told) == 1
     assert "Trying again for up to 30 seconds (retry_seconds)" in told[0]

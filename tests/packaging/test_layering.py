@@ -44,13 +44,15 @@ CONTRIBUTING = ROOT.parents[1] / "CONTRIBUTING.md"
 # Rooms that do no I/O and know no database.
 PURE = {"display", "types", "errors", "validation", "values"}
 # What adapters may import of docshelf: its face, and the modules that are public under their own names.
-PUBLIC_MODULES = {"docshelf.adapters", "docshelf.moving", "docshelf.records", "docshelf.schema"}
+PUBLIC_MODULES = {"docshelf.adapters", "docshelf.folder", "docshelf.moving", "docshelf.records", "docshelf.schema"}
 # Extras, and the only module that may import each, when it is called.
 EXTRAS = {
     "docshelf.cli.run": {"shtab"},
     "docshelf.display.frames": {"pandas"},
-    "docshelf.folder.patterns": {"pathspec"},
-    "docshelf.folder.readers": {"bs4", "charset_normalizer"},
+    "docshelf.folder.markup": {"bs4", "markdownify"},
+    "docshelf.folder.office": {"mammoth", "pypdf"},
+    "docshelf.folder.scan": {"pathspec"},
+    "docshelf.folder.text": {"charset_normalizer"},
     "docshelf.moving.arrow": {"pyarrow"},
 }
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+SHOWN_URL = "postgresql://user:password@host/database"
 
 
 def script(page: Path) -> str:
@@ -16,11 +17,17 @@ def script(page: Path) -> str:
     return "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL))
 
 
-def run_blocks(page: Path, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    """Run the blocks of a page in a folder, with flags of Python; a warning ends them. They have to end well."""
+def run_blocks(page: Path, folder: Path, *flags: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the blocks of a page in a folder; a warning ends them. They have to end well.
+
+    Args:
+        flags: options of Python; a later `-W` wins.
+        url: stands in for the URL of a PostgreSQL database that the page shows.
+    """
+    blocks = script(page)
     run = subprocess.run(
-        [sys.executable, *flags, "-W", "error", "-"],
-        input=script(page),
+        [sys.executable, "-W", "error", *flags, "-"],
+        input=blocks if url is None else blocks.replace(SHOWN_URL, url),
         cwd=folder,
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
@@ -32,12 +39,12 @@ def run_blocks(page: Path, folder: Path, *flags: str) -> subprocess.CompletedPro
     return run
 
 
-def check_blocks(page: Path, folder: Path) -> None:
+def check_blocks(page: Path, folder: Path, *flags: str, url: str | None = None) -> None:
     """Run the blocks in a folder. They give no warning, and print what the comments beside `print` say, in that order.
 
-    A comment that begins with "says" describes the output and is not compared.
+    A comment that begins with "says" describes the output and is not compared. `flags` and `url` as for `run_blocks`.
     """
-    run = run_blocks(page, folder, "-X", "dev")
+    run = run_blocks(page, folder, "-X", "dev", *flags, url=url)
     assert run.stderr == ""
     printed = iter(run.stdout.splitlines())
     for promised in re.findall(r"^ *print\(.*\)  # (.*)$", script(page), re.MULTILINE):

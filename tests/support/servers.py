@@ -75,7 +75,7 @@ def _configure(data: Path, *, durable: bool = False) -> None:
     # The servers of tests may die, the machine does not: what is written need not be forced to the disk.
     if not durable:
         with (data / "postgresql.conf").open("a") as settings:
-            settings.write("\nfsync = off\nfull_page_writes = off\n")
+            settings.write("\nfsync = off\nfull_page_writes = off\nmax_wal_size = 256MB\n")
     rules = data / "pg_hba.conf"
     rules.write_text(f"local all {PASSWORD_ROLE} scram-sha-256\n{rules.read_text()}")
 

@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
-from functools import partial
 from typing import Any, Final
 
-# How many levels of a splitter's attributes count. Below, only the class of an object does.
-_DEPTH: Final = 4
 # Bytes of a child's id that tell its namespace. All of the namespace is in the digest behind them.
 _MARK_BYTES: Final = 4
 
@@ -51,40 +45,6 @@ def is_in_namespace(child: Any, namespace: str) -> bool:
 def stable_digest(*parts: Any) -> str:
     """32 hexadecimal digits that depend on the parts alone."""
     return _digest(parts).hex()[:32]
-
-
-def fingerprint_of(value: Any, depth: int = _DEPTH) -> Any:
-    """JSON that is the same for equal values in every process: their data, never their addresses.
-
-    A function counts by its name alone: a change of its body is not seen. So does an object below `depth`, by its
-    class.
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, re.Pattern):
-        return [value.pattern, value.flags]
-    if isinstance(value, type):
-        return _name(value)
-    if isinstance(value, partial):
-        return [fingerprint_of(part, depth - 1) for part in (value.func, value.args, value.keywords)]
-    if depth <= 0:
-        return _name(type(value))
-    if isinstance(value, Mapping):
-        pairs = [[fingerprint_of(key, depth - 1), fingerprint_of(item, depth - 1)] for key, item in value.items()]
-        return sorted(pairs, key=json.dumps)
-    if isinstance(value, AbstractSet):
-        return sorted((fingerprint_of(item, depth - 1) for item in value), key=json.dumps)
-    if isinstance(value, list | tuple):
-        return [fingerprint_of(item, depth - 1) for item in value]
-    if hasattr(value, "__qualname__"):
-        return _name(value)
-    return [_name(type(value)), fingerprint_of(getattr(value, "__dict__", {}), depth - 1)]
-
-
-def _name(value: Any) -> str:
-    return f"{getattr(value, '__module__', '')}.{value.__qualname__}"
 
 
 def _mark(namespace: str) -> bytes:

@@ -13,8 +13,8 @@ from langchain_core.documents import Document
 from langchain_text_splitters import TextSplitter
 
 from docshelf import ArgumentTypeError, ConfigurationError, Entry, UnsupportedValueError, canonical_bytes
-from docshelf.adapters import Call, Flow
-from langchain_docshelf.parent_retriever.child_ids import fingerprint_of, former_child_id, stable_digest
+from docshelf.adapters import Call, Flow, fingerprint_of
+from langchain_docshelf.parent_retriever.child_ids import former_child_id, stable_digest
 from langchain_docshelf.parent_retriever.parents import Identity
 from langchain_docshelf.vector_access import Child
 from langchain_docshelf.vector_access.steps import HALVES, Half

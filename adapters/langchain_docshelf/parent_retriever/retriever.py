@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -22,6 +22,9 @@ from langchain_docshelf.parent_retriever.parents import Scope, parents_of
 from langchain_docshelf.parent_retriever.report import RetrieverReport
 from langchain_docshelf.stores import DocShelfStore
 from langchain_docshelf.vector_access import VectorAccess
+
+if TYPE_CHECKING:
+    from docshelf.folder import FolderTarget
 
 
 class ParentDocumentRetriever(BaseRetriever):
@@ -266,6 +269,12 @@ class ParentDocumentRetriever(BaseRetriever):
     async def achanged_sources(self, fingerprints: Mapping[str, str]) -> list[str]:
         """As `changed_sources`."""
         return await aperform(self._indexer().changed_sources(fingerprints))
+
+    def folder_target(self) -> FolderTarget:
+        """How `docshelf.folder.sync_folder` writes into this retriever."""
+        from langchain_docshelf.folder import RetrieverTarget
+
+        return RetrieverTarget(self, self.docstore.shelf, self.docstore.source_key, self.parent_splitter)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any

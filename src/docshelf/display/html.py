@@ -22,6 +22,7 @@ from docshelf.display.shapes import (
     DiffShape,
     DocumentShape,
     EntryShape,
+    FolderShape,
     MoveShape,
     ReportShape,
     SourceShape,
@@ -30,6 +31,8 @@ from docshelf.display.shapes import (
 
 # The colours of the ops of a report. They differ in lightness as well as in hue.
 TINTS: Final = {"INS": "#2a9d6f", "UPD": "#4a86e8", "SKIP": "rgba(128,128,128,.35)", "DEL": "#d9603b"}
+_MOVE_TINT: Final = "#8e6bbf"
+_FAIL_TINT: Final = "#c9a227"
 _MAX_TEXT: Final = 48
 _MAX_VALUE: Final = 400
 _MAX_LINE: Final = 200
@@ -111,6 +114,32 @@ def move(shown: MoveShape, extra_counts: Mapping[str, int]) -> str:
     title = f"MoveReport{' of a dry run' if shown.dry_run else ''}"
     bars = bar({TINTS[op]: count for op, count in shown.counts.items()})
     return _titled(title, f"{shown.entries:,} entries", bars + _table(rows) + refused)
+
+
+def folder(shown: FolderShape, extra_counts: Mapping[str, int]) -> str:
+    """What a sync of a folder did: a bar of its files, a table of files and entries, and the files that failed."""
+    tints = {**TINTS, "MOVE": _MOVE_TINT, "FAIL": _FAIL_TINT}
+    entries: Mapping[str, int] = shown.changes.counts
+    head = ("op", _TEXT), ("files", _NUMBER), ("entries", _NUMBER)
+    rows = [_row(head, _HEAD)]
+    for op, count in shown.counts.items():
+        of_entries = f"{entries[op]:,}" if op in ("INS", "UPD", "DEL") else ""
+        cells = [(f"{_swatch(tints[op])}{op}", _ONE_LINE), (f"{count:,}", _NUMBER), (of_entries, _NUMBER)]
+        rows.append(_row(cells, _CELL if count else f"{_CELL};{_FAINT}"))
+    rows += [
+        _row([(_escaped(name), _TEXT), (f"{count:,}", _NUMBER), ("", _TEXT)]) for name, count in extra_counts.items()
+    ]
+    failed = [one for one in shown.files if one.op == "FAIL"]
+    below = "".join(
+        f"<div>failed {_code(one.name)}: {_escaped(one.reason, 4 * _MAX_TEXT)}</div>" for one in failed[:_MAX_ROWS]
+    )
+    below += _more(len(failed) - _MAX_ROWS)
+    below += "" if shown.refused is None else f"<div>refused: {_escaped(shown.refused, 400)}</div>"
+    return _titled(
+        f"FolderReport{' of a dry run' if shown.dry_run else ''}",
+        f"{len(shown.files):,} files",
+        bar({tints[op]: count for op, count in shown.counts.items()}) + _table(rows) + below,
+    )
 
 
 def shelf(name: str, facts: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,7 +78,7 @@ class FolderSource(Source):
 
 
 def _some(files: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
-    return [file for file, _ in zip(files, range(_LISTED_FILES), strict=False)]
+    return list(islice(files, _LISTED_FILES))
 
 
 def _unreadable(path: Path, exc: OSError) -> DocShelfError:

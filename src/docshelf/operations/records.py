@@ -1,4 +1,4 @@
-"""Operations on records: which keys were seen, in which groups, and when. docs/records.md says what is promised."""
+"""Operations on records: which keys were seen, in which groups, and when."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, insert, inspect, select
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.engine.reflection import ObjectKind, ObjectScope
 
 from docshelf.errors import SchemaError
 from docshelf.sql.rows import DEFAULT_LAYOUT, Layout
@@ -29,7 +29,7 @@ def _add_collections_and_search(connection: Connection, dialect: Dialect, layout
     tables = dialect.tables
     tables.collections.create(connection, checkfirst=True)
     column = tables.entries.c[_SEARCH_FIELDS]
-    if column.name not in _columns(connection, tables.entries):
+    if column.name not in _columns(connection, tables.entries)[tables.entries]:
         dialect.add_column(connection, column)
     dialect.tune_tables(connection)
 
@@ -47,19 +47,7 @@ def is_current(connection: Connection, dialect: Dialect, steps: Mapping[int, Ste
     Raises:
         SchemaError: the schema is newer, or a table of that name was not made by docshelf.
     """
-    versions = dialect.tables.versions
-    if not _table_exists(connection, versions):
-        _table_exists(connection, dialect.tables.entries)
-        _table_exists(connection, dialect.tables.sources)
-        _table_exists(connection, dialect.tables.collections)
-        return False
-    version = _version(connection, dialect)
-    if version > max(steps):
-        raise SchemaError(
-            f"the table {dialect.tables.entries.fullname} was written by a newer docshelf (schema version {version}, "
-            f"this one supports {max(steps)}); upgrade docshelf, or use another table_prefix"
-        )
-    return version == max(steps)
+    return _version(connection, dialect, steps) == max(steps)
 
 
 def upgrade(
@@ -71,43 +59,58 @@ def upgrade(
         SchemaError: as `is_current`; or the existing table cannot have this layout.
     """
     dialect.lock_schema(connection)
-    if not is_current(connection, dialect, steps):
-        versions = dialect.tables.versions
-        done = _version(connection, dialect) if _table_exists(connection, versions) else 0
-        for version in sorted(steps):
-            if version > done:
-                steps[version](connection, dialect, layout)
-                connection.execute(insert(versions).values(version=version, applied_at=datetime.now(timezone.utc)))
+    done = _version(connection, dialect, steps)
+    for version in sorted(steps):
+        if version > done:
+            steps[version](connection, dialect, layout)
+            row = {"version": version, "applied_at": datetime.now(timezone.utc)}
+            connection.execute(insert(dialect.tables.versions).values(row))
     if not dialect.is_laid_out(connection, layout):
         dialect.lay_out(connection, layout)
 
 
 def schema_version(connection: Connection, dialect: Dialect) -> int | None:
-    """The version of the schema; None where docshelf's tables are not there."""
-    return _version(connection, dialect) if _table_exists(connection, dialect.tables.versions) else None
+    """The version that the tables say; None where docshelf's tables are not there."""
+    versions = dialect.tables.versions
+    return _stored_version(connection, dialect) if _columns(connection, versions)[versions] else None
 
 
-def _version(connection: Connection, dialect: Dialect) -> int:
+def _stored_version(connection: Connection, dialect: Dialect) -> int:
     return connection.scalar(select(func.max(dialect.tables.versions.c.version))) or 0
 
 
-def _table_exists(connection: Connection, table: Table) -> bool:
-    """True when the table exists. Raises a SchemaError if it lacks a column of docshelf's table."""
-    existing = _columns(connection, table)
-    if not existing:
-        return False  # missing, or another process is creating it right now; `upgrade` checks again under the lock
-    missing = sorted({column.name for column in table.columns} - existing - {_SEARCH_FIELDS})
-    if missing:
+def _version(connection: Connection, dialect: Dialect, steps: Mapping[int, Step]) -> int:
+    """The version of the schema; 0 without tables, and for tables that Alembic made.
+
+    Raises:
+        SchemaError: as `is_current`.
+    """
+    tables = dialect.tables
+    # Missing tables may be tables that another process is creating right now; `upgrade` looks again under its lock.
+    columns = _columns(connection, tables.versions, tables.entries, tables.sources, tables.collections)
+    for table, existing in columns.items():
+        missing = sorted({column.name for column in table.columns} - existing - {_SEARCH_FIELDS})
+        if existing and missing:
+            raise SchemaError(
+                f"the table {table.fullname} exists but was not made by docshelf (it has no column {missing[0]!r}); "
+                "use another table_prefix or schema"
+            )
+    if not columns[tables.versions]:
+        return 0
+    version = _stored_version(connection, dialect)
+    if version > max(steps):
         raise SchemaError(
-            f"the table {table.fullname} exists but was not made by docshelf (it has no column {missing[0]!r}); "
-            "use another table_prefix or schema"
+            f"the table {tables.entries.fullname} was written by a newer docshelf (schema version {version}, "
+            f"this one supports {max(steps)}); upgrade docshelf, or use another table_prefix"
         )
-    return True
+    return version
 
 
-def _columns(connection: Connection, table: Table) -> set[str]:
-    """The names of a table's columns; empty if the table does not exist."""
-    try:
-        return {column["name"] for column in inspect(connection).get_columns(table.name, schema=table.schema)}
-    except NoSuchTableError:
-        return set()
+def _columns(connection: Connection, *tables: Table) -> dict[Table, set[str]]:
+    """The names of the columns of each table, by one query; empty for a table that does not exist."""
+    schema = tables[0].schema
+    names = [table.name for table in tables]
+    found = inspect(connection).get_multi_columns(
+        schema=schema, filter_names=names, kind=ObjectKind.ANY, scope=ObjectScope.ANY
+    )
+    return {table: {column["name"] for column in found.get((schema, table.name), ())} for table in tables}

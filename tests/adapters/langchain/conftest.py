@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from langchain_classic.indexes import SQLRecordManager
 
-from langchain_docshelf import DocShelfByteStore, DocShelfStore, PostgresByteStore
+from langchain_docshelf import DocShelfByteStore, DocShelfRecordManager, DocShelfStore, PostgresByteStore
+from tests.adapters.langchain.indexing import Indexing, Vectors
 from tests.adapters.langchain.twins import Twin
 from tests.conftest import Location
 from tests.support.face import Loop
@@ -20,9 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(params=["sqlite", "pg18"])
-def place(request: pytest.FixtureRequest, new_location: Callable[[str], Location]) -> Location:
-    """A fresh place for tables on SQLite and PostgreSQL."""
-    return new_location(request.param)
+def place(request: pytest.FixtureRequest, new_empty_location: Callable[[str], Location]) -> Location:
+    """A place without entries on SQLite and PostgreSQL."""
+    return new_empty_location(request.param)
 
 
 @pytest.fixture
@@ -64,3 +66,45 @@ def byte_store(place: Location, opened: Callable[[Any], Any], twin: Callable[[An
 @pytest.fixture
 def spec_store(place: Location, opened: Callable[[Any], Any], twin: Callable[[Any], Twin]) -> Twin:
     return twin(opened(PostgresByteStore(place.url, "spec")))
+
+
+@pytest.fixture
+def ours(place: Location, mode: str, loop: Loop) -> Iterator[Callable[..., Indexing]]:
+    """Makes record managers of ours, each with a vector store."""
+    managers: list[DocShelfRecordManager] = []
+
+    def make(namespace: str = "docs", vectors: Vectors | None = None, **options: Any) -> Indexing:
+        vectors = vectors or Vectors()
+        if options.pop("asks", False):
+            options["vectorstore"] = vectors
+        managers.append(DocShelfRecordManager(namespace, url=place.url, **options))
+        return Indexing(managers[-1], vectors, mode, loop)
+
+    yield make
+    for manager in managers:
+        loop.run(manager.aclose())
+        manager.close()
+
+
+@pytest.fixture
+def theirs(new_location: Callable[[str], Location], mode: str, loop: Loop) -> Iterator[Callable[[], Indexing]]:
+    """Makes record managers of langchain-classic, each with a vector store."""
+    made: list[Any] = []
+
+    def make() -> Indexing:
+        place = new_location("sqlite")
+        if mode == "sync":
+            manager = SQLRecordManager("docs", db_url=place.sync_url)
+            manager.create_schema()
+        else:
+            manager = SQLRecordManager("docs", db_url=place.async_url, async_mode=True)
+            loop.run(manager.acreate_schema())
+        made.append(manager)
+        return Indexing(manager, Vectors(), mode, loop)
+
+    yield make
+    for manager in made:
+        if mode == "sync":
+            manager.engine.dispose()
+        else:
+            loop.run(manager.engine.dispose())

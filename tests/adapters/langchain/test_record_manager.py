@@ -4,114 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from langchain_classic.indexes import SQLRecordManager
 from langchain_core.documents import Document
-from langchain_core.embeddings import DeterministicFakeEmbedding
-from langchain_core.indexing import RecordManager, aindex, index
-from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_core.indexing import aindex, index
 
 from docshelf import ArgumentValueError, ConfigurationError, DocShelf, MassDeleteError
-from docshelf.adapters import async_name
 from docshelf.moving import migrate
 from docshelf.records import Record, Records
 from langchain_docshelf import DocShelfRecordManager
 from langchain_docshelf.moving import from_record_table
+from tests.adapters.langchain.indexing import MODES, Indexing, Vectors, doc
 from tests.conftest import Location
-from tests.support.face import Loop
-
-MODES = [None, "incremental", "full", "scoped_full"]
-
-
-class Vectors(InMemoryVectorStore):
-    """A vector store that counts what it embeds, and fails when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__(DeterministicFakeEmbedding(size=4))
-        self.embedded: list[str] = []
-        self.fails = False
-
-    def add_documents(self, documents: list[Document], ids: list[str] | None = None, **kwargs: Any) -> list[str]:
-        if self.fails:
-            raise ConnectionError("the vector store is down")
-        self.embedded += [document.page_content for document in documents]
-        return super().add_documents(documents, ids, **kwargs)
-
-    async def aadd_documents(self, documents: list[Document], ids: list[str] | None = None, **kwargs: Any) -> list[str]:
-        return self.add_documents(documents, ids, **kwargs)
-
-    def texts(self) -> list[str]:
-        return sorted(entry["text"] for entry in self.store.values())
-
-
-class Indexing:
-    """`index` or `aindex` with one record manager and one vector store."""
-
-    def __init__(self, manager: RecordManager, vectors: Vectors, mode: str, loop: Loop) -> None:
-        self.manager = manager
-        self.vectors = vectors
-        self.mode = mode
-        self.loop = loop
-
-    def call(self, name: str, *args: Any, **options: Any) -> Any:
-        if self.mode == "sync":
-            return getattr(self.manager, name)(*args, **options)
-        return self.loop.run(getattr(self.manager, async_name(name))(*args, **options))
-
-    def run(self, documents: Sequence[Document], **options: Any) -> Any:
-        """What `index` reports."""
-        options = {"source_id_key": "source", "key_encoder": "sha256", **options}
-        if self.mode == "sync":
-            return index(documents, self.manager, self.vectors, **options)
-        return self.loop.run(aindex(documents, self.manager, self.vectors, **options))
-
-
-def doc(text: str, source: str = "a.md") -> Document:
-    return Document(page_content=text, metadata={"source": source})
-
-
-@pytest.fixture
-def ours(place: Location, mode: str, loop: Loop) -> Iterator[Callable[..., Indexing]]:
-    managers: list[DocShelfRecordManager] = []
-
-    def make(namespace: str = "docs", vectors: Vectors | None = None, **options: Any) -> Indexing:
-        vectors = vectors or Vectors()
-        if options.pop("asks", False):
-            options["vectorstore"] = vectors
-        managers.append(DocShelfRecordManager(namespace, url=place.url, **options))
-        return Indexing(managers[-1], vectors, mode, loop)
-
-    yield make
-    for manager in managers:
-        loop.run(manager.aclose())
-        manager.close()
-
-
-@pytest.fixture
-def theirs(new_location: Callable[[str], Location], mode: str, loop: Loop) -> Iterator[Callable[[], Indexing]]:
-    made: list[Any] = []
-
-    def make() -> Indexing:
-        place = new_location("sqlite")
-        if mode == "sync":
-            manager = SQLRecordManager("docs", db_url=place.sync_url)
-            manager.create_schema()
-        else:
-            manager = SQLRecordManager("docs", db_url=place.async_url, async_mode=True)
-            loop.run(manager.acreate_schema())
-        made.append(manager)
-        return Indexing(manager, Vectors(), mode, loop)
-
-    yield make
-    for manager in made:
-        if mode == "sync":
-            manager.engine.dispose()
-        else:
-            loop.run(manager.engine.dispose())
-
 
 STORIES: dict[str, list[tuple[list[Document], dict[str, Any]]]] = {
     "the same again": [([doc("one"), doc("two", "b.md")], {}), ([doc("one"), doc("two", "b.md")], {})],

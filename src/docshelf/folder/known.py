@@ -1,0 +1,128 @@
+"""What the shelf knows of a folder's files: the note of each source that a sync of this folder wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from docshelf.errors import ArgumentTypeError, ArgumentValueError
+from docshelf.moving.steps import OnShelf
+from docshelf.operations.transfer import source_page
+from docshelf.steps import Compute, Flow
+from docshelf.store import DocShelf
+from docshelf.types import SourceNote
+from docshelf.values.json import DecodeError, loads
+
+_MAX_NAME_BYTES: Final = 128
+
+
+class Known(NamedTuple):
+    """A file as the last sync left it.
+
+    Attributes:
+        name: its path below the folder.
+        source: the source of its entries.
+        id: what its keys begin with. A file that was moved keeps the id that it had.
+        sha256: the hash of its bytes; "" if its entries are not those of a finished sync.
+        settings: the digest of the settings of that sync.
+        size: in bytes; None if it is not known.
+        mtime_ns: when the file was modified, in nanoseconds; None if it has to be hashed to see a change.
+        gone: another file has taken over its entries; what is left of it is to be deleted.
+    """
+
+    name: str
+    source: str
+    id: str
+    sha256: str = ""
+    settings: str = ""
+    size: int | None = None
+    mtime_ns: int | None = None
+    gone: bool = False
+
+    @property
+    def note(self) -> SourceNote:
+        """What is stored about it."""
+        metadata: dict[str, Any] = {"path": self.name, "size": self.size, "mtime_ns": self.mtime_ns}
+        if self.id != self.source:
+            metadata["id"] = self.id
+        if self.gone:
+            metadata["gone"] = True
+        folder = self.source[: len(self.source) - len(self.name) - 1]
+        return SourceNote(self.fingerprint, {"folder": folder, **metadata})
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of its source; None without a finished sync."""
+        return fingerprint_from(self.sha256, self.settings) if self.sha256 else None
+
+
+def fingerprint_from(sha256: str, settings: str) -> str:
+    """The fingerprint of a source: of the bytes of its file and of the settings."""
+    return f"{sha256}:{settings}"
+
+
+def check_name(name: Any) -> str:
+    """The name of a folder, which its sources begin with.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: it is no text, empty, over 128 bytes, or has a colon or a slash.
+    """
+    if not isinstance(name, str):
+        raise ArgumentTypeError(f"name is a {type(name).__name__}; give the text that the folder's sources begin with")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise ArgumentValueError(f"the folder's name {name!r:.60} is not UTF-8; give name=") from None
+    if not 0 < size <= _MAX_NAME_BYTES or set(name) & {":", "/", "\0"}:
+        raise ArgumentValueError(
+            f"the folder's name {name!r:.60}: give name= with 1 to {_MAX_NAME_BYTES} bytes, without colon and slash"
+        )
+    return name
+
+
+def read_known(shelf: DocShelf, name: str) -> Flow[dict[str, Known]]:
+    """The files of a folder that a shelf knows, by path below the folder.
+
+    Sources under the same name that no sync of a folder wrote are left alone.
+    """
+    prefix = f"{name}:"
+    known: dict[str, Known] = {}
+    last: str | None = prefix
+    while last is not None:
+        page = yield OnShelf(shelf, source_page, last)
+        last = page[-1].source if page and page[-1].source.startswith(prefix) else None
+        known.update((yield Compute(_known_in, page, name)))
+    return known
+
+
+def _known_in(page: Iterable[Any], folder: str) -> dict[str, Known]:
+    found = {}
+    for row in page:
+        note = _read_note(row.metadata)
+        path = note.get("path")
+        if note.get("folder") == folder and isinstance(path, str) and row.source == f"{folder}:{path}":
+            sha256, _, settings = (row.fingerprint or "").partition(":")
+            own_id = note.get("id")
+            size, mtime_ns = note.get("size"), note.get("mtime_ns")
+            found[path] = Known(
+                path,
+                row.source,
+                own_id if isinstance(own_id, str) else row.source,
+                sha256,
+                settings,
+                size if isinstance(size, int) else None,
+                mtime_ns if isinstance(mtime_ns, int) else None,
+                note.get("gone") is True,
+            )
+    return found
+
+
+def _read_note(metadata: str | None) -> dict[str, Any]:
+    """The metadata of a source; none where they cannot be read, as then no sync of a folder wrote them."""
+    if metadata is None:
+        return {}
+    try:
+        note = loads(metadata.encode("utf-8", "surrogatepass"))
+    except DecodeError:
+        return {}
+    return note if isinstance(note, dict) else {}
