@@ -10,10 +10,11 @@ import io
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from pydoc_data.topics import topics
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from rich.console import Console
@@ -51,9 +52,22 @@ def fill(url: str) -> None:
         shelf.sync(items, scope="sources", notes=notes)
 
 
-def picture(command: str, url: str) -> str:
+def folder_pictures(folder: Path, url: str) -> Iterator[tuple[str, str]]:
+    """What `sync` and then, after an edit, `diff` print of a folder of texts."""
+    texts = folder / "reference"
+    texts.mkdir()
+    for name in ("assert", "break", "pass", "while", "with"):
+        (texts / f"{name}.txt").write_text(topics[name], encoding="utf-8")
+    yield "sync", picture("docshelf sync reference/", url, folder, DOCSHELF_COLLECTION="reference")
+    edited = topics["break"].replace("terminates", "ends")
+    (texts / "break.txt").write_text(edited, encoding="utf-8")
+    (texts / "new.txt").write_text("A new text.", encoding="utf-8")
+    yield "diff", picture("docshelf diff reference/", url, folder, DOCSHELF_COLLECTION="reference")
+
+
+def picture(command: str, url: str, folder: Path, **environment: str) -> str:
     """What a command prints on a terminal, as SVG."""
-    terminal = Terminal(shlex.split(command)[1:], columns=WIDTH, DOCSHELF_URL=url)
+    terminal = Terminal(shlex.split(command)[1:], cwd=folder, columns=WIDTH, DOCSHELF_URL=url, **environment)
     terminal.end()
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text.assemble(("$ ", "bold green"), command))
@@ -64,12 +78,13 @@ def picture(command: str, url: str) -> str:
 
 
 def main() -> None:
-    with wheel_server() as server:
+    with wheel_server() as server, TemporaryDirectory() as folder:
         url = server.render_as_string(hide_password=False)
         fill(url)
-        for name, command in PICTURES.items():
+        of_store = ((name, picture(command, url, Path(folder))) for name, command in PICTURES.items())
+        for name, svg in (*of_store, *folder_pictures(Path(folder), url)):
             path = IMAGES / f"terminal-{name}.svg"
-            path.write_text(picture(command, url), encoding="utf-8")
+            path.write_text(svg, encoding="utf-8")
             sys.stdout.write(f"{path.relative_to(ROOT)}  {path.stat().st_size:,} bytes\n")
 
 
