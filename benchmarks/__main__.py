@@ -58,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             groups.remove(group)
     if not groups:
         return 2
-    for size in options.size or [_SIZE]:
+    for number, size in enumerate(options.size or [_SIZE]):
+        if number:  # documents of their own have one size
+            groups = [group for group in groups if group.corpus is None]
         failure = _measure_size(size, groups, workloads, options)
         if failure:
             return failure
@@ -102,7 +104,13 @@ def _run(
             server = str(url)
         setting = _setting(corpus, server, options.repeat)
         series, remarks = measure(
-            groups, lambda group: opened(group, server), workloads, corpus, repeat=options.repeat, tell=_tell
+            groups,
+            lambda group: opened(group, server),
+            workloads,
+            corpus,
+            repeat=options.repeat,
+            tell=_tell,
+            documents=options.documents,
         )
     setting["load at the end"] = _load()
     return Results(setting, series, remarks, size)
