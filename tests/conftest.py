@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -313,6 +314,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure() -> None:
+    # A job in the background of a shell ignores Ctrl-C, and so would the commands that tests start and interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # SQLite and PostgreSQL wait for the disk, thousands of times. Where the system has files in memory, take these.
     in_memory = Path("/dev/shm")
     if "TMPDIR" not in os.environ and in_memory.is_dir() and shutil.disk_usage(in_memory).free > _NEEDED_BYTES:
