@@ -47,7 +47,7 @@ help:
 	@echo 'make moves   10,000 documents from each store that people come from; writes docs/moving.md   [MOVES="--only SqlStore"]'
 	@echo 'make mutants  faults put into the code on purpose, which the tests have to notice   [MUTANTS="ledger -n 3"]'
 	@echo 'make notebooks   run the notebooks from top to bottom and store what they show'
-	@echo 'make docs    build the site into docs/_build and check its links'
+	@echo 'make docs    build the site into build/site and check its links'
 	@echo 'make audit   look up known vulnerabilities of all dependencies; needs the network'
 	@echo 'make dist    build wheel and sdist, check them, use the wheel bare and with each extra   [DIST=--quick]'
 	@echo 'make matrix  the wheel with the oldest and newest versions on each Python there is, types too'
@@ -90,9 +90,9 @@ notebooks: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python notebooks/refresh.py
 
 docs: $(SITE)/$(STAMP)
-	@rm -rf docs/_build
-	@$(SITE)/bin/python -m sphinx -j auto -q -W --keep-going -d docs/_build/.doctrees docs docs/_build
-	@$(SITE)/bin/python tools/check_site.py docs/_build
+	@rm -rf build/site
+	@$(SITE)/bin/python -m sphinx -j auto -q -W --keep-going -d build/site/.doctrees docs build/site
+	@$(SITE)/bin/python tools/check_site.py build/site
 
 audit: $(AUDIT)/$(STAMP)
 	@$(AUDIT)/bin/python -m pip_audit --skip-editable
@@ -111,7 +111,7 @@ hooks: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m pre_commit install
 
 clean:
-	rm -rf .venv .venv-test .venv-stacks .venv-bench .venv-dist .venv-docs .venv-audit .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist docs/_build
+	rm -rf .venv .venv-test .venv-stacks .venv-bench .venv-dist .venv-docs .venv-audit .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call environment,what to install): a virtual environment from scratch, as old pieces may not fit together.

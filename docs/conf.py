@@ -22,9 +22,10 @@ extensions = [
     "from_code",
 ]
 root_doc = "index"
-exclude_patterns = ["_build"]
+exclude_patterns: list[str] = []
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = f"docshelf {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -1,6 +1,6 @@
 """Check the built site: every link, picture and anchor within it leads somewhere.
 
-`python tools/check_site.py docs/_build` reads the HTML as a browser gets it. Sphinx checks the links that it makes.
+`python tools/check_site.py build/site` reads the HTML as a browser gets it. Sphinx checks the links that it makes.
 This also sees those in HTML, in docstrings, and what the theme adds. Links to other sites are not followed.
 """
 

@@ -192,8 +192,7 @@ def vectors() -> dict[str, Any]:
         "schema_version": 2,
         "values": [{name: one[name] for name in one if name != "checksum"} for one in values],
         "documents": [
-            {**_encoded(expression, Codec(**options)), "options": options}  # type: ignore[arg-type]
-            for expression, options in _DOCUMENTS
+            {**_encoded(expression, Codec(**options)), "options": options} for expression, options in _DOCUMENTS
         ],
         "rows": _rows(),
         "refused": _refused(),

@@ -19,10 +19,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from sphinx.domains.python import PyObject
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-_PLACE = re.compile(r"^<!-- code: (\w+) ?(\S*) -->$", re.MULTILINE)
+# With the sentence before it, which is for those who read the page on GitHub.
+_PLACE = re.compile(r"^(?:The site has .*\n\n)?<!-- code: (\w+) ?(\S*) -->$", re.MULTILINE)
 _TWIN = re.compile(r"As `\w+`\.")
 # Members of its types that SQLAlchemy documents.
 _SQLALCHEMY = ("cache_ok", "impl", "load_dialect_impl", "process_bind_param", "process_result_value")
@@ -34,6 +37,9 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     for package in own_packages():  # before autodoc, which imports in a way of its own that pydantic does not stand
         import_module(package)
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":  # our docstrings say Attributes
+            field.label = "Attributes"
     app.connect("autodoc-process-docstring", _escape, priority=100)  # before napoleon
     app.connect("source-read", _fill)
     app.connect("autodoc-skip-member", _skip)
@@ -79,7 +85,7 @@ def public(module: str) -> str:
     """What a module offers: classes first, then functions, errors, and the rest."""
     kinds: dict[str, list[str]] = {"autoclass": [], "autofunction": [], "autoexception": [], "autodata": []}
     package = import_module(module)
-    for name in names_of(package):
+    for name in sorted(names_of(package), key=lambda name: not name.startswith("DocShelf")):  # stores first
         value = getattr(package, name)
         if inspect.isclass(value) and value.__module__.partition(".")[0] in own_packages():
             kinds["autoexception" if issubclass(value, BaseException) else "autoclass"].append(name)
@@ -100,7 +106,10 @@ def public(module: str) -> str:
         parts.append(f"## {titles[directive]}\n")
         for name in names:
             # A heading for each name gives it a place in the contents of the page.
-            members = "   :members:\n   :show-inheritance:\n" if directive in ("autoclass", "autoexception") else ""
+            members = "   :members:\n" if directive in ("autoclass", "autoexception") else ""
+            value = getattr(package, name)
+            if members and value.__bases__[0] not in (object, tuple):
+                members += "   :show-inheritance:\n"
             hidden = "   :no-value:\n" if directive == "autodata" else ""
             parts.append(f"```{{eval-rst}}\n.. {directive}:: {module}.{name}\n{members}{hidden}```\n")
     return "\n".join(parts)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import docshelf
+from docshelf.adapters import ShelfStore
 from tests.support.public import functions_of, is_ours
 
 MODULES = (
@@ -115,7 +116,7 @@ def test_the_examples_of_a_module_run(module: str, tmp_path: Path, monkeypatch: 
         for test in finder.find(value, name, module=False, globs=dict(names)):
             failed = runner.run(test, clear_globs=False).failed
             for made in test.globs.values():
-                if made is not names.get("DocShelf") and hasattr(made, "close") and not inspect.isclass(made):
+                if isinstance(made, docshelf.DocShelf | ShelfStore):
                     made.close()
             assert not failed, name
     assert runner.summarize(verbose=False).failed == 0

@@ -105,7 +105,14 @@ _NAMES = {
 
 
 def value_of(expression: str) -> Any:
-    names = {"Decimal": Decimal, "UUID": UUID, "ZoneInfo": ZoneInfo, "date": date, "datetime": datetime, "time": time}
+    names: dict[str, Any] = {
+        "Decimal": Decimal,
+        "UUID": UUID,
+        "ZoneInfo": ZoneInfo,
+        "date": date,
+        "datetime": datetime,
+        "time": time,
+    }
     names |= {"timedelta": timedelta, "timezone": format_vectors.NAMES["timezone"], **_NAMES}
     found = eval(expression, names)
     return vars(found) if isinstance(found, SimpleNamespace) else found
