@@ -28,11 +28,13 @@ TEST := .venv-test
 STACKS := .venv-stacks
 BENCHMARK := .venv-bench
 DISTRIBUTION := .venv-dist
+SITE := .venv-docs
+AUDIT := .venv-audit
 
 # A part of the suite covers less than all of it, so the floor is for all of it.
 MEASURED := --cov --cov-report=term $(if $(TESTS),--cov-fail-under=0)
 
-.PHONY: help demo test test-stacks faults bench chart pictures footprint moves mutants notebooks dist matrix format hooks clean
+.PHONY: help demo test test-stacks faults bench chart pictures footprint moves mutants notebooks docs audit dist matrix format hooks clean
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
@@ -46,6 +48,8 @@ help:
 	@echo 'make moves   10,000 documents from each store that people come from; writes docs/moving.md   [MOVES="--only SqlStore"]'
 	@echo 'make mutants  faults put into the code on purpose, which the tests have to notice   [MUTANTS="ledger -n 3"]'
 	@echo 'make notebooks   run the notebooks from top to bottom and store what they show'
+	@echo 'make docs    build the site into build/site and check its links'
+	@echo 'make audit   look up known vulnerabilities of all dependencies; needs the network'
 	@echo 'make dist    build wheel and sdist, check them, use the wheel bare and with each extra   [DIST=--quick]'
 	@echo 'make matrix  the wheel with the oldest and newest versions on each Python there is, types too'
 	@echo 'make format  format the code and mend what ruff can'
@@ -90,6 +94,14 @@ mutants: $(TEST)/$(STAMP)
 notebooks: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python notebooks/refresh.py
 
+docs: $(SITE)/$(STAMP)
+	@rm -rf build/site
+	@$(SITE)/bin/python -m sphinx -j auto -q -W --keep-going -d build/site/.doctrees docs build/site
+	@$(SITE)/bin/python tools/check_site.py build/site
+
+audit: $(AUDIT)/$(STAMP)
+	@$(AUDIT)/bin/python -m pip_audit --skip-editable
+
 dist: $(DISTRIBUTION)/$(STAMP)
 	@$(DISTRIBUTION)/bin/python tools/dist.py $(DIST)
 
@@ -104,7 +116,7 @@ hooks: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m pre_commit install
 
 clean:
-	rm -rf .venv .venv-test .venv-stacks .venv-bench .venv-dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf .venv .venv-test .venv-stacks .venv-bench .venv-dist .venv-docs .venv-audit .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call environment,what to install): a virtual environment from scratch, as old pieces may not fit together.
@@ -132,3 +144,9 @@ $(BENCHMARK)/$(STAMP): pyproject.toml
 
 $(DISTRIBUTION)/$(STAMP): pyproject.toml
 	$(call environment,--group dist)
+
+$(SITE)/$(STAMP): pyproject.toml
+	$(call environment,--editable . --group docs)
+
+$(AUDIT)/$(STAMP): pyproject.toml
+	$(call environment,--editable '.[all]' --group audit)

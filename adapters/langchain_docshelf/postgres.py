@@ -41,6 +41,11 @@ class PostgresByteStore(LangChainStore, BaseStore[str, Any]):
 
     Raises:
         ConfigurationError: as `docshelf.DocShelf`; or neither `conninfo` nor an engine names a database.
+
+    Example:
+        >>> store = PostgresByteStore(":memory:", "files")
+        >>> store.conditional_set("a", {"page": 1}, "report.pdf")
+        ('a', 'INS')
     """
 
     def __init__(

@@ -43,6 +43,12 @@ class DocShelfRecordManager(ShelfStore, RecordManager):
 
     Raises:
         ConfigurationError: as `docshelf.DocShelf`; or a shelf beside a url or options.
+
+    Example:
+        >>> manager = DocShelfRecordManager("pages", url=":memory:")
+        >>> manager.update(["a"], group_ids=["a.md"])
+        >>> manager.exists(["a", "b"])
+        [True, False]
     """
 
     def __init__(

@@ -47,6 +47,13 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
 
     Raises:
         ConfigurationError: as `docshelf.DocShelf`; or a shelf beside a url or options.
+
+    Example:
+        >>> from langchain_core.documents import Document
+        >>> docstore = DocShelfStore(":memory:")
+        >>> docstore.mset([("a", Document(page_content="A page.", metadata={"source": "a.md"}))])
+        >>> docstore.mget(["a"])[0].page_content, docstore.sources()[0].source
+        ('A page.', 'a.md')
     """
 
     def __init__(
@@ -276,6 +283,12 @@ class DocShelfByteStore(LangChainStore, BaseStore[str, bytes]):
 
     Raises:
         ConfigurationError: as `docshelf.DocShelf`; or a shelf beside a url or options.
+
+    Example:
+        >>> store = DocShelfByteStore(":memory:")
+        >>> store.mset([("vector", b"bytes")])
+        >>> store.mget(["vector", "none"])
+        [b'bytes', None]
     """
 
     def __init__(

@@ -60,6 +60,11 @@ def storage_context(
             `StorageContext.from_defaults`. The default is a store in memory.
         persist_dir, fs: where the stores in memory were persisted, to read them again.
         options: as for `docshelf.DocShelf`.
+
+    Example:
+        >>> context = storage_context(":memory:")
+        >>> len(context.docstore.docs)
+        0
     """
     docstore = DocShelfDocumentStore(url, collection, shelf=shelf, node_classes=node_classes, **options)
     index_store = DocShelfIndexStore(collection=index_collection, shelf=docstore.shelf)

@@ -38,6 +38,13 @@ class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
         shelf: an existing shelf whose connections to use, instead of a url and options.
         node_classes: your own node classes, which the store writes and reads besides LlamaIndex's.
         options: as for `docshelf.DocShelf`.
+
+    Example:
+        >>> from llama_index.core.schema import TextNode
+        >>> docstore = DocShelfDocumentStore(":memory:")
+        >>> docstore.add_documents([TextNode(id_="a", text="A node.")])
+        >>> docstore.get_node("a").text
+        'A node.'
     """
 
     def __init__(

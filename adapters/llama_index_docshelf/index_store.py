@@ -25,6 +25,10 @@ class DocShelfIndexStore(ShelfStore, BaseIndexStore):
         collection: the collection of the rows.
         shelf: an existing shelf whose connections to use, instead of a url and options.
         options: as for `docshelf.DocShelf`.
+
+    Example:
+        >>> DocShelfIndexStore(":memory:").index_structs()
+        []
     """
 
     def __init__(

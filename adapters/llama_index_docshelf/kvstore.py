@@ -32,6 +32,12 @@ class DocShelfKVStore(ShelfStore, BaseKVStore):
             framework's collection "data" becomes "kvstore:data". Stores of different names share no values.
         shelf: an existing shelf whose connections to use, instead of a url and options.
         options: as for `docshelf.DocShelf`.
+
+    Example:
+        >>> store = DocShelfKVStore(":memory:")
+        >>> store.put("a", {"page": 1})
+        >>> store.get("a")
+        {'page': 1}
     """
 
     def __init__(

@@ -39,6 +39,13 @@ class Records:
 
     Args:
         shelf: the shelf whose collection holds the records, and nothing else.
+
+    Example:
+        >>> records = Records(DocShelf(":memory:", "records"))
+        >>> began = records.now()
+        >>> records.update(["a", "b"], groups=["a.md", "a.md"])
+        >>> records.exist(["a", "c"]), records.list_keys(groups=["a.md"])
+        ([True, False], ['a', 'b'])
     """
 
     def __init__(self, shelf: DocShelf) -> None:

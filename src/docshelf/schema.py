@@ -116,6 +116,10 @@ def define_tables(
 
     Raises:
         ConfigurationError: a name is not a plain identifier of at most 40 characters.
+
+    Example:
+        >>> define_tables(schema="rag").entries.fullname
+        'rag.docshelf_entries'
     """
     check_table_prefix(table_prefix)
     check_schema(schema)
@@ -177,6 +181,10 @@ def grants(tables: Tables, kind: Literal["reader", "writer", "owner"], role: str
 
     Raises:
         ConfigurationError: the kind is unknown, or the role's name is empty or holds a NUL.
+
+    Example:
+        >>> grants(define_tables(), "reader", "dashboard")[0][:38]
+        'GRANT SELECT ON docshelf_entries, docs'
     """
     if kind not in ("reader", "writer", "owner"):
         raise ConfigurationError(f"kind={kind!r}: give 'reader', 'writer' or 'owner'")

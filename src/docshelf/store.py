@@ -102,6 +102,13 @@ class DocShelf:
     Raises:
         ConfigurationError: an option, a URL or a combination of them is invalid.
         ArgumentTypeError, ArgumentValueError: the collection's name is invalid.
+
+    Example:
+        >>> shelf = DocShelf(":memory:")  # or DocShelf("docs.db"), DocShelf("postgresql://...")
+        >>> shelf.sync({"intro": "Hello.", "usage": "Call sync."}, source="guide.md").counts
+        {'INS': 2, 'UPD': 0, 'SKIP': 0, 'DEL': 0}
+        >>> shelf.get("intro")
+        'Hello.'
     """
 
     def __init__(
@@ -233,6 +240,12 @@ class DocShelf:
         Args:
             collection: its collection; by default the collection of this store.
             content_types, on_corrupt, hash_on, hash_exclude: as for `DocShelf`; by default the options of this store.
+
+        Example:
+            >>> shelf = DocShelf(":memory:", "pages")
+            >>> shelf.view("drafts").set("a", "a draft")
+            >>> shelf.get("a") is None, shelf.view("drafts").get("a")
+            (True, 'a draft')
         """
         codec = self._context.codec
         if any(option is not None for option in (content_types, on_corrupt, hash_on, hash_exclude)):
@@ -274,6 +287,13 @@ class DocShelf:
 
         Raises:
             ConfigurationError: the connection is for another kind of database.
+
+        Example:
+            >>> from sqlalchemy import create_engine
+            >>> engine = create_engine("sqlite://")
+            >>> with engine.begin() as connection:  # your own rows, and documents: both or none
+            ...     DocShelf(engine=engine).bind(connection).set("a", "a text")
+            >>> engine.dispose()
         """
         self._backend.check_open()
         return self._sibling(BoundBackend(connection, self._backend.dialect), self._context)
@@ -301,6 +321,12 @@ class DocShelf:
             SchemaError: the schema is newer than this docshelf, a table of that name was not made by docshelf, the role
                 may not create what is missing, the table has other partitions, or the database has no Citus.
             ConfigurationError: an argument is invalid for this database.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.setup(searchable=["author"])
+            >>> shelf.is_set_up()
+            True
         """
         layout = self._layout(partitions, distribute)
         self._backend.check_open()
@@ -409,6 +435,12 @@ class DocShelf:
 
         Raises:
             CorruptEntryError: the row cannot be read, with `on_corrupt="raise"`.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.set("a", {"page": 1})
+            >>> shelf.get("a"), shelf.get("b")
+            ({'page': 1}, None)
         """
         return self.mget([key], source=source)[0]
 
@@ -417,7 +449,14 @@ class DocShelf:
         return (await self.amget([key], source=source))[0]
 
     def mget(self, keys: Iterable[str], *, source: str | None = None) -> list[Any]:
-        """The values of keys, in their order; None for a key without one. Arguments and errors as for `get`."""
+        """The values of keys, in their order; None for a key without one. Arguments and errors as for `get`.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.mset({"a": 1, "b": 2})
+            >>> shelf.mget(["b", "none", "a"])
+            [2, None, 1]
+        """
         return self._run(reading.get_values(self._context, check_keys(keys), check_optional_source(source)))
 
     async def amget(self, keys: Iterable[str], *, source: str | None = None) -> list[Any]:
@@ -517,6 +556,12 @@ class DocShelf:
             source: count only entries of this source.
             where: count only entries that `find` returns for it. This reads their values.
             at_most: stop at this number, 1 or more. `count(at_most=1)` says fast whether there is any entry.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.mset({"a1": {"year": 1999}, "a2": {"year": 2020}, "b": "text"})
+            >>> shelf.count(), shelf.count("a"), shelf.count(where={"year": 2020})
+            (3, 2, 1)
         """
         return self._run(self._counting(prefix, source, where, at_most))
 
@@ -568,6 +613,12 @@ class DocShelf:
         Raises:
             ArgumentTypeError, ArgumentValueError: an argument is invalid. The text names the place in `where`.
             CorruptEntryError: a row cannot be read, with `on_corrupt="raise"`.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.mset({"a": {"year": 1999}, "b": {"year": 2020}, "c": "no fields"})
+            >>> [entry.key for entry in shelf.find({"year": {"$gte": 2000}})]
+            ['b']
         """
         return self._found(_search(where, prefix, source, limit, after), values)
 
@@ -623,6 +674,12 @@ class DocShelf:
         Args:
             prefix, source: as for `count`.
             with_value: leave out entries that hold only a version, as `set_versions` writes them. Default False.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.mset({"b": 1, "a2": 2, "a1": 3})
+            >>> list(shelf.yield_keys("a"))
+            ['a1', 'a2']
         """
         return self._pages_of_keys(check_prefix(prefix), check_optional_source(source), with_value)
 
@@ -633,7 +690,14 @@ class DocShelf:
         return self._apages_of_keys(check_prefix(prefix), check_optional_source(source), with_value)
 
     def yield_items(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[tuple[str, Any]]:
-        """Each key of `yield_keys` with its value as `get` reads it. Holds at most 16 MiB of values, or one value."""
+        """Each key of `yield_keys` with its value as `get` reads it. Holds at most 16 MiB of values, or one value.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.mset({"b": 1, "a": 2})
+            >>> list(shelf.yield_items())
+            [('a', 2), ('b', 1)]
+        """
         return ((entry.key, entry.value) for entry in self.yield_entries(prefix, source=source))
 
     def ayield_items(self, prefix: str | None = None, *, source: str | None = None) -> AsyncIterator[tuple[str, Any]]:
@@ -695,7 +759,14 @@ class DocShelf:
     # Writing
 
     def set(self, key: str, value: Any, *, source: str = "", version: str | None = None) -> None:
-        """Write a value if it differs from the existing entry. Arguments as for `Item`; errors as for `mset`."""
+        """Write a value if it differs from the existing entry. Arguments as for `Item`; errors as for `mset`.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.set("a", {"tags": {"x"}, "pages": (1, 2)})
+            >>> shelf.get("a")
+            {'pages': (1, 2), 'tags': {'x'}}
+        """
         self.mset([Item(key, value, source, version)])
 
     async def aset(self, key: str, value: Any, *, source: str = "", version: str | None = None) -> None:
@@ -703,7 +774,13 @@ class DocShelf:
         await self.amset([Item(key, value, source, version)])
 
     def conditional_set(self, key: str, value: Any, *, source: str = "", version: str | None = None) -> tuple[str, Op]:
-        """As `set`. Returns (key, "INS" | "UPD" | "SKIP")."""
+        """As `set`. Returns (key, "INS" | "UPD" | "SKIP").
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.conditional_set("a", "one"), shelf.conditional_set("a", "one"), shelf.conditional_set("a", "two")
+            (('a', 'INS'), ('a', 'SKIP'), ('a', 'UPD'))
+        """
         [change] = self.conditional_mset([Item(key, value, source, version)])
         return change.key, change.op
 
@@ -731,6 +808,12 @@ class DocShelf:
             ValueTooLargeError: a value exceeds `max_value_bytes`.
             ArgumentTypeError, ArgumentValueError: an item, key, source or version is invalid.
             DocShelfError: the temporary file cannot be written.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.mset([Item("a", "one", source="a.md"), ("b", b"bytes")])
+            >>> len(shelf)
+            2
         """
         self.conditional_mset(items, source=source, show_progress=show_progress)
 
@@ -757,6 +840,12 @@ class DocShelf:
             notes: fingerprints and metadata to store, by source, in the same transaction.
             dry_run: report what would be done, and write nothing.
             diff: fill `report.diffs`. This reads the old values of updated entries and holds old and new in memory.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.mset({"a": 1})
+            >>> [(change.key, change.op) for change in shelf.conditional_mset({"a": 1, "b": 2})]
+            [('a', 'SKIP'), ('b', 'INS')]
         """
         source = check_source(source)
         plan = mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff)
@@ -815,6 +904,13 @@ class DocShelf:
         Raises:
             MassDeleteError: the sync would delete more than allowed. Nothing was written.
             Others as for `mset`.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> report = shelf.sync({"a": 1, "b": 2}, source="a.md")
+            >>> report = shelf.sync({"a": 1, "c": 3}, source="a.md")
+            >>> [(change.key, change.op) for change in report]
+            [('a', 'SKIP'), ('c', 'INS'), ('b', 'DEL')]
         """
         source = check_source(source)
         plan = sync_plan(
@@ -876,6 +972,14 @@ class DocShelf:
                 for an entry without a version, and for a missing entry, which is then created: of several writers one
                 creates it.
             new_sources: key to source, for the entries that are created. Other keys get "". Not together with `source`.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.set("a", "text")
+            >>> shelf.set_versions({"a": "v1"}).counts["UPD"]
+            1
+            >>> shelf.get_entry("a").version
+            'v1'
         """
         return self._run(self._set_versions(versions, source, expected, new_sources))
 
@@ -953,6 +1057,12 @@ class DocShelf:
         Raises:
             MassDeleteError: the call was refused. Nothing was deleted.
             ArgumentTypeError, ArgumentValueError: an argument is invalid, or both `keys` and `where` were given.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.mset({"a": {"year": 1999}, "b": {"year": 2020}})
+            >>> shelf.mdelete(where={"year": {"$lt": 2000}}).counts["DEL"], shelf.mdelete(["b", "none"]).counts["DEL"]
+            (1, 1)
         """
         return self._run(self._deletion(keys, source, expected, where, prefix, max_delete, allow_mass_delete, dry_run))
 
@@ -1040,6 +1150,12 @@ class DocShelf:
         Raises:
             ArgumentTypeError, ArgumentValueError: the name is invalid or taken, or there is no collection to rename.
                 Nothing was changed.
+
+        Example:
+            >>> shelf = DocShelf(":memory:", "pages")
+            >>> shelf.set("a", 1)
+            >>> shelf.rename_collection("archive"), shelf.collection
+            (1, 'archive')
         """
         name = check_collection(new)
         old = self.collection
@@ -1074,6 +1190,12 @@ class DocShelf:
         Raises:
             ArgumentTypeError, ArgumentValueError: the name is invalid, a collection has it already, or there is no
                 collection to copy. Nothing was changed.
+
+        Example:
+            >>> shelf = DocShelf(":memory:", "pages")
+            >>> shelf.set("a", 1)
+            >>> shelf.copy_collection("pages-2026"), shelf.view("pages-2026").get("a")
+            (1, 1)
         """
         count = self._run(collections.copy(self._context, check_collection(new)))
         if self._context.known_fields.all():
@@ -1090,7 +1212,14 @@ class DocShelf:
     # Sources
 
     def sources(self) -> Sources:
-        """Every source that has entries or was synced, ordered by name."""
+        """Every source that has entries or was synced, ordered by name.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> report = shelf.sync({"a": 1, "b": 2}, source="a.md")
+            >>> [(source.source, source.entries) for source in shelf.sources()]
+            [('a.md', 2)]
+        """
         return Sources(self._run(reading.sources(self._context)))
 
     async def asources(self) -> Sources:
@@ -1110,7 +1239,14 @@ class DocShelf:
         return await self._arun(reading.source_notes(self._context, check_sources(sources)))
 
     def source_changed(self, source: str, fingerprint: str) -> bool:
-        """True unless the last sync of the source had this fingerprint. Does not read its entries."""
+        """True unless the last sync of the source had this fingerprint. Does not read its entries.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> report = shelf.sync({"a": 1}, source="a.md", fingerprint="f1")
+            >>> shelf.source_changed("a.md", "f1"), shelf.source_changed("a.md", "f2")
+            (False, True)
+        """
         return bool(self.changed_sources({source: fingerprint}))
 
     async def asource_changed(self, source: str, fingerprint: str) -> bool:
@@ -1126,7 +1262,14 @@ class DocShelf:
         return await self._arun(reading.changed_sources(self._context, check_fingerprints(fingerprints)))
 
     def delete_source(self, source: str) -> Report:
-        """Delete a source with all its entries. The same keys in other sources stay."""
+        """Delete a source with all its entries. The same keys in other sources stay.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.mset([Item("a", 1, "a.md"), Item("a", 2, "b.md")])
+            >>> shelf.delete_source("b.md").counts["DEL"], shelf.get("a")
+            (1, 1)
+        """
         return self.delete_sources([source])
 
     async def adelete_source(self, source: str) -> Report:
@@ -1204,7 +1347,14 @@ class DocShelf:
         return await self._backend.arun(maintenance.is_set_up(self._context))
 
     def stats(self) -> Stats:
-        """Numbers and sizes of the collection."""
+        """Numbers and sizes of the collection.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.mset({"a": 1, "b": "text"})
+            >>> shelf.stats().entries, shelf.stats().stored_bytes
+            (2, 7)
+        """
         return self._run(maintenance.stats(self._context))
 
     async def astats(self) -> Stats:
@@ -1212,7 +1362,14 @@ class DocShelf:
         return await self._arun(maintenance.stats(self._context))
 
     def verify(self, *, show_progress: bool = False) -> list[Problem]:
-        """Read every entry, check it against its hash, and list those that cannot be read."""
+        """Read every entry, check it against its hash, and list those that cannot be read.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.set("a", 1)
+            >>> shelf.verify()
+            []
+        """
         problems: list[Problem] = []
         with progress_bar(self.count() if show_progress else 0, "verifying", show=show_progress) as on_progress:
             context = replace(self._context, on_progress=on_progress)

@@ -30,6 +30,10 @@ class Item(NamedTuple):
         source: the file or other origin of the item; None means the source of the call.
         version: the caller's own label of the value's content. None does not count as a change; if the value is
             written, the label is removed.
+
+    Example:
+        >>> Item("chunk-1", "its text", source="a.md", version="v7")
+        Item(key='chunk-1', value='its text', source='a.md', version='v7')
     """
 
     key: str
@@ -63,6 +67,12 @@ class Document:
         text: the text; `hash_on="text"` looks at nothing else.
         metadata: what is known of the document, by name; `hash_exclude` leaves names of it out.
         id: the document's own id, or None; adapters then take the key of its entry.
+
+    Example:
+        >>> print(Document("Dear reader, ...", {"author": "Ann"}))
+        Dear reader, ...
+        <BLANKLINE>
+        author: Ann
     """
 
     text: str
@@ -83,6 +93,14 @@ class Diff:
 
     For a document, the text is its own text; metadata follow if only they differ. For any other value it is the value
     as Python prints it.
+
+    Example:
+        >>> print(Diff("intro", "guide.md", "Hello.", "Hello!"))
+        --- intro before
+        +++ intro after
+        @@ -1 +1 @@
+        -Hello.
+        +Hello!
     """
 
     key: str
@@ -120,6 +138,11 @@ class Report(Sequence[Change]):
         dry_run: True if the call only reported what it would do.
         diffs: the texts of updated entries before and after, if the call had `diff=True`.
         refused: in a dry run, why the same call would be refused as a mass deletion; None if it would not.
+
+    Example:
+        >>> report = Report((Change("a", "INS"), Change("b", "SKIP")))
+        >>> report.counts, report.changed, report.inserted[0].key
+        ({'INS': 1, 'UPD': 0, 'SKIP': 1, 'DEL': 0}, True, 'a')
     """
 
     changes: tuple[Change, ...] = ()
@@ -208,6 +231,13 @@ class Entry:
         created_at: when the entry was inserted: an aware datetime in UTC, by the database's clock.
         updated_at: when its value was last written, likewise. A new version alone does not change it.
         seq: increases in the order of insertion, with gaps. Updates keep it.
+
+    Example:
+        >>> shelf = DocShelf(":memory:")
+        >>> shelf.mset([Item("a", {"page": 1}, source="a.md")])
+        >>> entry = shelf.get_entry("a")
+        >>> entry.source, entry.value, entry.content_type
+        ('a.md', {'page': 1}, 'json')
     """
 
     key: str
@@ -299,6 +329,11 @@ class Health:
         database: the database and its version, "PostgreSQL 18.4" for example; "" when it did not answer.
         schema_version: the version of the tables; None when they could not be read.
         milliseconds: how long the question took.
+
+    Example:
+        >>> health = DocShelf(":memory:").health()
+        >>> health.ok, health.problem
+        (True, '')
     """
 
     ok: bool
@@ -334,6 +369,13 @@ class SourceNote:
     Attributes:
         fingerprint: the caller's hash of the raw file; None if it is unknown.
         metadata: the caller's own data about the source; None keeps the stored metadata.
+
+    Example:
+        >>> shelf = DocShelf(":memory:")
+        >>> notes = {"a.md": SourceNote("f1", {"title": "A"})}
+        >>> report = shelf.sync([Item("a", 1, "a.md")], scope="sources", notes=notes)
+        >>> shelf.source_notes(["a.md"])["a.md"].metadata
+        {'title': 'A'}
     """
 
     fingerprint: str | None = None

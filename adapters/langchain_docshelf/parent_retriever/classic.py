@@ -48,13 +48,13 @@ def sync_parent_documents(
             MultiVectorRetriever has none: then the parent is its own only child. A function may give summaries, or
             questions; `async_parent_documents` also takes an `async def` function.
         embedding_version, index, batch_size, vector_batch_size, verify_seconds: as for `ParentDocumentRetriever`.
-        documents, source, ids, scope, dry_run, reindex, max_delete, allow_mass_delete, allow_unknown, notes,
-            show_progress: as for `ParentDocumentRetriever.sync`. These retrievers read parents by id alone, so each id
-            must belong to one parent in all sources. A warning names an id that does not.
+        documents, source, ids, scope: as for `ParentDocumentRetriever.sync`. These retrievers read parents by id alone,
+            so each id must belong to one parent in all sources. A warning names an id that does not.
+        dry_run, reindex, max_delete, allow_mass_delete, allow_unknown, notes, show_progress: as there.
 
     Raises:
         ConfigurationError: the retriever's docstore is of another kind.
-        As `ParentDocumentRetriever.sync` otherwise.
+        DocShelfError: as `ParentDocumentRetriever.sync`.
     """
     own = own_retriever(
         retriever,

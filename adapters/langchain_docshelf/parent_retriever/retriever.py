@@ -35,6 +35,18 @@ class ParentDocumentRetriever(BaseRetriever):
     as the retriever knows only the children that it added.
 
     A parent is known by its `Document.id`. If it has none, or `parent_splitter` made it, by its source and text.
+
+    Example:
+        >>> from langchain_core.documents import Document
+        >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+        >>> from langchain_core.vectorstores import InMemoryVectorStore
+        >>> from langchain_docshelf import DocShelfStore
+        >>> vectors = InMemoryVectorStore(DeterministicFakeEmbedding(size=8))
+        >>> docstore = DocShelfStore(":memory:")
+        >>> retriever = ParentDocumentRetriever(vectorstore=vectors, docstore=docstore, child_splitter=None)
+        >>> pages = [Document(id="a", page_content="A page.", metadata={"source": "a.md"})]
+        >>> retriever.sync(pages).embedded, retriever.sync(pages).embedded
+        (1, 0)
     """
 
     # A misspelled option would be ignored otherwise.

@@ -86,6 +86,14 @@ def sync_folder(
         ArgumentTypeError, ArgumentValueError: there is no such folder, or an argument is invalid.
         ConfigurationError: the extra is not installed, or a folder cannot be synced into the target.
         What the target raises, as `DocShelf.sync`; batches that were written stay.
+
+    Example:
+        >>> from pathlib import Path
+        >>> Path("handbook").mkdir()
+        >>> _ = Path("handbook/guide.md").write_text("Hello.")
+        >>> shelf = DocShelf(":memory:")
+        >>> sync_folder("handbook", shelf).counts["INS"], shelf.get("handbook:guide.md").text
+        (1, 'Hello.')
     """
     into = target_of(target)
     options = _options(

@@ -69,6 +69,12 @@ def migrate(
     Raises:
         ConfigurationError: `source` is nothing that the target can be filled from.
         MoveError: an entry was refused, or source and target differ at the end. Pages that were written stay.
+
+    Example:
+        >>> old, new = DocShelf(":memory:"), DocShelf(":memory:")
+        >>> old.mset({"a": 1, "b": 2})
+        >>> migrate(old, new).counts["INS"], new.get("b")
+        (2, 2)
     """
     return perform(
         migrate_flow(

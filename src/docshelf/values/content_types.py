@@ -461,6 +461,10 @@ def canonical_bytes(value: Any) -> bytes:
 
     Raises:
         UnsupportedValueError: a part of the value cannot be stored without loss. Names the path to it.
+
+    Example:
+        >>> canonical_bytes({"b": (1, 2), "a": b"x"})
+        b'{"a":{"$bytes":"eA=="},"b":{"$tuple":[1,2]}}'
     """
     try:
         return dumps(value)

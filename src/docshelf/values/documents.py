@@ -42,6 +42,13 @@ class UnknownDocument(dict[str, Any]):
     Raises:
         ArgumentTypeError: the content type is no text.
         ArgumentValueError: it is empty, too long, or one that docshelf itself writes.
+
+    Example:
+        >>> shelf = DocShelf(":memory:")
+        >>> shelf.set("a", UnknownDocument("example/note", {"text": "Remember the milk."}))
+        >>> found = shelf.get("a")
+        >>> found.content_type, found["text"]
+        ('example/note', 'Remember the milk.')
     """
 
     __slots__ = ("_content_type", "_hashes")

@@ -35,6 +35,12 @@ def file_fingerprint(path: str | os.PathLike[str]) -> str:
 
     Raises:
         OSError: the file cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("a.txt").write_bytes(b"a text")
+        >>> file_fingerprint("a.txt")[:16]
+        '734194ede5b063e6'
     """
     digest = sha256()
     with Path(path).open("rb") as file:

@@ -41,6 +41,8 @@ _MAX_EQUAL_HASHES: Final = 100
 # Types whose values orjson writes without loss or rejects.
 _ATOMS: Final = frozenset((str, int, bool, type(None)))
 _DOLLAR: Final = ord("$")
+# Below this, all versions of orjson write floats alike; from here on, 3.11 writes 1e16 and 3.13 writes 1e+16.
+_PLAIN_FLOATS: Final = 1e16
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**64 - 1
 _STORABLE: Final = (
@@ -144,7 +146,7 @@ def _is_plain(value: Any, depth: int) -> bool:
             if kind is not str and kind not in _ATOMS and not _is_plain(item, depth - 1):
                 return False
         return True
-    return kind in _ATOMS or (kind is float and math.isfinite(value))
+    return kind in _ATOMS or (kind is float and -_PLAIN_FLOATS < value < _PLAIN_FLOATS)
 
 
 def _has_plain_keys(value: Any) -> bool:
@@ -290,7 +292,9 @@ def _int(value: int) -> Any:
 
 
 def _float(value: float) -> Any:
-    return value if math.isfinite(value) else {"$float": str(value)}
+    if -_PLAIN_FLOATS < value < _PLAIN_FLOATS:
+        return value
+    return orjson.Fragment(repr(value)) if math.isfinite(value) else {"$float": str(value)}
 
 
 def _zone_of(value: datetime | time) -> str | None:
