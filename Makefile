@@ -8,7 +8,7 @@
 #   DIST=--quick           for `make dist`: bare and with all extras only
 #   MOVES="--only SqlStore"  for `make moves`: its options
 #   ROUNDS=20 FAULT="..."  for `make faults`: how often each fault meets each operation; one fault only
-#   BENCH="..."            for `make bench`: its options
+#   BENCH="..."            for `make bench`: its options; BENCH=folder measures a folder only
 #   BENCH_URL=url          for `make bench`: a PostgreSQL server of your own
 
 PYTHON ?= python3
@@ -34,7 +34,7 @@ AUDIT := .venv-audit
 # A part of the suite covers less than all of it, so the floor is for all of it.
 MEASURED := --cov --cov-report=term $(if $(TESTS),--cov-fail-under=0)
 
-.PHONY: help demo test test-stacks faults bench chart footprint moves mutants notebooks docs audit dist matrix format hooks clean
+.PHONY: help demo test test-stacks faults bench chart pictures footprint moves mutants notebooks docs audit dist matrix format hooks clean
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
@@ -43,6 +43,7 @@ help:
 	@echo 'make faults  faults in every operation, many times; writes docs/faults.md   [ROUNDS=20] [FAULT="cut network"]'
 	@echo 'make bench   beside its peers and the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
 	@echo 'make chart   draw the pictures of docs/benchmark.md'
+	@echo 'make pictures   take the pictures of docs/command-line.md: real output of the command'
 	@echo 'make footprint   bytes on disk and of WAL, memory, growth, the cost of an import'
 	@echo 'make moves   10,000 documents from each store that people come from; writes docs/moving.md   [MOVES="--only SqlStore"]'
 	@echo 'make mutants  faults put into the code on purpose, which the tests have to notice   [MUTANTS="ledger -n 3"]'
@@ -73,9 +74,13 @@ faults: $(TEST)/$(STAMP)
 
 bench: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks $(BENCH)
+	@$(if $(BENCH),,$(BENCHMARK)/bin/python -m benchmarks folder)
 
 chart: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m benchmarks.chart
+
+pictures: $(TEST)/$(STAMP)
+	@$(TEST)/bin/python docs/terminal.py
 
 footprint: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks.footprint

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from benchmarks import folder
 from benchmarks.chart import in_terminal, save
 from benchmarks.corpus import Corpus, build_corpus
 from benchmarks.groups import GROUPS, Group, opened
@@ -42,7 +43,10 @@ _SERVER_SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["folder"]:
+        return folder.main(given[1:])
+    options = _parser().parse_args(given)
     try:
         groups, workloads = _chosen(options.only)
     except ValueError as exc:
@@ -54,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             groups.remove(group)
     if not groups:
         return 2
-    for size in options.size or [_SIZE]:
+    for number, size in enumerate(options.size or [_SIZE]):
+        if number:  # documents of their own have one size
+            groups = [group for group in groups if group.corpus is None]
         failure = _measure_size(size, groups, workloads, options)
         if failure:
             return failure
@@ -98,7 +104,13 @@ def _run(
             server = str(url)
         setting = _setting(corpus, server, options.repeat)
         series, remarks = measure(
-            groups, lambda group: opened(group, server), workloads, corpus, repeat=options.repeat, tell=_tell
+            groups,
+            lambda group: opened(group, server),
+            workloads,
+            corpus,
+            repeat=options.repeat,
+            tell=_tell,
+            documents=options.documents,
         )
     setting["load at the end"] = _load()
     return Results(setting, series, remarks, size)

@@ -19,6 +19,8 @@ Documents = Mapping[str, Mapping[str, Any]]
 
 # One document in this many is changed by the workload "changed".
 CHANGED_ONE_IN: Final = 100
+# Of documents with fields: how many there are, with how many characters of text, and how many have one author.
+_WITH_FIELDS, _SHORT, OF_AN_AUTHOR = 200_000, 100, 20
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,23 @@ def build_corpus(count: int, size: int) -> Corpus:
     gone = set(list(documents)[CHANGED_ONE_IN // 2 :: CHANGED_ONE_IN])
     pruned = {key: document for key, document in changed.items() if key not in gone}
     return Corpus(documents, changed, pruned, text_bytes)
+
+
+def build_fields(count: int | None) -> Corpus:
+    """Short documents with an author, a year and tags: 200,000, or as many as `count`."""
+    corpus = build_corpus(count or _WITH_FIELDS, _SHORT)
+    authors = max(1, len(corpus.documents) // OF_AN_AUTHOR)
+    fields = {
+        key: {"author": f"author {number % authors}", "year": 1900 + number % 120, "tags": [f"tag {number % 50}"]}
+        for number, key in enumerate(corpus.documents)
+    }
+
+    def with_fields(documents: Documents) -> Documents:
+        return {key: {"text": document["text"], **fields[key]} for key, document in documents.items()}
+
+    return Corpus(
+        with_fields(corpus.documents), with_fields(corpus.changed), with_fields(corpus.pruned), corpus.text_bytes
+    )
 
 
 def _texts() -> Iterator[tuple[str, str]]:

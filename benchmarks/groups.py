@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
+from benchmarks.corpus import Corpus, build_fields
 from benchmarks.peers.base import Peer
 from benchmarks.peers.place import Place, postgresql_schema
 from benchmarks.peers.raw import (
@@ -23,7 +24,7 @@ from benchmarks.peers.raw import (
     RawSQLite,
     RawSQLiteInThread,
 )
-from benchmarks.peers.shelf import AsyncShelfBytesPeer, AsyncShelfPeer, ShelfPeer
+from benchmarks.peers.shelf import AsyncShelfBytesPeer, AsyncShelfPeer, SearchingShelfPeer, ShelfPeer
 
 MakePeers = Callable[[Callable[[], Place]], list[Peer]]
 
@@ -39,6 +40,8 @@ class Group:
         needs: modules of other projects that the peers are made of; the group `bench` of the project has them.
         documents: at most so many, where a peer takes too long for more.
         repeat: at most so many repetitions.
+        corpus: makes its own documents, of any number or of as many as were asked for.
+        workloads: the only workloads of it, by name; empty for all that its peers can.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Group:
     needs: tuple[str, ...] = ()
     documents: int | None = None
     repeat: int | None = None
+    corpus: Callable[[int | None], Corpus] | None = None
+    workloads: tuple[str, ...] = ()
 
     @property
     def missing(self) -> list[str]:
@@ -84,9 +89,16 @@ def _llama_index(place: Callable[[], Place]) -> list[Peer]:
 
 
 def _values(place: Callable[[], Place]) -> list[Peer]:
-    from benchmarks.peers.values import KeyValueStorePeer, LangGraphStorePeer
+    from benchmarks.peers.langgraph import LangGraphStorePeer
+    from benchmarks.peers.values import KeyValueStorePeer
 
     return [AsyncShelfPeer(place()), LangGraphStorePeer(place()), KeyValueStorePeer(place())]
+
+
+def _search(place: Callable[[], Place]) -> list[Peer]:
+    from benchmarks.peers.langgraph import LangGraphStorePeer
+
+    return [SearchingShelfPeer(place(), driver="psycopg"), LangGraphStorePeer(place())]
 
 
 _LANGCHAIN_NEEDS = ("langchain_core", "langchain_classic", "langchain_community")
@@ -151,6 +163,15 @@ GROUPS: Sequence[Group] = (
         repeat=3,
     ),
     Group("dictionaries", "postgresql", _values, ("langgraph.store.postgres", "key_value.aio.stores.postgresql")),
+    Group(
+        "search by a field",
+        "postgresql",
+        _search,
+        ("langgraph.store.postgres",),
+        repeat=3,
+        corpus=build_fields,
+        workloads=("cold", "find"),
+    ),
 )
 
 

@@ -64,25 +64,30 @@ def measure(
     *,
     repeat: int,
     tell: Callable[[str], None],
+    documents: int | None = None,
 ) -> tuple[list[Series], dict[str, str]]:
     """Every workload of every peer, `repeat` times; and the remarks of the peers.
 
     Args:
         open_peers: connects a group's peers. One group at a time is open: a server has only so many connections.
+        documents: how many documents a group makes that has a corpus of its own; None leaves it to the group.
     """
     found: dict[tuple[str, str, str], list[Measurement]] = {}
     remarks: dict[str, str] = {}
+    own = {group.name: group.corpus(documents) for group in groups if group.corpus is not None}
     for repetition in range(repeat):
         for group in groups:
             if repetition >= (group.repeat or repeat):
                 continue
             tell(f"repetition {repetition + 1} of {repeat}: {group.name}")
             with open_peers(group) as peers:
+                whole = own.get(group.name, corpus)
                 for peer in peers:
-                    _try_out(group, peer, corpus)
-                    remarks[peer.name] = peer.remark
-                part = corpus.first(group.documents)
-                for peer, workload, measurement in _repetition(peers, workloads, part, repetition):
+                    _try_out(group, peer, whole)
+                    remarks.setdefault(peer.name, peer.remark)
+                part = whole.first(group.documents)
+                wanted = [one for one in workloads if not group.workloads or one.name in group.workloads]
+                for peer, workload, measurement in _repetition(peers, wanted, part, repetition):
                     found.setdefault((group.name, peer.name, workload.name), []).append(measurement)
     series = {
         (group, peer, workload.name): Series(group, peer, workload, tuple(measurements))
@@ -130,6 +135,12 @@ def _try_out(group: Group, peer: Peer, corpus: Corpus) -> None:
             _compare(group, peer, peer.perform("mget", [list(wanted)]).result, list(wanted.values()))
         if peer.can("get"):
             _compare(group, peer, [peer.perform("get", keys[:1]).result], [wanted[keys[0]]])
+        author = wanted[keys[0]].get("author")
+        if peer.can("find") and author is not None:
+            found = sorted(peer.perform("find", [author]).result, key=lambda value: str(value["text"]))
+            same = sorted((one for one in wanted.values() if one["author"] == author), key=lambda one: str(one["text"]))
+            if found != same:
+                raise WrongResultError(f"{peer.name} of {group.name!r} did not find what it was asked for")
         countings: tuple[tuple[Operation, Any], ...] = (("count", SOURCE), ("keys", None))
         for counting, argument in countings:
             if peer.can(counting) and peer.perform(counting, [argument]).result != len(wanted):

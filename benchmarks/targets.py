@@ -66,6 +66,7 @@ TARGETS: Final[Sequence[Target]] = (
     Target("LlamaIndex", "unchanged", _BY_DEFAULT, 60, size=2_000),
     Target("LlamaIndex", "mget", _BY_DEFAULT, 20, size=2_000),
     Target("LlamaIndex", "delete", _BY_DEFAULT, 100, size=2_000),
+    Target("search", "find", "LangGraph PostgresStore", 20),
 )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from benchmarks.corpus import Corpus
+from benchmarks.corpus import OF_AN_AUTHOR, Corpus
 from benchmarks.peers.base import Operation, Peer
 from benchmarks.peers.raw import SOURCE
 
@@ -140,6 +140,18 @@ WORKLOADS: Sequence[Workload] = (
         _Samples(calls=25, each=64),
         partial(_at_most, 64),
         "keys/s",
+        bulk=False,
+        warm=5,
+    ),
+    Workload(
+        "find",
+        f"finding {OF_AN_AUTHOR} by a field",
+        "find",
+        lambda corpus, _, generator: [
+            corpus.documents[key]["author"] for key in generator.choices(list(corpus.documents), k=25)
+        ],
+        lambda corpus: 1,
+        "calls/s",
         bulk=False,
         warm=5,
     ),

@@ -17,6 +17,7 @@ from pydoc_data.topics import topics
 from typing import Any
 
 from docshelf import DocShelf, SourceNote
+from docshelf.display import sample, summary
 
 IMAGES = Path(__file__).parent / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -54,6 +55,8 @@ def views() -> dict[str, Any]:
             "sources": type(shelf.sources())(shelf.sources()[:5]),
             "stats": shelf.stats(),
             "entry": shelf.get_entry("assert.txt#1"),
+            "summary": summary(shelf),
+            "sample": sample(shelf, 3, seed=1),
             "hostile": hostile,
         }
 

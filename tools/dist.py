@@ -33,7 +33,7 @@ from zipfile import ZipFile
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 PACKAGES = ("docshelf", "langchain_docshelf", "llama_index_docshelf")
-EXTRAS = ("psycopg", "langchain", "llama-index", "arrow", "folder", "pdf", "docx")
+EXTRAS = ("psycopg", "langchain", "llama-index", "arrow", "folder", "pdf", "docx", "pandas", "completion")
 COLUMNS = ("python", "sqlalchemy", "psycopg2-binary", "asyncpg", "psycopg", "langchain-core", "llama-index-core")
 OLDEST_PYTHON = 10
 

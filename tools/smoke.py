@@ -9,6 +9,8 @@ has to name the extra.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import sys
 import tempfile
@@ -140,6 +142,25 @@ _BLANK_PDF = (
     b"trailer<</Size 4/Root 1 0 R>>\nstartxref\n160\n%%EOF\n"
 )
 
+
+def pandas(url: str) -> None:
+    from docshelf.display import to_pandas
+
+    with DocShelf(url, uuid.uuid4().hex) as shelf:
+        shelf.set("intro", "Hello.")
+        expect(list(to_pandas(shelf)["text"]), ["Hello."])
+
+
+def completion(url: str) -> None:
+    from docshelf.cli import main as command
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        if command(["--url", url, "--completion", "bash"]):
+            raise ImportError(err.getvalue())
+    expect("docshelf" in out.getvalue(), True)
+
+
 # What each extra brings, and what asks for it where it is not installed.
 EXTRAS: dict[str, tuple[Callable[[str], None], Callable[[str], object]]] = {
     "psycopg": (psycopg, psycopg),
@@ -149,6 +170,8 @@ EXTRAS: dict[str, tuple[Callable[[str], None], Callable[[str], object]]] = {
     "folder": (folder, folder),
     "pdf": (pdf, pdf),
     "docx": (docx, docx),
+    "pandas": (pandas, pandas),
+    "completion": (completion, completion),
 }
 
 

@@ -127,12 +127,12 @@ class PostgresByteStore(LangChainStore, BaseStore[str, Any]):
         return await self._shelf.amget(keys, source=filename)
 
     def yield_keys(self, prefix: str | None = None, *, filename: str | None = None) -> Iterator[str]:
-        """Yield each key once, in order, in constant memory. `prefix` is literal text."""
-        return self._shelf.yield_keys(prefix, source=filename)
+        """Yield each key that has a value once, in order, in constant memory. `prefix` is literal text."""
+        return self._shelf.yield_keys(prefix, source=filename, with_value=True)
 
     def ayield_keys(self, prefix: str | None = None, *, filename: str | None = None) -> AsyncIterator[str]:
         """As `yield_keys`."""
-        return self._shelf.ayield_keys(prefix, source=filename)
+        return self._shelf.ayield_keys(prefix, source=filename, with_value=True)
 
     # Writing
 

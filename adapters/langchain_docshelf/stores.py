@@ -125,12 +125,12 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
         await self._shelf.amdelete(keys)
 
     def yield_keys(self, prefix: str | None = None) -> Iterator[str]:
-        """Yield each key once, in order, in constant memory. `prefix` is literal text."""
-        return self._shelf.yield_keys(prefix)
+        """Yield each key that has a document once, in order, in constant memory. `prefix` is literal text."""
+        return self._shelf.yield_keys(prefix, with_value=True)
 
     def ayield_keys(self, prefix: str | None = None) -> AsyncIterator[str]:
         """As `yield_keys`."""
-        return self._shelf.ayield_keys(prefix)
+        return self._shelf.ayield_keys(prefix, with_value=True)
 
     def conditional_mset(
         self,
@@ -330,9 +330,9 @@ class DocShelfByteStore(LangChainStore, BaseStore[str, bytes]):
         await self._shelf.amdelete(_stored(keys))
 
     def yield_keys(self, prefix: str | None = None) -> Iterator[str]:
-        """Yield each key once, in constant memory. `prefix` is literal text."""
+        """Yield each key that has a value once, in constant memory. `prefix` is literal text."""
         folded: list[str] = []
-        for key in self._shelf.yield_keys(scan_prefix(prefix)):
+        for key in self._shelf.yield_keys(scan_prefix(prefix), with_value=True):
             if is_folded(key):
                 folded.append(key)
                 if len(folded) == _PAGE:
@@ -345,7 +345,7 @@ class DocShelfByteStore(LangChainStore, BaseStore[str, bytes]):
     async def ayield_keys(self, prefix: str | None = None) -> AsyncIterator[str]:
         """As `yield_keys`."""
         folded: list[str] = []
-        async for key in self._shelf.ayield_keys(scan_prefix(prefix)):
+        async for key in self._shelf.ayield_keys(scan_prefix(prefix), with_value=True):
             if is_folded(key):
                 folded.append(key)
                 if len(folded) == _PAGE:

@@ -331,13 +331,26 @@ class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
 
     # Ingestion
 
-    def ingestion_run(self, documents: Iterable[BaseNode | str]) -> IngestionRun:
+    def ingestion_run(
+        self,
+        documents: Iterable[BaseNode | str],
+        *,
+        max_delete: float | None = None,
+        allow_mass_delete: bool = False,
+    ) -> IngestionRun:
         """The document store for one run of an `IngestionPipeline`: `with docstore.ingestion_run(documents) as run:`.
 
         Args:
             documents: the documents of the run, or their ids.
+            max_delete: the share of the stored nodes, 0 to 1, that a run under `UPSERTS_AND_DELETE` may delete since
+                their documents are not among these. None, the default, refuses a run by which at least 10 documents,
+                and more than half, or all would vanish. Documents that only changed do not count.
+            allow_mass_delete: the run may delete as much as it does.
+
+        Raises:
+            docshelf.ArgumentTypeError, docshelf.ArgumentValueError: `max_delete` is no share.
         """
-        return IngestionRun(self, documents)
+        return IngestionRun(self, documents, max_delete, allow_mass_delete)
 
 
 class IngestionRun(DocShelfDocumentStore):
@@ -347,12 +360,20 @@ class IngestionRun(DocShelfDocumentStore):
     IngestionRun is a context manager, sync and async. It reads the hashes of the run's documents once, when it begins.
     Hashes that are set stay in memory until their documents are added or the run ends. A run that fails writes none of
     them, so the next run processes the documents again.
+
+    The first deletion of a document that vanished raises a `docshelf.MassDeleteError` if the run would delete too many.
     """
 
-    def __init__(self, store: DocShelfDocumentStore, documents: Iterable[BaseNode | str]) -> None:
+    def __init__(
+        self,
+        store: DocShelfDocumentStore,
+        documents: Iterable[BaseNode | str],
+        max_delete: float | None = None,
+        allow_mass_delete: bool = False,
+    ) -> None:
         vars(self).update(vars(store))
         self._owned = False
-        self._flows = self._run = IngestionFlows(store.shelf, documents)
+        self._flows = self._run = IngestionFlows(store.shelf, documents, max_delete, allow_mass_delete)
 
     def __copy__(self) -> Self:
         return self  # the hashes of the run are written once

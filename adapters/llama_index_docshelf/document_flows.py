@@ -151,8 +151,12 @@ class DocumentFlows:
 
     def all_hashes(self) -> Flow[dict[str, str]]:
         """The id of every hash."""
+        return {entry.version or "": entry.key for entry in (yield from self._hashed_entries())}
+
+    def _hashed_entries(self) -> Flow[list[Entry]]:
+        """The entries that have a hash, in the order of insertion, without their values."""
         entries = yield from self._entries_of((yield self._call("sources")))
-        return {entry.version: entry.key for entry in _in_order(entries) if entry.version}
+        return [entry for entry in _in_order(entries) if entry.version]
 
     # Documents
 

@@ -146,18 +146,20 @@ def _adopted_nodes(kind: str, name: str, url: str, count: int) -> str:
     vectors = LLAMA_STORES[kind](lambda: make_url(url))
     embedding = _Counting(embed_dim=SIZE)
 
-    def pipeline(docstore: Any) -> IngestionPipeline:
+    def pipeline(docstore: Any, strategy: DocstoreStrategy = DocstoreStrategy.UPSERTS_AND_DELETE) -> IngestionPipeline:
         return IngestionPipeline(
             transformations=[Lines(), embedding],
             docstore=docstore,
             vector_store=vectors,
-            docstore_strategy=DocstoreStrategy.UPSERTS_AND_DELETE,
+            docstore_strategy=strategy,
             disable_cache=True,
         )
 
     documents = [_llama_document(number) for number in range(count)]
     with TemporaryDirectory(prefix="docshelf-moves-") as folder:
-        pipeline(SimpleDocumentStore()).run(documents=documents)
+        old = pipeline(SimpleDocumentStore(), DocstoreStrategy.UPSERTS)
+        for part in parts(count):  # Chroma takes some thousand nodes at once
+            old.run(documents=[documents[number] for number in part])
         nodes = embedding.take()
         before = _found(vectors, count)
         with DocShelfDocumentStore(Path(folder, "docs.db")) as docstore:

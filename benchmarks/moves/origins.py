@@ -357,15 +357,21 @@ class _Postgres(Origin):
             use_jsonb=self.jsonb,
         )
 
+    def fill_from(self, memory: Any, *collections: str) -> None:
+        """Write what a store in memory has, as its own methods would, without a transaction for each."""
+        for collection in collections:
+            found = memory._kvstore.get_all(collection=collection)
+            self.source()._kvstore.put_all(list(found.items()), collection, batch_size=500)
+
 
 class DocstoreTable(_Postgres, _Nodes):
     name = "`PostgresDocumentStore`, json"
     package = "llama-index-storage-docstore-postgres"
 
     def fill(self) -> None:
-        store = self.source()
-        for part in parts(self.place.count):
-            store.add_documents([node(number) for number in part], batch_size=len(part))
+        memory = SimpleDocumentStore()
+        memory.add_documents([node(number) for number in range(self.place.count)])
+        self.fill_from(memory, "docstore/data", "docstore/metadata", "docstore/ref_doc_info")
 
     def source(self) -> Any:
         return PostgresDocumentStore(self.kvstore("docstore"))
@@ -423,10 +429,7 @@ class IndexTable(_Postgres, _Structs):
         memory = SimpleIndexStore()
         for number in range(self.place.count):
             memory.add_index_struct(self.struct(number))
-        # As add_index_struct writes them, and without a transaction each.
-        self.source()._kvstore.put_all(
-            list(memory._kvstore.get_all(collection="index_store/data").items()), "index_store/data", 500
-        )
+        self.fill_from(memory, "index_store/data")
 
     def source(self) -> Any:
         return PostgresIndexStore(self.kvstore("indexstore"))

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from benchmarks.corpus import Documents
 
 Operation = Literal[
-    "load", "sync", "prune", "mget", "get", "gets", "gets_in_threads", "keys", "count", "delete", "drop"
+    "load", "sync", "prune", "mget", "get", "gets", "gets_in_threads", "find", "keys", "count", "delete", "drop"
 ]
 """The methods of a peer that are timed. A peer has those that it can, as plain methods or as coroutines.
 
@@ -22,6 +22,7 @@ mget(keys)        the values of keys, in their order
 get(key)          the value of one key
 gets(keys)        the value of each key, asked for by itself, all at once
 gets_in_threads(keys)  the same from 8 threads
+find(author)      the values whose field author equals this, 100 at most
 keys(prefix)      how many keys there are with a prefix, counted one by one
 count(source)     how many documents came from a source
 delete(document)  the nodes that came from a document

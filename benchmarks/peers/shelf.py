@@ -69,6 +69,19 @@ class ShelfPeer(Peer):
         return self._shelf.get(key)
 
 
+class SearchingShelfPeer(ShelfPeer):
+    """With an index for a field."""
+
+    remark = "`find` by a field of `setup(searchable=...)`, which the write fills"
+
+    def open(self) -> None:
+        super().open()
+        self._shelf.setup(searchable=["author"])
+
+    def find(self, author: str) -> list[Any]:
+        return [entry.value for entry in self._shelf.find({"author": author}, limit=100)]
+
+
 class AsyncShelfPeer(AsyncPeer):
     """Its async methods."""
 

@@ -664,10 +664,16 @@ class DocShelf:
                 return
             search = search.after(page)
 
-    def yield_keys(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[str]:
+    def yield_keys(
+        self, prefix: str | None = None, *, source: str | None = None, with_value: bool = False
+    ) -> Iterator[str]:
         """Each key once, ordered by UTF-8 bytes, in constant memory. No connection is held between pages.
 
-        A key that is written or deleted during the loop may or may not appear. Arguments as for `count`.
+        A key that is written or deleted during the loop may or may not appear.
+
+        Args:
+            prefix, source: as for `count`.
+            with_value: leave out entries that hold only a version, as `set_versions` writes them. Default False.
 
         Example:
             >>> shelf = DocShelf(":memory:")
@@ -675,11 +681,13 @@ class DocShelf:
             >>> list(shelf.yield_keys("a"))
             ['a1', 'a2']
         """
-        return self._pages_of_keys(check_prefix(prefix), check_optional_source(source))
+        return self._pages_of_keys(check_prefix(prefix), check_optional_source(source), with_value)
 
-    def ayield_keys(self, prefix: str | None = None, *, source: str | None = None) -> AsyncIterator[str]:
+    def ayield_keys(
+        self, prefix: str | None = None, *, source: str | None = None, with_value: bool = False
+    ) -> AsyncIterator[str]:
         """As `yield_keys`."""
-        return self._apages_of_keys(check_prefix(prefix), check_optional_source(source))
+        return self._apages_of_keys(check_prefix(prefix), check_optional_source(source), with_value)
 
     def yield_items(self, prefix: str | None = None, *, source: str | None = None) -> Iterator[tuple[str, Any]]:
         """Each key of `yield_keys` with its value as `get` reads it. Holds at most 16 MiB of values, or one value.
@@ -712,24 +720,26 @@ class DocShelf:
         """As `yield_entries`."""
         return self._apages_of_entries(check_prefix(prefix), check_optional_source(source), values)
 
-    def _pages(self, prefix: str | None, source: str | None) -> Iterator[list[str]]:
+    def _pages(self, prefix: str | None, source: str | None, with_value: bool = False) -> Iterator[list[str]]:
         after: str | None = None
-        while page := self._run(reading.key_page(self._context, after, prefix, source)):
+        while page := self._run(reading.key_page(self._context, after, prefix, source, with_value=with_value)):
             yield page
             after = page[-1]
 
-    async def _apages(self, prefix: str | None, source: str | None) -> AsyncIterator[list[str]]:
+    async def _apages(
+        self, prefix: str | None, source: str | None, with_value: bool = False
+    ) -> AsyncIterator[list[str]]:
         after: str | None = None
-        while page := await self._arun(reading.key_page(self._context, after, prefix, source)):
+        while page := await self._arun(reading.key_page(self._context, after, prefix, source, with_value=with_value)):
             yield page
             after = page[-1]
 
-    def _pages_of_keys(self, prefix: str | None, source: str | None) -> Iterator[str]:
-        for page in self._pages(prefix, source):
+    def _pages_of_keys(self, prefix: str | None, source: str | None, with_value: bool) -> Iterator[str]:
+        for page in self._pages(prefix, source, with_value):
             yield from page
 
-    async def _apages_of_keys(self, prefix: str | None, source: str | None) -> AsyncIterator[str]:
-        async for page in self._apages(prefix, source):
+    async def _apages_of_keys(self, prefix: str | None, source: str | None, with_value: bool) -> AsyncIterator[str]:
+        async for page in self._apages(prefix, source, with_value):
             for key in page:
                 yield key
 

@@ -254,6 +254,15 @@ class Entry:
         return html.entry(self)
 
 
+class Label(NamedTuple):
+    """What tells one stored state of an entry from another: see `Entry`."""
+
+    key: str
+    source: str
+    value_hash: bytes | None
+    version: str | None
+
+
 @dataclass(frozen=True)
 class Source:
     """A file or other origin of entries.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from docshelf import Change, DocShelf, Entry, Report, Source, Stats
+from docshelf import Change, DocShelf, Document, Entry, Report, Source, Stats, UnknownDocument
 from docshelf.display.html import compare, preview, size, visible
 from docshelf.types import Diff, Diffs, Sources
 from tests.conftest import Location
@@ -56,6 +58,16 @@ class TestReport:
         assert (
             "2 entries in 2 sources" in Seen(Report((Change("k", "INS"), Change("k", "INS", "f")))._repr_html_()).text
         )
+
+    def test_it_names_sources_where_keys_are_made_up(self) -> None:
+        keys = [str(UUID(int=n)) for n in range(9)]
+        changes = [Change(key, "INS", f"{n % 4}.md") for n, key in enumerate(keys)]
+        changes.append(Change(sha256(b"").hexdigest() + "_3", "DEL", "old.md"))
+        seen = Seen(Report(tuple(changes))._repr_html_())
+        assert seen.rows[:2] == [["op", "done", "sources"], ["INS", "9", "0.md, 1.md, 2.md, and 1 more"]]
+        assert seen.rows[-1] == ["DEL", "1", "old.md"]
+        without = Seen(Report((Change(keys[0], "INS"),))._repr_html_())
+        assert without.rows[:2] == [["op", "done", "keys"], ["INS", "1", f"{keys[0][:32]}…"]]
 
     def test_nothing_shows_as_nothing(self) -> None:
         assert "0 entries" in Seen(Report()._repr_html_()).text
@@ -111,11 +123,24 @@ class TestTables:
             ["a.md", "1,200", "", "2026-03-01 12:00 UTC", "abcdef01…", "{'title': 'A'}"],
         ]
 
-    def test_many_sources_are_counted_and_not_listed(self) -> None:
-        seen = Seen(Sources(Source(f"{n}", 2) for n in range(1000))._repr_html_())
-        assert len(seen.rows) == 21
+    def test_columns_that_are_empty_for_all_sources_are_left_out(self) -> None:
+        found = Sources([Source("a.md", 1), Source("b.md", 2, synced_at=NOON)])
+        assert Seen(found._repr_html_()).rows == [
+            ["source", "entries", "", "synced"],
+            ["a.md", "1", "", ""],
+            ["b.md", "2", "", "2026-03-01 12:00 UTC"],
+        ]
+
+    def test_many_sources_have_a_second_page_and_are_counted(self) -> None:
+        found = Sources(Source(f"s{n}", 2) for n in range(1000))
+        seen = Seen(found._repr_html_())
+        first, second = seen.rows[:21], seen.rows[21:]
+        assert [row[0] for row in first] == ["source", *(f"s{n}" for n in range(20))]
+        assert [row[0] for row in second] == ["source", *(f"s{n}" for n in range(20, 120))]
         assert "1,000, with 2,000 entries" in seen.text
-        assert seen.text.endswith("and 980 more")
+        assert "21 to 120" in seen.text
+        assert seen.text.endswith("and 880 more")
+        assert "<details" not in Sources(found[:20])._repr_html_()
 
     def test_stats_are_sizes_for_readers(self) -> None:
         rows = Seen(Stats(1000, 7, 1_500_000, 4_000_000_000)._repr_html_()).rows
@@ -136,6 +161,20 @@ class TestTables:
         assert "version" not in rows
         only = Seen(entry_of(None, value_hash=None, content_type=None, version="v1")._repr_html_()).rows
         assert ["value", "none, only a version"] in only
+
+    def test_an_entry_of_a_document_is_its_text_and_its_metadata(self) -> None:
+        document = Document("First line.\nSecond <line>.", {"author": "Ann", "year": 2020})
+        seen = Seen(entry_of(document, content_type="document")._repr_html_())
+        assert seen.text.startswith("EntryFirst line.\nSecond <line>.author")
+        rows = dict(seen.rows)
+        assert (rows["author"], rows["year"], rows["key"], rows["content type"]) == ("Ann", "2020", "k", "document")
+        assert "value" not in rows
+        unknown = UnknownDocument("other/page", {"page_content": "Text of a page.", "metadata": {"n": 1}, "id": None})
+        assert Seen(entry_of(unknown)._repr_html_()).text.startswith("EntryText of a page.n1")
+
+    def test_tables_take_the_colour_of_the_page_even_without_a_doctype(self) -> None:
+        shown = Stats(1, 1, 1, 1)._repr_html_()
+        assert shown.count("<table") == shown.count("color:inherit;font-size:inherit") == 1
 
     @pytest.mark.parametrize(
         ("count", "told"),
@@ -174,6 +213,16 @@ class TestDiffs:
         seen = Seen(Diff("k", "", words + "old " + words, words + "new " + words)._repr_html_())
         assert seen.marked == [("del", " old"), ("ins", " new")]
         assert len(seen.text) < 500
+
+    def test_no_word_is_cut(self) -> None:
+        words = [f"word{n:05}" for n in range(500)]
+        old, new = [*words, "old", *words], [*words, *(f"other{n:05}" for n in range(500)), *words]
+        seen = Seen(Diff("k", "", " ".join(old), " ".join(new))._repr_html_())
+        shown = seen.text.replace("Updated 1k", " ").replace("…", " ").split()
+        assert set(shown) < {*old, *new}
+        assert "…" in seen.marked[1][1]
+        endless = Seen(Diff("k", "", "old", "x" * 1_000)._repr_html_())
+        assert endless.marked[1] == ("ins", "x" * 400 + "…")
 
     @given(st.text("ab \n", max_size=40), st.text("ab \n", max_size=40))
     def test_both_texts_are_in_their_comparison(self, old: str, new: str) -> None:

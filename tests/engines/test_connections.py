@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.pool import NullPool, Pool, StaticPool
 
 from docshelf import ClosedError, ConfigurationError, DatabaseError, DocShelf, MissingEngineError
 from tests.conftest import Location
@@ -513,3 +514,27 @@ def test_a_memory_store_forgets_when_it_is_closed(loop: Loop) -> None:
         with DocShelf(":memory:") as shelf:
             assert shelf.conditional_set("k", 1) == ("k", "INS")
             assert loop.run(shelf.aget("k")) == 1
+
+
+def test_a_store_that_nobody_closes_closes_its_connections_when_it_is_dropped(location: Location) -> None:
+    opened: list[Any] = []
+
+    def connected(connection: Any, _: Any) -> None:
+        opened.append(connection)
+
+    def closed(connection: Any, _: Any) -> None:
+        opened.remove(connection)
+
+    event.listen(Pool, "connect", connected)
+    event.listen(Pool, "close", closed)
+    try:
+        shelf = DocShelf(location.url)
+        shelf.set("k", "v")
+        assert opened
+        del shelf
+        gc.collect()
+        # Without a close, the driver's connection would be closed whenever it is collected, or never.
+        assert opened == []
+    finally:
+        event.remove(Pool, "connect", connected)
+        event.remove(Pool, "close", closed)

@@ -15,6 +15,7 @@ from docshelf import ConfigurationError, DocShelf, MassDeleteError
 from docshelf.adapters import Call
 from docshelf.folder import FolderReport
 from langchain_docshelf import DocShelfByteStore, DocShelfStore, ParentDocumentRetriever
+from langchain_docshelf.parent_retriever.reconciler import Reconciler
 from tests.adapters.langchain.retrievers import retriever_of, state, text
 from tests.adapters.langchain.vectors import CountingEmbeddings, Vectors
 from tests.folder.conftest import Syncing, Tree
@@ -224,3 +225,23 @@ def test_a_run_that_is_killed_at_any_step_is_finished_by_the_next(
         assert states[-1] == states[0]
         assert vectors.counting.take() == 9, "what changed was embedded once"
     assert len(states) > 8
+
+
+def test_a_file_that_vanishes_after_a_kill_leaves_nothing_behind(
+    retriever: ParentDocumentRetriever, tree: Tree, sync: Syncing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.write("a.md", text("one"))
+    tree.write("b.md", text("two"))
+
+    def run(*_: object, **__: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reconciler, "run", run)  # the parents are written by then
+        with pytest.raises(KilledError):
+            sync(retriever)
+    assert retriever.docstore.shelf.count() == 2
+    tree.remove("b.md")
+    assert {one.name: one.op for one in sync(retriever).files} == {"a.md": "SKIP", "b.md": "DEL"}
+    assert list(retriever.docstore.yield_keys()) == ["docs:a.md"]
+    assert len(children_of(retriever)) == 3

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
-from benchmarks import measuring
+from benchmarks import folder, measuring
 from benchmarks.corpus import build_corpus
 from benchmarks.groups import GROUPS, opened
 from benchmarks.peers.raw import RawSQLite
@@ -40,6 +40,20 @@ def measured(folder: Path) -> dict[str, Any]:
     [file] = folder.glob("*.json")
     found: dict[str, Any] = json.loads(file.read_text())
     return found
+
+
+def test_a_folder_is_measured(new_location: Callable[[str], Location], capsys: pytest.CaptureFixture[str]) -> None:
+    url = new_location("pg18").url
+    assert folder.main(["--files", "40", "--repeat", "1", "--only", "LangChain", "--url", url]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0] for line in lines if line.startswith("| ")] == [
+        "| seconds: wall / CPU of the client",
+        "| ---",
+        "| first run",
+        "| nothing changed",
+        "| 1% changed",
+    ]
+    assert sum("the goal is" in line for line in lines) == 2
 
 
 def test_everything_is_measured_on_both_databases(

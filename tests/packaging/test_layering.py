@@ -49,11 +49,11 @@ PUBLIC_MODULES = {"docshelf.adapters", "docshelf.folder", "docshelf.moving", "do
 EXTRAS = {
     "docshelf.cli.run": {"shtab"},
     "docshelf.display.frames": {"pandas"},
-    "docshelf.moving.arrow": {"pyarrow"},
-    "docshelf.folder.scan": {"pathspec"},
-    "docshelf.folder.text": {"charset_normalizer"},
     "docshelf.folder.markup": {"bs4", "markdownify"},
     "docshelf.folder.office": {"mammoth", "pypdf"},
+    "docshelf.folder.scan": {"pathspec"},
+    "docshelf.folder.text": {"charset_normalizer"},
+    "docshelf.moving.arrow": {"pyarrow"},
 }
 
 

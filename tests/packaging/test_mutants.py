@@ -63,12 +63,19 @@ def test_a_fault_that_does_not_fit_is_an_error(fault: Fault, reason: str) -> Non
 
 def test_a_file_of_faults_is_read_line_by_line(tmp_path: Path) -> None:
     file = tmp_path / "locks.diff"
-    file.write_text('# why\ntests -k "a or b" tests/x.py\n\nfile src/a.py\n\n-    one\n-    two\n+    three\n\n-gone\n')
-    assert read_room(file) == Room(
-        "locks",
-        ("-k", "a or b", "tests/x.py"),
-        (Fault("src/a.py", ("    one", "    two"), ("    three",)), Fault("src/a.py", ("gone",), ())),
+    file.write_text(
+        '# why\ntests -k "a or b" tests/x.py\ntests tests/y.py\n\nfile src/a.py\n\n-    one\n-    two\n+    three\n\n'
+        "first tests/y.py\n\n-gone\n\nfile src/b.py\n\n-other\n"
     )
+    room = read_room(file)
+    faults = (
+        Fault("src/a.py", ("    one", "    two"), ("    three",)),
+        Fault("src/a.py", ("gone",), (), ("tests/y.py",)),
+        Fault("src/b.py", ("other",), ()),
+    )
+    assert room == Room("locks", ("-k", "a or b", "tests/x.py", "tests/y.py"), faults)
+    assert room.tests_of(faults[0]) == list(room.tests)
+    assert room.tests_of(faults[1]) == ["tests/y.py", "-k", "a or b", "tests/x.py"]
     file.write_text("fault src/a.py\n")
     with pytest.raises(WrongError, match=r"'fault src/a\.py' is neither"):
         read_room(file)

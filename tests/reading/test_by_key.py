@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from docshelf import ArgumentTypeError, Item
+from tests.conftest import on_sqlite
 from tests.support.face import Face
 
 
@@ -91,6 +92,7 @@ def test_pair_entries_tell_equal_keys_apart_by_their_sources(face: Face) -> None
 
 
 @pytest.mark.parametrize("pairs", ["ab", ["ab"], [("a",)], [("a", "b", "c")], {"a": "b"}, None])
+@on_sqlite
 def test_pair_entries_refuses_items_that_are_no_pairs(face: Face, pairs: Any) -> None:
     with pytest.raises(ArgumentTypeError, match="pair"):
         face.pair_entries(pairs)

@@ -20,7 +20,7 @@ from docshelf import (
     Item,
 )
 from docshelf.values.where import parse_where
-from tests.conftest import Location
+from tests.conftest import Location, on_sqlite
 from tests.support.face import Face
 from tests.support.statements import recorded_statements
 from tests.support.tables import TABLES, connected, entry_rows
@@ -394,8 +394,8 @@ def test_it_works_on_partitions(new_location: Callable[[str], Location]) -> None
         ({"source": 5}, ArgumentTypeError, "source 5"),
         ({"prefix": "a\0"}, ArgumentValueError, "NUL"),
     ],
-    ids=repr,
 )
+@on_sqlite
 def test_a_bad_argument_is_an_error_before_the_first_entry(
     face: Face, options: dict[str, Any], error: type[Exception], told: str
 ) -> None:
@@ -415,8 +415,8 @@ def test_a_bad_argument_is_an_error_before_the_first_entry(
         (["x" * 129], ArgumentValueError, "128 bytes"),
         ([f"n{number}" for number in range(33)], ArgumentValueError, "33 names; the limit is 32"),
     ],
-    ids=repr,
 )
+@on_sqlite
 def test_names_that_cannot_be_searchable(face: Face, names: Any, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
         face.setup(searchable=names)

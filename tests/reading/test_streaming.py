@@ -106,6 +106,16 @@ def test_pages_end_where_the_keys_end(face: Face) -> None:
         assert list(sized.yield_items()) == [(key, 1) for key in keys]
 
 
+@pytest.mark.usefixtures("small_pages")
+def test_keys_of_entries_that_hold_only_a_version_are_left_out_on_request(face: Face) -> None:
+    keys = [f"k{number}" for number in range(9)]
+    face.mset(dict.fromkeys(keys[::2]), source="f.txt")
+    face.set_versions(dict.fromkeys(keys, "h"), source="f.txt")
+    assert list(face.yield_keys()) == keys
+    assert list(face.yield_keys(with_value=True)) == keys[::2], "None is a value"
+    assert list(face.yield_keys("k1", source="f.txt", with_value=True)) == []
+
+
 def test_entries_are_yielded_with_or_without_values(face: Face) -> None:
     face.sync({"b": {"x": 1}, "a": b"2"}, source="f.txt")
     whole = list(face.yield_entries())

@@ -23,8 +23,11 @@ from langchain_docshelf import (
     async_parent_documents,
     sync_parent_documents,
 )
+from langchain_docshelf.parent_retriever import batch
+from langchain_docshelf.parent_retriever.child_ids import former_child_id
 from langchain_docshelf.vector_access import VectorAccess
 from langchain_docshelf.vector_access.steps import _SystemClock
+from langchain_docshelf.vector_access.stores.pgvector import PGVector
 from tests.adapters.langchain.parent_retriever.test_crashes import KilledError, Killer
 from tests.adapters.langchain.twins import Twin
 from tests.adapters.langchain.vectors import AsyncVectors, LateVectors, RefusingVectors, Vectors
@@ -288,6 +291,42 @@ class TestPGVector:
         assert texts(run, stack.open("a")) == lines_of(documents)
         assert texts(run, stack.open("b")) == Counter()
 
+    @pytest.mark.parametrize(("own", "shared"), [(0, 10), (40, 1)], ids=["all", "some"])
+    def test_a_collection_that_former_versions_left_without_children_gets_them(
+        self,
+        stack: Stack,
+        run: Run,
+        new_docstore: NewDocstore,
+        twin: Twinned,
+        monkeypatch: pytest.MonkeyPatch,
+        own: int,
+        shared: int,
+    ) -> None:
+        first = [document("a", "of a"), *folder(shared)]
+        second = [*folder(shared), *(document(f"own{number}", "line") for number in range(own))]
+        docstores = {"a": new_docstore(), "b": new_docstore()}
+        with monkeypatch.context() as patch:
+            # Their ids had no namespace, and they did not look for what they had added.
+            patch.setattr(batch, "child_id", lambda _, content, ordinal: former_child_id(content, ordinal))
+            patch.setattr(PGVector, "shares_ids", False)
+            patch.setattr(VectorAccess, "verify", unverified)
+            for name, documents in (("a", first), ("b", second)):
+                twin(retriever_of(stack.open(name), docstores[name])).sync(documents)
+                docstores[name].shelf.view("documents/children", content_types=()).mdelete(["namespace"])
+        assert texts(run, stack.open("b")) == lines_of(second[shared:])
+        stack.embeddings.take()
+        retriever = twin(retriever_of(stack.open("b"), docstores["b"]))
+        assert retriever.sync(second, dry_run=True).embedded > 0
+        for source in [second[-1].metadata["source"], None]:  # a sync of one source checks the others, too
+            some = [one for one in second if source in (None, one.metadata["source"])]
+            retriever.sync(some)
+        assert stack.embeddings.take() == 3 * shared
+        assert texts(run, stack.open("b")) == lines_of(second)
+        assert texts(run, stack.open("a")) == lines_of(first)
+        for name, documents in (("a", first), ("b", second)):
+            assert twin(retriever_of(stack.open(name), docstores[name])).sync(documents).embedded == 0
+        assert stack.embeddings.take() == 0
+
     def test_a_store_made_for_the_other_half_is_refused_before_anything_is_written(
         self, stack: Stack, new_docstore: NewDocstore, twin: Twinned, mode: str
     ) -> None:
@@ -370,6 +409,12 @@ class TestOddStores:
         store.add_documents([Document(id="x", page_content="d0 line0", metadata={"doc_id": "d0"})])
         monkeypatch.setattr(InMemory, "can_list", False)
         assert twin(retriever_of(store, new_docstore())).sync(folder(5)).embedded == 15
+
+
+def unverified(*_: Any) -> Flow[bool]:
+    """Takes the place of `VectorAccess.verify`, and looks for nothing."""
+    yield from ()
+    return True
 
 
 def clock(monkeypatch: pytest.MonkeyPatch, on_sleep: Callable[[], object] = lambda: None) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import Any
 
-_ALLOWED = frozenset(("div", "span", "b", "table", "tbody", "tr", "th", "td", "del", "ins"))
+_ALLOWED = frozenset(("div", "span", "b", "table", "tbody", "tr", "th", "td", "del", "ins", "details", "summary"))
 
 
 class Seen(HTMLParser):

@@ -12,6 +12,7 @@ import pydantic
 import pytest
 
 from docshelf import ArgumentTypeError, Item, UnsupportedValueError, canonical_bytes
+from tests.conftest import on_sqlite
 from tests.support.face import Face
 
 
@@ -112,6 +113,7 @@ class Model(pydantic.BaseModel):
     ],
     ids=lambda value: type(value).__name__,
 )
+@on_sqlite
 def test_what_cannot_be_stored_is_refused_with_what_to_do(face: Face, value: Any, remedy: str) -> None:
     with pytest.raises(UnsupportedValueError) as error:
         face.set("k", {"metadata": {"v": value}})

@@ -104,7 +104,6 @@ def matches(where: dict[str, Any], fields: dict[Any, Any] = FIELDS) -> bool:
         {"$not": {"author": "Bob"}},
         {"$not": {"$or": [{"author": "Bob"}, {"year": 1}]}},
     ],
-    ids=repr,
 )
 def test_it_matches(where: dict[str, Any]) -> None:
     assert matches(where)
@@ -152,7 +151,6 @@ def test_it_matches(where: dict[str, Any]) -> None:
         {"$and": [{"author": "Ann"}, {"year": 1}]},
         {"$or": [{"author": "Bob"}, {"year": 1}]},
     ],
-    ids=repr,
 )
 def test_it_does_not_match_and_raises_nothing(where: dict[str, Any]) -> None:
     assert not matches(where)
@@ -181,7 +179,6 @@ def test_it_does_not_match_and_raises_nothing(where: dict[str, Any]) -> None:
         ({"a": object()}, ArgumentTypeError, r"where\['a'\].*cannot store a object"),
         ({"a": {"$eq": {"b": [object()]}}}, ArgumentTypeError, r"where\['a'\]\['\$eq'\]: b\[0\]"),
     ],
-    ids=repr,
 )
 def test_what_cannot_be_is_an_error_that_names_the_place(where: Any, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
@@ -235,7 +232,6 @@ def test_equal_values_have_the_same_search_form(one: Any, other: Any) -> None:
             datetime(2024, 1, 1, 13, tzinfo=timezone(timedelta(hours=1))),
         ),
     ],
-    ids=repr,
 )
 def test_values_of_several_types_that_are_equal_have_the_same_search_form(one: Any, other: Any) -> None:
     assert typed(one) == typed(other)

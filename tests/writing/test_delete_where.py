@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from docshelf import ArgumentTypeError, ArgumentValueError, DocShelf, Item, MassDeleteError
 from docshelf.operations import searching
-from tests.conftest import Location
+from tests.conftest import Location, on_sqlite
 from tests.support.face import Face
 from tests.support.tables import contents, refuse
 
@@ -118,8 +118,8 @@ def test_all_or_nothing(numbers: Face, location: Location) -> None:
         ((), {"where": {"n": 1}, "max_delete": "all"}, ArgumentTypeError, "a share from 0 to 1"),
         ((), {"where": {"$gt": 1}}, ArgumentValueError, "no operator between"),
     ],
-    ids=repr,
 )
+@on_sqlite
 def test_arguments_that_cannot_be(
     face: Face, arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], told: str
 ) -> None:

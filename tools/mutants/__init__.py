@@ -9,6 +9,7 @@ They are for the rooms where a silent fault costs money or data. Each room has a
 
     tests -k sqlite tests/writing/test_sync.py    arguments of pytest; a line for each or for several
     file src/docshelf/operations/upsert.py        the file of the faults that follow
+    first tests/writing/test_guard.py             of these tests, the ones that notice the next faults soonest
 
     -    the lines that a fault replaces; in the file they occur once
     +    what stands there instead; nothing, if it removes them

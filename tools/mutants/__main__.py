@@ -59,7 +59,7 @@ class Copies:
             original = file.read_text(encoding="utf-8")
             file.write_text(fault.put_into(copy), encoding="utf-8")
             try:
-                return _run_tests(copy, room.tests)
+                return _run_tests(copy, room.tests_of(fault))
             finally:
                 file.write_text(original, encoding="utf-8")
         finally:

@@ -23,11 +23,13 @@ class Fault(NamedTuple):
         file: the path, from the top of the project.
         old: the lines that it replaces.
         new: what stands there instead.
+        first: the files of tests that run before the others, as they notice it soonest.
     """
 
     file: str
     old: tuple[str, ...]
     new: tuple[str, ...]
+    first: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,6 +70,10 @@ class Room(NamedTuple):
     tests: tuple[str, ...]
     faults: tuple[Fault, ...]
 
+    def tests_of(self, fault: Fault) -> list[str]:
+        """Arguments of pytest for one fault."""
+        return [*fault.first, *(test for test in self.tests if test not in fault.first)]
+
 
 def read_room(path: Path) -> Room:
     """The faults of a file.
@@ -78,20 +84,23 @@ def read_room(path: Path) -> Room:
     tests: list[str] = []
     faults: list[Fault] = []
     file = ""
+    first: tuple[str, ...] = ()
     lines = [line for line in path.read_text(encoding="utf-8").split("\n") if not line.startswith("#")]
     for is_edit, group in groupby(lines, lambda line: line.startswith(("-", "+"))):
         if is_edit:
             edit = list(group)
-            faults.append(Fault(file, tuple(_marked(edit, "-")), tuple(_marked(edit, "+"))))
+            faults.append(Fault(file, tuple(_marked(edit, "-")), tuple(_marked(edit, "+")), first))
             continue
         for line in filter(None, group):
             word, _, rest = line.partition(" ")
             if word == "tests":
                 tests += shlex.split(rest)
             elif word == "file":
-                file = rest
+                file, first = rest, ()
+            elif word == "first":
+                first = tuple(shlex.split(rest))
             else:
-                raise WrongError(f"{path.name}: {line!r} is neither `tests`, `file`, a fault nor a comment")
+                raise WrongError(f"{path.name}: {line!r} is neither `tests`, `file`, `first`, a fault nor a comment")
     return Room(path.stem, tuple(tests), tuple(faults))
 
 

@@ -12,6 +12,9 @@ from langchain_docshelf.parent_retriever.parents import Identity
 from langchain_docshelf.vector_access import Child, ChildId
 
 _MAX_DEPTH: Final = 50
+_WHOLE_BITS: Final = 64
+# So few that numbers which differ in their last bits hardly ever round to different ones. Times differ by the second.
+_DIGITS: Final = 10
 
 
 class Found(NamedTuple):
@@ -87,10 +90,14 @@ def _as_json(value: Any, depth: int) -> Any:
         return [_as_json(item, depth - 1) for item in value]
     if isinstance(value, bool | str) or value is None:
         return value
-    if isinstance(value, int | float):
-        # Some stores give whole numbers back as floats, or the reverse.
-        return int(value) if float(value).is_integer() else float(value)
-    return str(value)
+    if isinstance(value, float):
+        # Some stores give whole numbers back as floats, or the reverse, and Chroma changes the last digits of others.
+        value = value if value.is_integer() else float(f"{value:.{_DIGITS}g}")
+        value = int(value) if value.is_integer() else value
+    if isinstance(value, int):
+        # JSON has no limit for whole numbers, but Python has one for writing them.
+        return int(value) if value.bit_length() <= _WHOLE_BITS else hex(value)
+    return value if isinstance(value, float) else str(value)
 
 
 class Match(NamedTuple):

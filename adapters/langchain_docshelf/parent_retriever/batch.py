@@ -25,9 +25,9 @@ class _Row:
         identity: the parent.
         drafts: its children.
         ids: their ids, in the order of the drafts.
-        others: for children that have an id of other origin, the id that they would have: they had it before there were
-            namespaces, or another program added them.
-        adopted: the ids of children that another program added, by the ids that they would have.
+        others: our ids of children that are in the vector store under another id, by that id. They are from before
+            there were namespaces, or were adopted.
+        adopted: the ids of adopted children, by our ids of them.
         former: what the row listed before.
         label: the label that it has in the ledger.
     """
@@ -159,12 +159,12 @@ class Batch:
             touched = {row_of[child].key: row_of[child] for child in ids}
 
             def excuse(keys: Collection[str] = tuple(touched)) -> Flow[bool]:
-                return (yield from self._ledger.changed_by_others(self._turn, list(keys)))
+                return bool((yield from self._ledger.changed_by_others(self._turn, list(keys))))
 
             verified = yield from self._vectors.verify(ids, excuse)
             self._turn.added.update(ids)
             if not verified and number < len(chunks):
-                # The next run cannot ask the vector store for them, so it is written down that they are in.
+                # The vector store cannot be asked what it has, so the ledger notes it for the next run.
                 yield from self._write_progress(touched.values())
         return embedded
 
@@ -179,22 +179,30 @@ class Batch:
 
     def _make_live(self, rows: Sequence[_Row], pending: Sequence[Item]) -> Flow[None]:
         turn = self._turn
+        yield from self._trim(row for row, item in zip(rows, pending, strict=True) if item.value["children"] != row.ids)
         labels = {
             row.key: turn.live_label(len(row.ids), replacing=parent_part(row.key) in self._replaced) for row in rows
         }
         done = yield from self._ledger.relabel(turn, labels)
         # The ledger must know the children of rows that another run changed or deleted meanwhile: they are in now.
         lost = [item for row, item in zip(rows, pending, strict=True) if row.key not in done]
-        trimmed = [
-            row.item(row.ids, labels[row.key])
-            for row, item in zip(rows, pending, strict=True)
-            if row.key in done and item.value["children"] != row.ids
-        ]
-        yield from self._ledger.write(lost + trimmed)
+        yield from self._ledger.write(lost)
         for row in rows:
             turn.ids[row.key] = row.ids
             turn.live[row.key] = len(row.ids)
         turn.done |= done
+
+    def _trim(self, rows: Iterable[_Row]) -> Flow[None]:
+        """Take ids off rows that the vector store no longer holds. A row is still pending: a live one lists no others.
+
+        Rows that another run changed meanwhile stay as they are.
+        """
+        longer = {row.key: row for row in rows}
+        if longer:
+            changed = yield from self._ledger.changed_by_others(self._turn, list(longer))
+            yield from self._ledger.write(
+                [row.item(row.ids, row.label) for key, row in longer.items() if key not in changed]
+            )
 
 
 def row_item(
@@ -207,7 +215,7 @@ def row_item(
         identity: the parent.
         children: the ids of its children.
         label: the row's label.
-        adopted: the ids of children that another program added, by the ids that they would have.
+        adopted: the ids of adopted children, by our ids of them.
     """
     key, source = identity
     kept = {new: other for new, other in adopted.items() if other in children}

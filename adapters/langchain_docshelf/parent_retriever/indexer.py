@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 from langchain_text_splitters import TextSplitter
 
 from docshelf import Change, ConfigurationError, Entry, Item, MassDeleteError, Report, SourceNote
-from docshelf.adapters import Call, Compute, Flow
+from docshelf.adapters import Call, Compute, Flow, Label, ReadLabels
 from langchain_docshelf.base import notes_of
 from langchain_docshelf.parent_retriever.children import ChildMaker
 from langchain_docshelf.parent_retriever.ledger import (
@@ -178,13 +178,13 @@ class Indexer:
         changed: set[str] = set((yield Call(self._docs, "changed_sources", fingerprints)))
         others = {source for source in fingerprints if source not in changed}
         if others:
-            entries = yield from entries_in(self._docs, others, "sources")
-            rows, noted = yield from self._ledger.read_with_notes(others, "sources")
+            parents: list[Label] = yield ReadLabels(self._docs, sorted(others))
+            rows, noted = yield from self._ledger.read_labels(others)
             if (yield from self._reconciler.is_lost(rows)):
                 changed |= others
             wanted: dict[str, set[str]] = {source: set() for source in others}
-            for entry in entries:
-                wanted[entry.source].add(self._ledger.row_of((entry.key, entry.source), entry.value_hash))
+            for parent in parents:
+                wanted[parent.source].add(self._ledger.row_of((parent.key, parent.source), parent.value_hash))
             settled: dict[str, set[str]] = {source: set() for source in others}
             for row in rows:
                 settled[row.source].add(row.key if is_settled(row) else "")

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from docshelf import DocShelf, DocShelfError, Entry, Item, Report
-from docshelf.adapters import Call, Flow
+from docshelf.adapters import Call, Flow, Label, ReadLabels
 from langchain_docshelf.parent_retriever.child_ids import stable_digest, stable_uuid
 from langchain_docshelf.parent_retriever.parents import Identity, Scope, entries_in
 
@@ -183,6 +183,12 @@ class Ledger:
         notes = {entry.source: entry.version for entry in entries if entry.key.startswith(_NOTE)}
         return SourceRows([entry for entry in entries if _is_row(entry)], notes)
 
+    def read_labels(self, sources: Collection[str]) -> Flow[tuple[list[Label], dict[str, str | None]]]:
+        """As `read_with_notes`, of some sources: only what tells their state."""
+        labels: list[Label] = yield ReadLabels(self._shelf, sorted(sources))
+        notes = {label.source: label.version for label in labels if label.key.startswith(_NOTE)}
+        return [label for label in labels if _is_row(label)], notes
+
     def read_rows(self, rows: Sequence[str], *, values: bool = False) -> Flow[list[Entry | None]]:
         """The rows with these keys."""
         if not rows:
@@ -266,13 +272,11 @@ class Ledger:
         turn.conflict |= len(done) < len(labels)
         return done
 
-    def changed_by_others(self, turn: Turn, rows: Sequence[str]) -> Flow[bool]:
-        """True when another run changed one of these rows; then the turn has a conflict."""
+    def changed_by_others(self, turn: Turn, rows: Sequence[str]) -> Flow[set[str]]:
+        """Those of the rows that another run changed. They cannot be made live: `relabel` finds the conflict then."""
         entries = yield from self.read_rows(rows)
         labels = {entry.key: entry.version for entry in entries if entry is not None}
-        changed = any(labels.get(row) != turn.labels.get(row) for row in rows)
-        turn.conflict |= changed
-        return changed
+        return {row for row in rows if labels.get(row) != turn.labels.get(row)}
 
     def claim_obsolete(self, turn: Turn) -> Flow[set[str]]:
         """Make obsolete rows pending, and forget those that another run changed meanwhile; returns these."""
@@ -353,17 +357,17 @@ def state_in(label: str | None) -> str:
     return (label or _PENDING).partition(":")[0]
 
 
-def is_pending(row: Entry) -> bool:
+def is_pending(row: Entry | Label) -> bool:
     """True for a row whose children may or may not be in the vector store."""
     return state_in(row.version) == _PENDING
 
 
-def is_settled(row: Entry) -> bool:
+def is_settled(row: Entry | Label) -> bool:
     """True for a live row whose parent has no rows of older versions left to remove."""
     return state_in(row.version) == _LIVE
 
 
-def count_in(row: Entry) -> int:
+def count_in(row: Entry | Label) -> int:
     """The number in a row's label: of a pending row, the children that were added; of others, all children."""
     number = (row.version or "").partition(":")[2].partition(" ")[0]
     return int(number) if number.isdigit() else 0
@@ -375,7 +379,7 @@ def _namespace_in(shelf: DocShelf) -> Flow[str | None]:
     return namespace
 
 
-def _is_row(entry: Entry) -> bool:
+def _is_row(entry: Entry | Label) -> bool:
     """True for a row of one parent."""
     return entry.key != _NAMESPACE and not entry.key.startswith(_NOTE)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from docshelf import DocShelf, Entry, progress_bar
-from docshelf.adapters import Call, Flow
+from docshelf.adapters import Call, Flow, Label
 from langchain_docshelf.parent_retriever.batch import Batch, without
 from langchain_docshelf.parent_retriever.children import ChildMaker, Drafts
 from langchain_docshelf.parent_retriever.ledger import Ledger, Turn, count_in, is_pending
@@ -92,7 +92,10 @@ class Reconciler:
             first = turn_number == 0
             target = yield from read_target(not first)
             rows = yield from self.ledger.drop_unlabelled(target.rows)
+            unproven = yield from self._is_unproven()
             lost = (reindex and first) or (yield from self.is_lost(rows))
+            if unproven and rows and not lost:
+                yield from self.ledger.namespace()
             turn = yield from self.ledger.begin(target.wanted, rows, lost=lost)
             kept = yield from recover_unreadable(turn, self.docs, self.ledger, self.vectors, self.maker)
             embedded, reused = yield from self._embed(turn)
@@ -118,22 +121,36 @@ class Reconciler:
             )
         return totals
 
-    def is_lost(self, rows: Sequence[Entry]) -> Flow[bool]:
-        """True when a sample of what live rows list is missing: the vector store is new, or others deleted from it."""
+    def is_lost(self, rows: Sequence[Entry | Label]) -> Flow[bool]:
+        """True when a sample of what live rows list is missing: the vector store is new, or others deleted from it.
+
+        All that is listed is looked for, once, in a ledger of before namespaces: another collection of the database may
+        own some of these ids.
+        """
+        unproven = yield from self._is_unproven()
+        if unproven:
+            rows = yield from self.ledger.read(set(), "collection")
         live = [row.key for row in rows if not is_pending(row) and count_in(row)]
         if not live:
             return False
-        sample = live[:: -(-len(live) // _SAMPLE)]
+        sample = live if unproven else live[:: -(-len(live) // _SAMPLE)]
         entries = yield from self.ledger.read_rows(sample, values=True)
-        first = {
-            entry.value["children"][0]: entry for entry in entries if entry is not None and entry.value is not None
+        row_of = {
+            child: entry
+            for entry in entries
+            if entry is not None and entry.value is not None
+            for child in entry.value["children"][: None if unproven else 1]
         }
-        missing = (yield from self.vectors.missing(sorted(first, key=str))) or []
+        missing = (yield from self.vectors.missing(sorted(row_of, key=str))) or []
         if not missing:
             return False
         # Another run may have removed children since their rows were read.
         labels = {row.key: row.version for row in (yield from self.ledger.read_rows(sample)) if row is not None}
-        return any(labels.get(row.key) == row.version for row in (first[child] for child in missing))
+        return any(labels.get(row.key) == row.version for row in (row_of[child] for child in missing))
+
+    def _is_unproven(self) -> Flow[bool]:
+        """True for a ledger of before namespaces whose vector store shares ids with other collections."""
+        return self.vectors.shares_ids and (yield from self.ledger.read_namespace()) is None
 
     def _parents_changed(self, turn: Turn) -> Flow[bool]:
         """True when another run wrote or deleted parents of rows that this turn made live."""

@@ -79,6 +79,11 @@ class VectorAccess:
         """True where `list_children` works. A store that cannot be listed is not scanned."""
         return self._lister is not None
 
+    @property
+    def shares_ids(self) -> bool:
+        """True where an id belongs to one collection only of all that are in the same database."""
+        return self._backend.shares_ids
+
     # Before anything is written
 
     def check(self, *, add: bool = True, delete: bool = True) -> Flow[None]:

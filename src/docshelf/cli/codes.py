@@ -19,7 +19,7 @@ MEANINGS: Final = {
     USAGE: "an argument is invalid",
     IN_PART: "done in part",
     REFUSED: "refused by a guard: it would delete too much",
-    WOULD_CHANGE: "something would change (--dry-run, init --check)",
+    WOULD_CHANGE: "something would change (--dry-run, diff, init --check)",
     INTERRUPTED: "interrupted by Ctrl-C",
 }
 

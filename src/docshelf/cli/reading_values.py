@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from docshelf.display.html import preview, size, visible
+from docshelf.display.readable import readable as readable_parts
 from docshelf.types import Document, Entry
 from docshelf.values.content_types import canonical_bytes
-from docshelf.values.documents import UnknownDocument, as_document
-
-# Where documents of frameworks have their text.
-_TEXTS: Final = ("page_content", "text")
+from docshelf.values.documents import UnknownDocument
 
 
 class Readable(NamedTuple):
@@ -30,18 +28,9 @@ class Readable(NamedTuple):
 
 def readable(value: Any) -> Readable:
     """The text and the metadata of a value, whatever wrote it."""
-    document = as_document(value)
-    if document is not None:
-        return Readable(document.text, document.metadata)
-    if isinstance(value, UnknownDocument):
-        text = next((value[name] for name in _TEXTS if isinstance(value.get(name), str)), None)
-        metadata = value.get("metadata")
-        known = metadata if isinstance(metadata, Mapping) else {}
-        return Readable(text, known if text is not None else dict(value))
-    if isinstance(value, dict):
-        return Readable(None, value)
-    if value is None:
-        return Readable(None, {})
+    text, fields, _ = readable_parts(value)
+    if text is not None or fields or value is None:
+        return Readable(text, fields)
     return Readable(visible(preview(value)) if isinstance(value, bytes) else _printed(value), {})
 
 

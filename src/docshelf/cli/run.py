@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from docshelf.cli import changing, checking, looking, moving, settling
+from docshelf.cli import changing, checking, folders, looking, moving, settling
 from docshelf.cli.arguments import Arguments, Verb, build_parser, with_defaults
 from docshelf.cli.codes import DONE, FAILED, INTERRUPTED, REFUSED, USAGE, CommandError
 from docshelf.cli.output import Output, is_terminal
@@ -28,6 +28,7 @@ VERBS: tuple[Verb, ...] = (
     *looking.VERBS,
     *checking.VERBS,
     *changing.VERBS,
+    *folders.VERBS,
     *moving.VERBS,
     *settling.VERBS,
 )

@@ -9,13 +9,15 @@ from __future__ import annotations
 import html
 import re
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any, Final
 
+from docshelf.display.readable import readable
 from docshelf.display.shapes import (
+    ChangeShape,
     CollectionShape,
     DiffShape,
     DocumentShape,
@@ -33,21 +35,29 @@ _MOVE_TINT: Final = "#8e6bbf"
 _FAIL_TINT: Final = "#c9a227"
 _MAX_TEXT: Final = 48
 _MAX_VALUE: Final = 400
+_MAX_LINE: Final = 200
 _MAX_KEYS: Final = 3
 _MAX_ROWS: Final = 20
+# Rows of a second page, which opens on a click.
+_MORE_ROWS: Final = 100
 # Of a diff: how many words are compared, which takes quadratic time, and how many characters around a change are shown.
 _MAX_WORDS: Final = 4_000
 _CONTEXT: Final = 80
 _DELETED: Final = "background:rgba(217,96,59,.28)"
 _INSERTED: Final = "background:rgba(42,157,111,.28);text-decoration:none"
 _LINE: Final = "rgba(128,128,128,.4)"
-_TABLE: Final = "border-collapse:collapse;border:0;margin:.3em 0"
+# A page without a doctype gives tables the colour and size of a page without styles: black text on a dark page.
+_TABLE: Final = "border-collapse:collapse;border:0;margin:.3em 0;color:inherit;font-size:inherit"
 _CELL: Final = "border:0;padding:.15em 1.2em .15em 0;vertical-align:top"
 _HEAD: Final = f"{_CELL};border-bottom:1px solid {_LINE};font-weight:600"
 _TEXT: Final = "text-align:left;overflow-wrap:anywhere"
 _ONE_LINE: Final = "text-align:left;white-space:nowrap"
 _NUMBER: Final = "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
 _FAINT: Final = "opacity:.6"
+# UUIDs, with and without dashes, and digests; alone or before a number.
+_MADE_UP: Final = re.compile(
+    r"(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32,})(?:[-_:#.]\d+)?", re.IGNORECASE
+)
 
 
 def report(shown: ReportShape, extra_counts: Mapping[str, int]) -> str:
@@ -62,10 +72,18 @@ def report(shown: ReportShape, extra_counts: Mapping[str, int]) -> str:
     if len(sources) == 1 and (source := next(iter(sources))):
         where = f" in {_code(source)}"
     total = f"{len(shown):,} {'entry' if len(shown) == 1 else 'entries'}{where}"
-    rows = [_row([("op", _TEXT), ("would be" if shown.dry_run else "done", _NUMBER), ("keys", _TEXT)], _HEAD)]
+    # Keys that a machine made tell a reader nothing; the files that they came from do.
+    by_source = len(shown) > 0 and all(map(_is_made_up, islice(shown, _MAX_ROWS)))
+    named = "sources" if by_source else "keys"
+    rows = [_row([("op", _TEXT), ("would be" if shown.dry_run else "done", _NUMBER), (named, _TEXT)], _HEAD)]
     for op, count in counts.items():
-        keys = _first_keys((change.key for change in shown if change.op == op), count)
-        cells = [(f"{_swatch(TINTS[op])}{op}", _ONE_LINE), (f"{count:,}", _NUMBER), (keys, _TEXT)]
+        changes = (change for change in shown if change.op == op)
+        if by_source:
+            names = list(dict.fromkeys(change.source for change in changes))
+            first = _first_names(names, len(names))
+        else:
+            first = _first_names((change.key for change in changes), count)
+        cells = [(f"{_swatch(TINTS[op])}{op}", _ONE_LINE), (f"{count:,}", _NUMBER), (first, _TEXT)]
         rows.append(_row(cells, _CELL if count else f"{_CELL};{_FAINT}"))
     rows += [
         _row([(_escaped(name), _TEXT), (f"{count:,}", _NUMBER), ("", _TEXT)]) for name, count in extra_counts.items()
@@ -76,6 +94,11 @@ def report(shown: ReportShape, extra_counts: Mapping[str, int]) -> str:
         total,
         bar({TINTS[op]: count for op, count in counts.items()}) + _table(rows) + refused,
     )
+
+
+def _is_made_up(change: ChangeShape) -> bool:
+    """True for a key that is a UUID or a digest, of an entry with a source."""
+    return bool(change.source and _MADE_UP.fullmatch(change.key))
 
 
 def move(shown: MoveShape, extra_counts: Mapping[str, int]) -> str:
@@ -130,27 +153,42 @@ def shelf(name: str, facts: Mapping[str, str]) -> str:
 def sources(values: Sequence[SourceShape]) -> str:
     """Sources, each with its number of entries and what is stored about its file."""
     widest = max((source.entries for source in values), default=0)
-    heads = ("source", "entries", "", "synced", "fingerprint", "metadata")
-    rows = [_row([(head, _NUMBER if head == "entries" else _ONE_LINE) for head in heads], _HEAD)]
-    rows += [_source(source, widest) for source in islice(values, _MAX_ROWS)]
+    columns: dict[str, tuple[str, Callable[[SourceShape], str]]] = {
+        "source": (_ONE_LINE, _source_name),
+        "entries": (_NUMBER, lambda shown: f"{shown.entries:,}"),
+        "": (f"{_TEXT};padding-top:.5em", lambda shown: bar({TINTS["UPD"]: shown.entries}, of=widest, width="4em")),
+    }
+    # Columns that are empty for every source are left out.
+    if any(source.synced_at is not None for source in values):
+        columns["synced"] = (_ONE_LINE, lambda shown: _time(shown.synced_at))
+    if any(source.fingerprint is not None for source in values):
+        columns["fingerprint"] = (
+            _ONE_LINE,
+            lambda shown: _code(shown.fingerprint, 8) if shown.fingerprint is not None else "",
+        )
+    if any(source.metadata for source in values):
+        columns["metadata"] = (f"{_TEXT};min-width:10em", _source_metadata)
+    head = _row([(name, _NUMBER if name == "entries" else _ONE_LINE) for name in columns], _HEAD)
+
+    def page(start: int, end: int) -> str:
+        rows = [_row([(cell(one), style) for style, cell in columns.values()]) for one in values[start:end]]
+        return _table([head, *rows])
+
     total = f"{len(values):,}, with {sum(source.entries for source in values):,} entries"
-    return _titled("Sources", total, _table(rows) + _more(len(values) - _MAX_ROWS))
+    further = ""
+    if len(values) > _MAX_ROWS:
+        end = min(len(values), _MAX_ROWS + _MORE_ROWS)
+        further = f"<details><summary>{_MAX_ROWS + 1:,} to {end:,}</summary>{page(_MAX_ROWS, end)}</details>"
+        further += _more(len(values) - end)
+    return _titled("Sources", total, page(0, _MAX_ROWS) + further)
 
 
-def _source(shown: SourceShape, widest: int) -> str:
-    return _row(
-        [
-            (_code(shown.source) if shown.source else f'<span style="{_FAINT}">no source</span>', _ONE_LINE),
-            (f"{shown.entries:,}", _NUMBER),
-            (bar({TINTS["UPD"]: shown.entries}, of=widest, width="4em"), f"{_TEXT};padding-top:.5em"),
-            (_time(shown.synced_at), _ONE_LINE),
-            (_code(shown.fingerprint, 8) if shown.fingerprint is not None else "", _ONE_LINE),
-            (
-                _escaped(preview(dict(shown.metadata)), 2 * _MAX_TEXT) if shown.metadata else "",
-                f"{_TEXT};min-width:10em",
-            ),
-        ]
-    )
+def _source_name(shown: SourceShape) -> str:
+    return _code(shown.source) if shown.source else f'<span style="{_FAINT}">no source</span>'
+
+
+def _source_metadata(shown: SourceShape) -> str:
+    return _escaped(preview(dict(shown.metadata)), 2 * _MAX_TEXT) if shown.metadata else ""
 
 
 def collections(found: Sequence[CollectionShape]) -> str:
@@ -181,11 +219,13 @@ def stats(numbers: StatsShape) -> str:
 
 
 def entry(shown: EntryShape) -> str:
-    """An entry with the beginning of its value."""
+    """An entry with the beginning of its value; of a document the text, and the metadata as a table."""
+    text, metadata, is_document = readable(shown.value)
+    value = _lines(preview(shown.value)) if shown.value_hash is not None else "none, only a version"
     facts = {
         "key": _code(shown.key, 2 * _MAX_TEXT),
         "source": _code(shown.source, 2 * _MAX_TEXT) if shown.source else "",
-        "value": _lines(preview(shown.value)) if shown.value_hash is not None else "none, only a version",
+        "value": "" if is_document else value,
         "content type": _escaped(shown.content_type or ""),
         "version": _code(shown.version) if shown.version is not None else "",
         "hash": _code(shown.value_hash.hex(), 12) if shown.value_hash is not None else "",
@@ -194,14 +234,44 @@ def entry(shown: EntryShape) -> str:
     }
     style = f"{_TEXT};white-space:pre-wrap"
     rows = [_row([(name, f"{_ONE_LINE};{_FAINT}"), (fact, style)]) for name, fact in facts.items() if fact]
-    return _titled("Entry", "", _table(rows))
+    read = _text_block(text) + _named(metadata) if is_document and text is not None else ""
+    return _titled("Entry", "", read + _table(rows))
+
+
+def entries(values: Sequence[EntryShape]) -> str:
+    """Entries, each with the beginning of its text and of its metadata."""
+    first = list(islice(values, _MAX_ROWS))
+    parts = [readable(one.value) for one in first]
+    has_metadata = any(fields for _, fields, is_document in parts if is_document)
+    rows = [_row([(name, _ONE_LINE) for name in ("key", "text", *(["metadata"] * has_metadata))], _HEAD)]
+    for one, (text, fields, is_document) in zip(first, parts, strict=True):
+        where = f'<div style="{_FAINT}">{_code(one.source)}</div>' if one.source else ""
+        line = " ".join((preview(one.value) if text is None else text)[:_MAX_VALUE].split())
+        shown = _escaped(_shortened(line, _MAX_LINE), _MAX_LINE) + ("…" if len(line) > _MAX_LINE else "")
+        cells = [(f"{_code(one.key)}{where}", f"{_TEXT};min-width:9em"), (shown, f"{_TEXT};min-width:16em")]
+        if has_metadata:
+            beside = _escaped(preview(dict(fields)), 3 * _MAX_TEXT) if is_document and fields else ""
+            cells.append((beside, _TEXT))
+        rows.append(_row(cells))
+    return _titled("Entries", f"{len(values):,}", _table(rows) + _more(len(values) - _MAX_ROWS))
+
+
+def summary(collection: str, facts: Mapping[str, str]) -> str:
+    """What is in a collection, by name."""
+    rows = [
+        _row([(_escaped(fact), f"{_ONE_LINE};{_FAINT}"), (_escaped(text, 200), _TEXT)]) for fact, text in facts.items()
+    ]
+    return _titled("Collection", _code(collection), _table(rows))
 
 
 def document(shown: DocumentShape) -> str:
     """A document: the beginning of its text, and its metadata."""
-    text = f'<div style="{_TEXT};white-space:pre-wrap">{_lines(preview(shown.text))}</div>'
     beside = "" if shown.id is None else _code(shown.id)
-    return _titled("Document", beside, text + _named(shown.metadata))
+    return _titled("Document", beside, _text_block(shown.text) + _named(shown.metadata))
+
+
+def _text_block(text: str) -> str:
+    return f'<div style="{_TEXT};white-space:pre-wrap">{_lines(preview(text))}</div>'
 
 
 def unknown_document(content_type: str, fields: Mapping[str, Any]) -> str:
@@ -235,7 +305,8 @@ def _diff(one: DiffShape) -> str:
 def _part(op: str, old: str, new: str) -> str:
     if op == "equal":
         if len(old) > 2 * _CONTEXT:
-            return f"{_lines(old[:_CONTEXT])} … {_lines(old[-_CONTEXT:])}"
+            # What ends the text is the beginning of the reversed one.
+            return f"{_lines(_shortened(old, _CONTEXT))} … {_lines(_shortened(old[::-1], _CONTEXT)[::-1])}"
         return _lines(old)
     deleted = f'<del style="{_DELETED}">{_lines(old)}</del>' if old else ""
     return deleted + (f'<ins style="{_INSERTED}">{_lines(new)}</ins>' if new else "")
@@ -243,8 +314,17 @@ def _part(op: str, old: str, new: str) -> str:
 
 def _lines(text: str) -> str:
     """A text of several lines, cut and escaped."""
-    shown = "\n".join(map(visible, text[:_MAX_VALUE].split("\n")))
+    shown = "\n".join(map(visible, _shortened(text, _MAX_VALUE).split("\n")))
     return html.escape(shown) + ("…" if len(text) > _MAX_VALUE else "")
+
+
+def _shortened(text: str, limit: int) -> str:
+    """The beginning of a text, which ends between two words, unless one word alone is longer."""
+    if len(text) <= limit:
+        return text
+    head = text[: limit + 1]
+    end = max(head.rfind(space) for space in " \n\t")
+    return head[:end].rstrip() if head[: max(end, 0)].strip() else head[:limit]
 
 
 def compare(old: str, new: str) -> list[tuple[str, str, str]]:
@@ -349,8 +429,8 @@ def _code(text: str, limit: int = _MAX_TEXT) -> str:
     return f'<span style="font-family:monospace">{_escaped(text, limit)}</span>'
 
 
-def _first_keys(keys: Iterable[str], count: int) -> str:
-    first = ", ".join(_code(key, 32) for key in islice(keys, _MAX_KEYS))
+def _first_names(names: Iterable[str], count: int) -> str:
+    first = ", ".join(_code(name, 32) for name in islice(names, _MAX_KEYS))
     return f"{first}, and {count - _MAX_KEYS:,} more" if count > _MAX_KEYS else first
 
 
@@ -366,7 +446,8 @@ def _table(rows: Iterable[str]) -> str:
 
 def _titled(title: str, subtitle: str, body: str) -> str:
     note = f' <span style="{_FAINT}">{subtitle}</span>' if subtitle else ""
-    return f'<div><div style="margin-bottom:.3em"><b>{title}</b>{note}</div>{body}</div>'
+    # Where a table is wider than the page, the view scrolls, not the page.
+    return f'<div style="overflow-x:auto"><div style="margin-bottom:.3em"><b>{title}</b>{note}</div>{body}</div>'
 
 
 def _more(count: int) -> str:

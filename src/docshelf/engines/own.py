@@ -48,8 +48,7 @@ class OwnEngines(EngineBackend):
         self._lock = threading.Lock()
         self._sync: Engine | None = None
         self._by_loop: dict[asyncio.AbstractEventLoop, _LoopEngine] = {}
-        self._threads = StepThreads()
-        weakref.finalize(self, self._threads.close)
+        self._threads = StepThreads()  # they end when this is dropped: executors see to that
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the connections: another process, and a deep copy, open their own."""

@@ -74,8 +74,9 @@ def read_file(found: Found, encoding: str, max_bytes: int) -> File:
         UnreadableError: it is too large, or changed each time.
         OSError: the system did not let it be read.
     """
+    path = Path(found.path)
     for _ in range(_ATTEMPTS):
-        with found.path.open("rb") as stream:
+        with path.open("rb") as stream:
             before = os.fstat(stream.fileno())
             if before.st_size > max_bytes:
                 raise UnreadableError(
@@ -84,10 +85,10 @@ def read_file(found: Found, encoding: str, max_bytes: int) -> File:
             data = stream.read(max_bytes + 1)
             after = os.fstat(stream.fileno())
         # Another file may have taken its place.
-        now = found.path.stat()
+        now = path.stat()
         states = {_state_of(one) for one in (before, after, now)}
         if len(states) == 1 and len(data) == after.st_size:
-            return File(found.path, found.name, data, encoding, states.pop())
+            return File(path, found.name, data, encoding, states.pop())
     raise UnreadableError("it changes while it is read; the next run reads it again")
 
 

@@ -269,7 +269,7 @@ class _Run:
 
     def _add_pieces(self, one: _Made) -> None:
         """Make the documents of a file whose bytes are the same, but whose entries are not."""
-        found = Found(one.known.name, self._options.root / one.known.name, 0, 0)
+        found = Found(one.known.name, str(self._options.root / one.known.name), 0, 0)
         try:
             file = self._read(found)
             if file.sha256 != one.known.sha256:

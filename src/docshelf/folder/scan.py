@@ -31,7 +31,7 @@ class Found(NamedTuple):
     """
 
     name: str
-    path: Path
+    path: str
     size: int
     mtime_ns: int
 
@@ -198,7 +198,7 @@ class _Walk:
             limit = f"{MAX_SOURCE_BYTES - 256:,} bytes are the limit"
             self.found.failures[name] = f"its path below the folder has {size:,} bytes, and {limit}; shorten it"
             return
-        self.found.files[name] = Found(name, Path(entry.path), status.st_size, status.st_mtime_ns)
+        self.found.files[name] = Found(name, entry.path, status.st_size, status.st_mtime_ns)
 
 
 class _Ignore:

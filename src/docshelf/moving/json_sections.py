@@ -12,6 +12,7 @@ from docshelf.errors import BadFileError
 
 _BLOCK: Final = 1024 * 1024
 _BLANKS: Final = " \t\n\r"
+_AFTER_NUMBERS: Final = frozenset(_BLANKS + ",:}")
 
 
 def json_sections(path: str | os.PathLike[str], max_value_chars: int = 512 * _BLOCK) -> Iterator[tuple[str, str, Any]]:
@@ -76,8 +77,8 @@ class _Scanner:
                 problem: Exception | None = exc
             else:
                 problem = None
-                # A number may go on behind the window; objects, lists and texts show their end.
-                if end < len(self._text) or type(value) not in (int, float):
+                # A number may go on behind the window, also after "1." or "1e"; other values show their end.
+                if type(value) not in (int, float) or self._text[end : end + 1] in _AFTER_NUMBERS:
                     self._at = end
                     return value
             if len(self._text) - self._at > self._max_value_chars:

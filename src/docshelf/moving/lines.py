@@ -49,7 +49,7 @@ def header_line(codec: Codec, collection: str, filters: Mapping[str, Any], *, ev
 
 
 def end_line(lines: int, entries: int, sources: int, digest: str) -> bytes:
-    """The last line: what the file holds, by which a reader knows that it is whole."""
+    """The last line: counts and SHA-256, which tell a reader that the file is whole."""
     return _line(kind=END, lines=lines, entries=entries, sources=sources, sha256=digest)
 
 
@@ -88,9 +88,9 @@ def entry_line(collection: str, entry: RawEntry) -> bytes:
 
 
 def document_parts(content_type: str | None, data: bytes | None) -> tuple[str | None, str | None, str | None]:
-    """A value as three columns of text: the text and the metadata of a document, and everything else, as JSON.
+    """A value as three columns: a document's text, its metadata as JSON, and the rest as JSON. None where it has none.
 
-    Each is None if there is nothing to put into it. A text that UTF-8 cannot hold is in the third.
+    A text that UTF-8 cannot hold goes into the rest.
     """
     if content_type is None or data is None:
         return None, None, None

@@ -15,8 +15,7 @@ from typing import Any, Final, NoReturn
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-# Containers and leaves that a value may have when it is written out, where those that are shared count each time. Of a
-# text each 16 characters count.
+# The size limit of a value written out. A shared part counts each time it is used; a text counts one per 16 characters.
 _MAX_PARTS: Final = 20_000_000
 _MAX_DEPTH: Final = 250
 _TOO_MANY: Final = f"a value of more than {_MAX_PARTS:,} parts, most of them shared"
@@ -84,8 +83,8 @@ class _Machine:
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
-        # Tuples by their identity, with the parts that they have when each one counts that is shared. They are hashed
-        # as keys, which takes as long. Those that hold names or unfinished instances are no values.
+        # By id: the tuple, how many parts it has written out, and whether it holds what is no value. Hashing a tuple as
+        # a key takes as long as it has parts.
         self._tuples: dict[int, tuple[tuple[Any, ...], int, bool]] = {}
         self._hashed = 0
 
@@ -457,7 +456,7 @@ def _check_size(value: Any) -> None:
         RefusedPickleError: it would.
     """
     sizes: dict[int, int] = {}
-    # (container, its parts if they are not counted yet, depth); a container that is open is one of its own parts.
+    # (item, whether its parts are counted, depth). An item that is still open when it is met again contains itself.
     waiting: list[tuple[Any, bool, int]] = [(value, False, 0)]
     is_open: set[int] = set()
     while waiting:

@@ -9,7 +9,7 @@ from docshelf.operations.context import Context
 from docshelf.sql.queries import latest
 from docshelf.sql.rows import Identity
 from docshelf.steps import Compute, Flow, Read
-from docshelf.types import Entry, Source, SourceNote
+from docshelf.types import Entry, Label, Problem, Source, SourceNote
 from docshelf.values.stored import Stored, raw_bytes, utc_time
 
 # Up to these limits rows are decoded on the event loop: this blocks it for 2 ms at most. For 100 documents of 2 KB a
@@ -69,6 +69,26 @@ def source_entries(context: Context, sources: Sequence[str], *, values: bool) ->
     return [by_source[source] for source in sources]
 
 
+def labels(context: Context, sources: Sequence[str]) -> Flow[list[Label]]:
+    """Key, source, hash and version of each entry of some sources, in no order."""
+    if not sources:
+        return []
+    rows: list[Any] = yield Read(
+        lambda connection: list(
+            context.queries.existing(connection, context.collection, keys=None, sources=set(sources))
+        )
+    )
+    found = []
+    problems = []
+    for key, source, value_hash, version in rows:
+        if type(key) is str and type(source) is str and (version is None or type(version) is str):
+            found.append(Label(key, source, raw_bytes(value_hash), version))
+        else:
+            problems.append(Problem(key, source, "a key, source or version that is not text"))
+    context.codec.report_problems(problems)
+    return found
+
+
 def existing_keys(context: Context, keys: Sequence[str], source: str | None) -> Flow[set[str]]:
     """Those of the keys that have an entry."""
     if not keys:
@@ -79,11 +99,19 @@ def existing_keys(context: Context, keys: Sequence[str], source: str | None) -> 
     return existing
 
 
-def key_page(context: Context, after: str | None, prefix: str | None, source: str | None) -> Flow[list[str]]:
-    """The next page of keys, without duplicates. An empty page is the end."""
+def key_page(
+    context: Context, after: str | None, prefix: str | None, source: str | None, *, with_value: bool = False
+) -> Flow[list[str]]:
+    """The next page of keys, without duplicates. An empty page is the end. `with_value` as for `Queries.page`."""
     keys: list[str] = yield Read(
         lambda connection: context.queries.page(
-            connection, context.collection, after=after, prefix=prefix, source=source, limit=_PAGE_KEYS
+            connection,
+            context.collection,
+            after=after,
+            prefix=prefix,
+            source=source,
+            limit=_PAGE_KEYS,
+            with_value=with_value,
         )
     )
     return list(dict.fromkeys(keys))

@@ -214,8 +214,13 @@ class Queries(Statements):
         prefix: str | None,
         source: str | None,
         limit: int,
+        with_value: bool = False,
     ) -> list[str]:
-        """At most `limit` keys after the key `after`, in order. A key in several sources may appear several times."""
+        """At most `limit` keys after the key `after`, in order. A key in several sources may appear several times.
+
+        Args:
+            with_value: leave out entries that hold only a version.
+        """
         key = self._entries.c.key
         bounds = {
             "after": after,
@@ -224,10 +229,16 @@ class Queries(Statements):
             "source": source,
         }
         parameters = {name: value for name, value in bounds.items() if value is not None}
+        holds_value = [self._entries.c.content_type.is_not(None)] if with_value else []
+
+        def build() -> Select[Any]:
+            conditions = [*self._conditions(parameters), *holds_value]
+            return select(key).where(*conditions).order_by(key).limit(bindparam("limit"))
+
         rows = self._rows(
             connection,
-            ("page", *parameters),
-            lambda: select(key).where(*self._conditions(parameters)).order_by(key).limit(bindparam("limit")),
+            ("page", with_value, *parameters),
+            build,
             {**parameters, "collection": collection, "limit": limit},
         )
         keys = [row[0] for row in rows]

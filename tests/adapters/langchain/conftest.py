@@ -22,9 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(params=["sqlite", "pg18"])
-def place(request: pytest.FixtureRequest, new_location: Callable[[str], Location]) -> Location:
-    """A fresh place for tables on SQLite and PostgreSQL."""
-    return new_location(request.param)
+def place(request: pytest.FixtureRequest, new_empty_location: Callable[[str], Location]) -> Location:
+    """A place without entries on SQLite and PostgreSQL."""
+    return new_empty_location(request.param)
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ _SIMPLE: dict[Any, Any] = {
 
 
 @pytest.fixture(params=OURS)
-def place(request: pytest.FixtureRequest, new_location: Callable[[str], Location]) -> Location:
-    """A fresh place for tables on SQLite and PostgreSQL."""
-    return new_location(request.param)
+def place(request: pytest.FixtureRequest, new_empty_location: Callable[[str], Location]) -> Location:
+    """A place without entries on SQLite and PostgreSQL."""
+    return new_empty_location(request.param)
 
 
 @pytest.fixture

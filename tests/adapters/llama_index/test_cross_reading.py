@@ -11,10 +11,12 @@ from llama_index.core.schema import Document, TextNode
 
 import docshelf
 from docshelf import ContentType, CorruptEntryError, DocShelf, Item, UnknownDocument
-from langchain_docshelf import DocShelfStore
+from langchain_docshelf import DocShelfByteStore, DocShelfStore, PostgresByteStore
 from llama_index_docshelf import DocShelfDocumentStore
+from tests.adapters.langchain.twins import Twin as LangChainTwin
 from tests.adapters.llama_index.twins import Twin, ids, piece
 from tests.conftest import Location
+from tests.support.face import Loop
 
 METADATA = {"title": "T", "page": 1}
 
@@ -196,3 +198,23 @@ def test_a_row_that_holds_only_a_hash_is_an_entry_and_no_document(place: Locatio
     llama.delete_document("hash")
     llama.delete_ref_doc("f.txt")
     assert langchain.sources() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(DocShelfStore, LangChainDocument(page_content="t")), (DocShelfByteStore, b"t"), (PostgresByteStore, 5)],
+)
+def test_langchain_lists_no_key_whose_row_holds_only_a_hash(
+    place: Location, opened: Callable[[Any], Any], mode: str, loop: Loop, kind: Callable[..., Any], value: Any
+) -> None:
+    store = LangChainTwin(opened(kind(place.url, "kb")), mode, loop)
+    store.mset([("a", value), ("b", value)])
+    shelf = store.of.shelf
+    shelf.set_versions({"b": "h", "hash": "h"})
+    assert store.mget(["a", "b", "hash"])[2] is None
+    assert list(store.yield_keys()) == ["a", "b"]
+    assert list(store.yield_keys(prefix="h")) == []
+    assert list(shelf.yield_keys()) == ["a", "b", "hash"]
+    assert [source.entries for source in store.sources()] == [3]
+    store.mdelete(["hash"])
+    assert shelf.count() == 2

@@ -16,6 +16,7 @@ from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.vector_stores import SimpleVectorStore
 
+from docshelf import ArgumentTypeError, ArgumentValueError, MassDeleteError
 from llama_index_docshelf import DocShelfDocumentStore, DocShelfKVStore
 from tests.adapters.llama_index.twins import Twin, ids, piece
 from tests.support.face import Loop
@@ -155,8 +156,10 @@ class TestIngestionRun:
     def run(self, docstore: Twin, mode: str, loop: Loop, strategy: str) -> Run:
         return Run(docstore.store, strategy, mode, loop)
 
-    def run_once(self, run: Run, documents: Sequence[Document], **options: Any) -> list[str]:
-        store = run.docstore.ingestion_run(documents)
+    def run_once(
+        self, run: Run, documents: Sequence[Document], guard: dict[str, Any] | None = None, **options: Any
+    ) -> list[str]:
+        store = run.docstore.ingestion_run(documents, **(guard or {}))
         if run.mode == "sync":
             with store as docstore:
                 return run(documents, docstore, **options)
@@ -225,6 +228,62 @@ class TestIngestionRun:
             store.delete_document("b")
             assert store.get_document_hash("b") is None
         assert run.docstore.get_document_hashes(["a", "old"]) == {"a": "h1", "old": "h2"}
+
+    FOLDER = tuple(document(f"d{number:02}") for number in range(20))
+
+    @pytest.mark.parametrize("strategy", ["upserts_and_delete"])
+    def test_most_documents_vanish_only_on_purpose(self, run: Run) -> None:
+        self.run_once(run, self.FOLDER)
+        whole = run.state()
+        message = r"would remove 19 of 20 sources \('d01', 'd02', 'd03', \.\.\.\) .*allow_mass_delete=True"
+        with pytest.raises(MassDeleteError, match=message):
+            self.run_once(run, self.FOLDER[:1])
+        with pytest.raises(MassDeleteError, match="would delete 20 of 20 entries and leave 0"):
+            self.run_once(run, [])
+        with pytest.raises(MassDeleteError, match="would delete 3 of 20 entries and leave 17"):
+            self.run_once(run, self.FOLDER[3:], {"max_delete": 0.1})
+        assert run.state() == whole, "nothing was deleted from either store"
+        self.run_once(run, self.FOLDER[2:], {"max_delete": 0.1})
+        self.run_once(run, self.FOLDER[13:], {"max_delete": 0.7})
+        self.run_once(run, self.FOLDER[19:])
+        assert list(run.docstore.docs) == ["d19"], "fewer than ten vanished"
+        self.run_once(run, [document("new")], {"allow_mass_delete": True})
+        assert (list(run.docstore.docs), set(run.state()[2])) == (["new"], {"new"})
+
+    @pytest.mark.parametrize("strategy", ["upserts", "duplicates_only"])
+    def test_a_run_that_deletes_nothing_but_what_it_replaces_is_not_guarded(self, run: Run) -> None:
+        self.run_once(run, self.FOLDER)
+        assert self.run_once(run, [document("d00", "Changed."), document("new")])
+        assert len(run.docstore.docs) == 21
+
+    @pytest.mark.parametrize("strategy", ["upserts_and_delete"])
+    def test_nodes_that_all_changed_are_an_edit_of_their_documents(self, run: Run) -> None:
+        run.options = {"transformations": [MockEmbedding(embed_dim=2)]}
+        for text in ("first", "second"):
+            nodes = [piece(f"{number}-{text}", f"d{number}", f"{text} {number}") for number in range(12)]
+            self.run_once(run, nodes, {"max_delete": 0.0})  # type: ignore[arg-type]
+            assert ids(run.docstore.docs.values()) == ids(nodes)
+
+    @pytest.mark.parametrize("strategy", ["upserts_and_delete"])
+    def test_the_methods_of_the_framework_are_not_guarded_and_neither_is_a_plain_store(self, run: Run) -> None:
+        self.run_once(run, self.FOLDER)
+        with run.docstore.ingestion_run([]) as store:
+            store.delete_document("d00")
+            store.delete_ref_doc("d01", raise_error=False)
+        with run.docstore.ingestion_run(["d02"]) as store:
+            store.get_all_document_hashes()  # as a pipeline does that deletes what vanished
+            for delete in (store.delete_document, store.delete_ref_doc):
+                with pytest.raises(MassDeleteError):
+                    delete("d03")
+            store.delete_document("d02")
+        run(self.FOLDER[-1:])
+        assert list(run.docstore.docs) == ["d19"]
+
+    @pytest.mark.parametrize("strategy", ["upserts_and_delete"])
+    @pytest.mark.parametrize(("share", "error"), [(2, ArgumentValueError), ("half", ArgumentTypeError)])
+    def test_a_share_that_cannot_be_is_refused_at_once(self, run: Run, share: Any, error: type[Exception]) -> None:
+        with pytest.raises(error, match=r"max_delete=.*give a share from 0 to 1"):
+            run.docstore.ingestion_run([], max_delete=share)
 
 
 def test_a_run_reads_the_hash_of_the_document_that_a_node_belongs_to(docstore: Twin) -> None:

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 # Sources share this many locks, so that a batch with many sources takes a bounded number of locks.
 _LOCK_SLOTS = 64
+# How many KB of new rows an index of searchable fields keeps aside, which every search reads from end to end. With the
+# server's default of 4 MB, after 200,000 new rows a search took 17 ms instead of 3.
+_PENDING_KB = 256
 # From this many new rows on, a COPY within a savepoint is faster than an INSERT.
 _COPY_FROM_ROWS = 50
 # Beginnings of SQL states that concern the transaction and not the rows, so that an INSERT would fail as well:
@@ -249,7 +252,7 @@ class PostgreSQL(PostgreSQLTables):
         entries = self.tables.entries.name
         return {
             f"{entries}_search_idx": f"ON {self._entries} USING gin (search_fields jsonb_path_ops) "
-            "WHERE search_fields IS NOT NULL",
+            f"WITH (gin_pending_list_limit = {_PENDING_KB}) WHERE search_fields IS NOT NULL",
             unfilled_index(entries, collection): f"ON {self._entries} (key, source) "
             f"WHERE collection = {_literal(collection)} AND search_fields IS NULL",
         }

@@ -119,15 +119,15 @@ def check_nothing_is_lost(retriever: ParentDocumentRetriever) -> None:
 
 # What a killed run leaves depends on the vector store and the moment, not on the database.
 @pytest.mark.parametrize(
-    ("backend", "when", "manner"),
+    ("backend", "mode", "when", "manner"),
     [
-        ("sqlite", "before", Vectors),
-        ("sqlite", "halfway", Vectors),
-        ("sqlite", "halfway", StrictVectors),
-        ("sqlite", "halfway", BlindVectors),
-        ("sqlite", "after", StrictVectors),
-        ("sqlite", "after", BlindVectors),
-        ("pg18", "halfway", Vectors),
+        ("sqlite", "async", "before", Vectors),
+        ("sqlite", "sync", "halfway", Vectors),
+        ("sqlite", "async", "halfway", StrictVectors),
+        ("sqlite", "sync", "halfway", BlindVectors),
+        ("sqlite", "sync", "after", StrictVectors),
+        ("sqlite", "async", "after", BlindVectors),
+        ("pg18", "async", "halfway", Vectors),
     ],
 )
 def test_a_sync_after_a_kill_at_any_step_ends_as_a_clean_one(

@@ -14,6 +14,7 @@ from docshelf import DocShelf
 from langchain_docshelf import DocShelfStore, ParentDocumentRetriever
 from langchain_docshelf.parent_retriever import batch
 from langchain_docshelf.parent_retriever.child_ids import former_child_id, is_in_namespace
+from langchain_docshelf.vector_access.stores.in_memory import InMemory
 from tests.adapters.langchain.parent_retriever.test_crashes import AFTER, BEFORE, KilledError, Killer
 from tests.adapters.langchain.retrievers import given, ledger_of, numbers, retriever_of, rows_of, state, text
 from tests.adapters.langchain.twins import Twin, page
@@ -152,12 +153,38 @@ class TestFormerLedgers:
         assert len(before & set(vectors.children)) == (9 if blind else 4)
         assert sorted(vectors.children) == children_of(retriever.of)
 
-    # A kill between the label "live" and the write that shortens the row's list of children leaves ids in the list that
-    # the vector store never got. No child is lost or doubled, but the row is not that of a clean run.
-    @pytest.mark.parametrize("kind", [Vectors, StrictVectors, BlindVectors])
+    def test_all_ids_are_looked_for_once_where_another_collection_may_own_them(
+        self, retriever: Twin, vectors: Vectors, former: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(InMemory, "shares_ids", True)
+        assert numbers(retriever.sync([]))[4:] == (0, 0, 0)
+        assert ledger_of(retriever.of).count() == 0, "a ledger that no run has used stays new"
+        documents = [given(f"d{number}", f"w{number}", f"{number}.md") for number in range(20)]
+        former(retriever.of, documents)
+        # No sample of first children shows it, and neither does the source of the first sync.
+        for child, stored in list(vectors.store.items()):
+            if stored["text"] in ("w3 part 002", "w8 part 001"):
+                del vectors.store[child]
+        before = set(vectors.children)
+        assert retriever.sync(documents, dry_run=True).embedded > 0
+        assert retriever.changed_sources({"0.md": "1"}) == ["0.md"]
+        assert ledger_of(retriever.of).get_entry("namespace") is None
+        assert retriever.sync(documents[:1]).embedded == 0
+        assert numbers(retriever.sync(documents))[4:] == (2, 58, 0)
+        assert before < set(vectors.children)
+        assert numbers(retriever.sync(documents))[4:] == (0, 60, 0)
+
+    def test_a_ledger_that_is_right_is_looked_through_once(
+        self, retriever: Twin, vectors: Vectors, former: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(InMemory, "shares_ids", True)
+        former(retriever.of, DOCUMENTS)
+        assert numbers(retriever.sync(DOCUMENTS)) == (0, 0, 3, 0, 0, 9, 0)
+        assert namespace_of(retriever.of)
+        assert children_of(retriever.of) == sorted(vectors.children)
+
     @pytest.mark.parametrize(
-        "reindex",
-        [False, pytest.param(True, marks=pytest.mark.xfail(raises=AssertionError, reason="the list is long"))],
+        ("kind", "reindex"), [(Vectors, False), (Vectors, True), (StrictVectors, True), (BlindVectors, True)]
     )
     def test_a_sync_after_a_kill_at_any_step_ends_as_a_clean_one(
         self,
