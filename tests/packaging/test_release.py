@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from docshelf import __version__
+from tests.support.pages import ROOT
 from tools.dist import obstacles
 
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2026-01-31\n"
@@ -51,3 +53,7 @@ def test_a_version_without_a_dated_heading_is_an_obstacle(version: str, changelo
 
 def test_a_missing_repository_is_an_obstacle() -> None:
     assert obstacles(metadata(repository="Homepage"), CHANGELOG) == ["the metadata name no Repository"]
+
+
+def test_the_citation_names_this_version() -> None:
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")

@@ -14,6 +14,7 @@ from docshelf.sql.drivers import copy
 from tests.conftest import POSTGRESQL, Location
 from tests.support.face import Face, Loop
 from tests.support.operations import OPERATIONS, fill
+from tests.support.pages import ROOT
 
 READING = ("SELECT ON docshelf_entries, docshelf_sources, docshelf_collections, docshelf_schema",)
 WRITING = (
@@ -224,3 +225,19 @@ def test_under_row_level_security_copy_is_refused_once_and_a_policy_is_told_as_o
     with pytest.raises(DatabaseError, match="a policy of row-level security refuses") as failure:
         face.set("k", "v", source="secret")
     assert (failure.value.sqlstate, "grant" in str(failure.value)) == ("42501", False)
+
+
+@pytest.mark.usefixtures("tables")
+def test_the_policies_of_the_page_about_roles_keep_tenants_apart(place: Place, face: Face) -> None:
+    page = (ROOT / "docs" / "how-to" / "roles.md").read_text("utf-8")
+    policies = page.partition("```sql\n")[2].partition("```")[0]
+    place.execute(*policies.strip().rstrip(";").split(";"))
+    place.grant(*WRITING)
+    own = face.of(face.shelf.view(f"{place.role}/handbook"))
+    own.mset({f"k{n}": n for n in range(100)})
+    assert own.sync({"k1": 1}, source="f", fingerprint="one").counts["INS"] == 1
+    assert own.count() == 101
+    assert [one.name for one in face.collections()] == [f"{place.role}/handbook"]
+    assert face.count() == 0  # the owner's entries, which this role does not see
+    with pytest.raises(DatabaseError, match="a policy of row-level security refuses"):
+        face.set("c", 3)
