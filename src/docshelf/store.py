@@ -18,7 +18,14 @@ from docshelf.engines.create import DEFAULT_POOL, check_application_name, check_
 from docshelf.engines.given import GivenEngines, check_engines
 from docshelf.engines.own import OwnEngines
 from docshelf.engines.url import parse_url
-from docshelf.errors import ArgumentTypeError, ConfigurationError, CorruptEntryError, DatabaseError, DocShelfError
+from docshelf.errors import (
+    ArgumentTypeError,
+    ConfigurationError,
+    CorruptEntryError,
+    DatabaseError,
+    DocShelfError,
+    MissingEngineError,
+)
 from docshelf.logs import logged_call, logs_calls
 from docshelf.operations import collections, deleting, diagnosis, maintenance, reading, searching, writing
 from docshelf.operations.context import Context
@@ -1298,16 +1305,16 @@ class DocShelf:
 
         Like any first call it creates missing tables. It raises no database error: the result says what is wrong.
         """
+        self._backend.check_open()
         with maintenance.HealthCheck() as check:
-            self._backend.check_open()
             check.database = self._backend.run(maintenance.ping(self._context))
             check.schema_version = self._run(maintenance.version(self._context))
         return check.result()
 
     async def ahealth(self) -> Health:
         """As `health`."""
+        self._backend.check_open()
         with maintenance.HealthCheck() as check:
-            self._backend.check_open()
             check.database = await self._backend.arun(maintenance.ping(self._context))
             check.schema_version = await self._arun(maintenance.version(self._context))
         return check.result()
@@ -1320,19 +1327,23 @@ class DocShelf:
         Returns:
             One `Finding` for each thing that was examined, with advice where something should be done.
         """
+        self._backend.check_open()
         try:
-            self._backend.check_open()
             size, pooler = self._backend.pool_size, self._backend.pooler
             return self._backend.run(diagnosis.examine(self._context, size, pooler=pooler))
+        except MissingEngineError:
+            raise  # that a store has no engine for this half is no state of the database
         except DocShelfError as exc:
             return [diagnosis.failed(exc)]
 
     async def adiagnose(self) -> list[Finding]:
         """As `diagnose`."""
+        self._backend.check_open()
         try:
-            self._backend.check_open()
             size, pooler = self._backend.pool_size, self._backend.pooler
             return await self._backend.arun(diagnosis.examine(self._context, size, pooler=pooler))
+        except MissingEngineError:
+            raise  # that a store has no engine for this half is no state of the database
         except DocShelfError as exc:
             return [diagnosis.failed(exc)]
 

@@ -74,9 +74,10 @@ def test_the_page_shows_a_long_run_of_every_fault_without_any_cost() -> None:
     ]
     cases = {(fault, f"{'SQLite' if backend == 'sqlite' else 'PostgreSQL'}, {mode}") for fault, mode, backend in CASES}
     assert {(row[0], row[1]) for row in rows} == cases
-    for fault, _, how, operations, times, met, _, *costs in rows:
+    for fault, where, how, operations, times, met, _, *costs in rows:
         assert how == FAULTS[fault].how
         assert int(operations) == len(BY_NAME)
         assert int(times.replace(",", "")) >= 10 * len(BY_NAME)
-        assert int(met.replace(",", "")) > int(times.replace(",", "")) / 4
+        share = 10 if "SQLite" in where else 4  # a call on SQLite may end before the first moment of a fault
+        assert int(met.replace(",", "")) > int(times.replace(",", "")) / share
         assert costs == ["0", "0", "0"]
