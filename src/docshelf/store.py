@@ -20,6 +20,7 @@ from docshelf.engines.own import OwnEngines
 from docshelf.engines.url import parse_url
 from docshelf.errors import (
     ArgumentTypeError,
+    ClosedError,
     ConfigurationError,
     CorruptEntryError,
     DatabaseError,
@@ -1331,8 +1332,8 @@ class DocShelf:
         try:
             size, pooler = self._backend.pool_size, self._backend.pooler
             return self._backend.run(diagnosis.examine(self._context, size, pooler=pooler))
-        except MissingEngineError:
-            raise  # that a store has no engine for this half is no state of the database
+        except (ClosedError, MissingEngineError):
+            raise  # these are about the store
         except DocShelfError as exc:
             return [diagnosis.failed(exc)]
 
@@ -1342,8 +1343,8 @@ class DocShelf:
         try:
             size, pooler = self._backend.pool_size, self._backend.pooler
             return await self._backend.arun(diagnosis.examine(self._context, size, pooler=pooler))
-        except MissingEngineError:
-            raise  # that a store has no engine for this half is no state of the database
+        except (ClosedError, MissingEngineError):
+            raise  # these are about the store
         except DocShelfError as exc:
             return [diagnosis.failed(exc)]
 

@@ -58,13 +58,6 @@ def test_a_server_that_is_gone_is_one_finding(proxy: Proxy, mode: str, loop: Loo
     assert "no connection to the database" in found["connection"].seen
 
 
-def test_a_closed_store_is_one_finding(location: Location) -> None:
-    shelf = DocShelf(location.url)
-    shelf.close()
-    [finding] = shelf.diagnose()
-    assert (finding.subject, finding.state) == ("connection", "problem")
-
-
 def test_rights_that_are_missing_are_named(pg_location: Location) -> None:
     with DocShelf(pg_location.url) as shelf:
         shelf.setup()

@@ -61,12 +61,6 @@ def test_a_table_that_is_not_docshelfs_is_a_problem(face: Face, location: Locati
     assert "was not made by docshelf" in health.problem
 
 
-def test_a_closed_store_is_not_healthy(location: Location) -> None:
-    shelf = DocShelf(location.url)
-    shelf.close()
-    assert "was closed" in shelf.health().problem
-
-
 def test_a_store_without_an_engine_for_this_half_raises(
     location: Location, new_engine: Callable[..., Engine], loop: Loop
 ) -> None:

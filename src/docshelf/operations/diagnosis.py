@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy
 
-from docshelf.errors import AuthenticationError, DocShelfError, UnreachableError
+from docshelf.errors import AuthenticationError, ClosedError, DocShelfError, MissingEngineError, UnreachableError
 from docshelf.operations.context import Context
 from docshelf.sql.diagnosis import CHECKS, OF_TABLES, Check, Place
 from docshelf.steps import Flow, Read
@@ -67,6 +67,8 @@ def _checked(check: Check, place: Place) -> Flow[list[Finding]]:
         findings: list[Finding] = yield Read(ask, retry=False)
     except (UnreachableError, AuthenticationError) as exc:
         return [Finding("connection", "problem", str(exc), "check the URL, the server and the network")]
+    except (ClosedError, MissingEngineError):
+        raise  # these are about the store
     except DocShelfError as exc:
         subject = check.__name__.lstrip("_")
         return [Finding(subject, "problem", str(exc), "")]

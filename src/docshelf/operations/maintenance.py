@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from docshelf.errors import CorruptEntryError, DatabaseError, DocShelfError, MissingEngineError, SchemaError
+from docshelf.errors import (
+    ClosedError,
+    CorruptEntryError,
+    DatabaseError,
+    DocShelfError,
+    MissingEngineError,
+    SchemaError,
+)
 from docshelf.operations.context import Context
 from docshelf.sql.migrations import is_current, schema_version, upgrade
 from docshelf.sql.rows import DEFAULT_LAYOUT, Layout
@@ -83,8 +90,8 @@ class HealthCheck:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        # That a store has no engine for this half is no state of the database.
-        if not isinstance(error, DocShelfError) or isinstance(error, MissingEngineError):
+        # That a store is closed, or has no engine for this half, is no state of the database.
+        if not isinstance(error, DocShelfError) or isinstance(error, ClosedError | MissingEngineError):
             return False
         self._problem = str(error)
         return True
