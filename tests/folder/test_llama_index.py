@@ -64,6 +64,23 @@ def test_a_move_keeps_the_ids_of_nodes_and_so_their_vectors(
     assert "Another text." not in texts
 
 
+def test_nodes_that_an_index_puts_back_stay_the_folder_s(
+    docstore: DocShelfDocumentStore, tree: Tree, sync: Syncing
+) -> None:
+    for number in range(10):
+        tree.write(f"{number}.md", f"Text {number}.")
+    report = sync(docstore)
+    # So does an index whose vector store keeps no text. It writes the nodes' metadata to their documents.
+    docstore.add_documents(docstore.get_nodes(report.keys_to_embed))
+    tree.remove("3.md")
+    tree.write("4.md", "Another text.")
+    report = sync(docstore)
+    assert (report.counts["INS"], report.counts["UPD"], report.counts["SKIP"]) == (0, 1, 8)
+    assert (report.counts["DEL"], report.keys_to_remove) == (1, ["docs:3.md"])
+    assert sorted(docstore.get_all_ref_doc_info() or {}) == [f"docs:{n}.md" for n in range(10) if n != 3]
+    assert not sync(docstore).changed
+
+
 def test_the_document_store_of_a_context_is_a_target(shelf: DocShelf, tree: Tree, sync_once: Syncing) -> None:
     tree.write("a.md", "text")
     context = storage_context(shelf=shelf)

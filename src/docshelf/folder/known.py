@@ -114,6 +114,10 @@ def _known_in(page: Iterable[Any], folder: str) -> dict[str, Known]:
                 mtime_ns if isinstance(mtime_ns, int) else None,
                 note.get("gone") is True,
             )
+        elif note.get("source") == row.source:
+            # A document store that was given the documents again has put their metadata in the place of the note.
+            path = row.source[len(folder) + 1 :]
+            found[path] = Known(path, row.source, row.source)
     return found
 
 
