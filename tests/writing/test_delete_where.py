@@ -78,6 +78,9 @@ def test_most_sources_may_not_vanish_whole(face: Face) -> None:
     # A source that keeps an entry does not vanish.
     face.sync([Item(f"k{n}", {"n": n % 2}, f"s{n // 2:02}") for n in range(40)], scope="collection", max_delete=1)
     assert face.mdelete(where={"n": 1}).counts["DEL"] == 20
+    # A share that is given is all that counts.
+    face.sync([Item(f"k{n}", {"n": n}, f"s{n:02}") for n in range(20)], scope="collection", max_delete=1)
+    assert face.mdelete(where={"n": {"$lt": 15}}, max_delete=0.8).counts["DEL"] == 15
 
 
 def test_an_entry_that_changed_meanwhile_stays(

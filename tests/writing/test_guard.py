@@ -65,6 +65,15 @@ def test_sources_that_are_named_and_hold_nothing_are_counted_against_the_collect
     assert face.sync(folder(1), scope="sources", notes=few).counts["DEL"] == 30
 
 
+def test_new_sources_do_not_hide_that_the_old_ones_vanish(face: Face, location: Location) -> None:
+    face.mset(folder(30))
+    known = contents(location)
+    other = [Item("a", "text", f"other{n:03}") for n in range(40)]
+    with pytest.raises(MassDeleteError, match="would remove 29 of 30 sources"):
+        face.sync([*folder(1), *other], scope="collection")
+    assert contents(location) == known
+
+
 def test_a_source_whose_entries_all_changed_is_an_edit(face: Face) -> None:
     face.mset(folder(30))
     renamed = [Item(f"new-{item.key}", item.value, item.source) for item in folder(30)]

@@ -250,6 +250,15 @@ class TestIngestionRun:
         self.run_once(run, [document("new")], {"allow_mass_delete": True})
         assert (list(run.docstore.docs), set(run.state()[2])) == (["new"], {"new"})
 
+    @pytest.mark.parametrize("strategy", ["upserts_and_delete"])
+    def test_a_share_counts_the_nodes_of_documents(self, run: Run) -> None:
+        run.options = {"transformations": [MockEmbedding(embed_dim=2)]}
+        nodes: list[Any] = [*(piece(f"long {number}", "long") for number in range(3)), piece("short", "short")]
+        self.run_once(run, nodes)
+        with pytest.raises(MassDeleteError, match="would delete 3 of 4 entries and leave 1"):
+            self.run_once(run, nodes[3:], {"max_delete": 0.5})
+        assert len(run.docstore.docs) == 4
+
     @pytest.mark.parametrize("strategy", ["upserts", "duplicates_only"])
     def test_a_run_that_deletes_nothing_but_what_it_replaces_is_not_guarded(self, run: Run) -> None:
         self.run_once(run, self.FOLDER)
