@@ -38,7 +38,7 @@ MEASURED := --cov --cov-report=term $(if $(TESTS),--cov-fail-under=0)
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
-	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/writing -k dry_run"] [COVERAGE=1]'
+	@echo 'make test    formatting, lint, types, tests   [TESTS="tests/writing -k dry_run"] [COVERAGE=1] [ALL=1]'
 	@echo 'make test-stacks   the retriever on Chroma, FAISS, Qdrant, PGVector and PGVectorStore   [TESTS="-k chroma"]'
 	@echo 'make faults  faults in every operation, many times; writes docs/faults.md   [ROUNDS=20] [FAULT="cut network"]'
 	@echo 'make bench   beside its peers and the raw drivers   [BENCH="--documents 1000 --only asyncpg"] [BENCH_URL=postgresql://...]'
@@ -64,7 +64,7 @@ test: $(TEST)/$(STAMP)
 	@$(TEST)/bin/python -m ruff format --check . || { echo "make test: 'make format' formats these files" >&2; exit 1; }
 	@$(TEST)/bin/python -m ruff check . || { echo "make test: ruff found the above" >&2; exit 1; }
 	@$(TEST)/bin/python -m mypy || { echo "make test: mypy found the above" >&2; exit 1; }
-	@$(TEST)/bin/python -m pytest -n auto --maxprocesses 4 $(if $(COVERAGE),$(MEASURED)) $(TESTS)
+	@$(if $(ALL),DOCSHELF_TEST_ALL=1) $(TEST)/bin/python -m pytest -n auto --maxprocesses 4 $(if $(COVERAGE),$(MEASURED)) $(TESTS)
 
 test-stacks: $(STACKS)/$(STAMP)
 	@$(STACKS)/bin/python -m pytest -n auto --maxprocesses 4 tests/stacks $(TESTS)

@@ -46,7 +46,10 @@ _CATALOGS = text("""
 # Databases, logs and files of all workers together.
 _NEEDED_BYTES = 4 * 1024**3
 _TESTS = Path(__file__).parent
-_ABOUT_SQL = ("reading", "schema", "sources", "writing")
+# What depends on the version of the server, and what on the driver.
+_ABOUT_VERSIONS = ("schema", "writing")
+_ABOUT_DRIVERS = ("engines", "faults", "reading", "schema", "writing")
+_ALL = "DOCSHELF_TEST_ALL" in os.environ
 # psycopg 3 is an extra: it runs on the server of the wheel only, to keep the suite short.
 BACKENDS = ["sqlite", *_SERVERS, "pg18-psycopg"]
 POSTGRESQL = [backend for backend in BACKENDS if backend != "sqlite"]
@@ -326,6 +329,15 @@ def pytest_configure() -> None:
         tempfile.tempdir = None  # Python remembers the folder that it chose
 
 
+def _adds_nothing(folder: str, parameters: set[str], local: set[str]) -> bool:
+    """True for what only `make test ALL=1` runs: the combinations that repeat what others show."""
+    if folder == "adapters":  # thin, and without SQL: each database once, and each mode once
+        return {"sqlite", "async"} <= parameters or {"pg18", "sync"} <= parameters
+    if parameters & local:
+        return folder not in _ABOUT_VERSIONS
+    return "pg18-psycopg" in parameters and folder not in _ABOUT_DRIVERS
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     local = {f"pg{version}" for version in local_versions()}
     kept, deselected = [], []
@@ -333,8 +345,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folder = item.path.relative_to(_TESTS).parts[0]
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         backends = {parameter for parameter in parameters if isinstance(parameter, str)}
-        # Where rooms hold no SQL, another version of PostgreSQL adds nothing.
-        if backends & local and folder not in _ABOUT_SQL:
+        if not _ALL and _adds_nothing(folder, backends, local):
             deselected.append(item)
             continue
         kept.append(item)

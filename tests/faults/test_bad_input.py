@@ -123,6 +123,7 @@ def source_calls(face: Face, source: Any) -> dict[str, Callable[[], object]]:
         "yield_keys": lambda: list(face.yield_keys(source=source)),
         "yield_items": lambda: list(face.yield_items(source=source)),
         "yield_entries": lambda: list(face.yield_entries(source=source)),
+        "find": lambda: list(face.find(source=source)),
         "source_entries": lambda: face.source_entries(["f.txt", source]),
         "source_notes": lambda: face.source_notes(["f.txt", source]),
         "source_changed": lambda: face.source_changed(source, "f1"),
@@ -205,9 +206,8 @@ def test_a_bad_part_of_an_item_is_named_with_its_key(face: Face, refused: Callab
 def test_a_batch_of_the_wrong_shape_is_refused(face: Face, refused: Callable[..., DocShelfError]) -> None:
     for keys in ("abc", b"abc", None, 5):
         for name in ("mget", "mget_entries", "mexists", "mdelete"):
-            refused(
-                lambda name=name, keys=keys: getattr(face, name)(keys), ArgumentTypeError, "keys", "give an iterable"
-            )
+            told = "give either keys or where=" if (name, keys) == ("mdelete", None) else "give an iterable"
+            refused(lambda name=name, keys=keys: getattr(face, name)(keys), ArgumentTypeError, "keys", told)
         for name in ("source_entries", "source_notes"):
             refused(
                 lambda name=name, keys=keys: getattr(face, name)(keys), ArgumentTypeError, "sources", "give an iterable"

@@ -30,7 +30,9 @@ def pg_face(pg_location: Location, mode: str, loop: Loop) -> Iterator[Face]:
 def known_rows(engine: Engine) -> float:
     """The planner's estimate of the rows; -1 if it has none."""
     with engine.connect() as connection:
-        return float(connection.scalar(text("SELECT reltuples FROM pg_class WHERE relname = 'docshelf_entries'")) or 0)
+        return float(
+            connection.scalar(text("SELECT reltuples FROM pg_class WHERE oid = to_regclass('docshelf_entries')")) or 0
+        )
 
 
 def without_autovacuum(engine: Engine) -> None:
