@@ -47,7 +47,10 @@ _CATALOGS = text("""
 _NEEDED_BYTES = 4 * 1024**3
 _TESTS = Path(__file__).parent
 # What depends on the version of the server, and what on the driver.
-_ABOUT_VERSIONS = ("schema", "writing")
+_ABOUT_VERSIONS = ("schema",)
+_WITHOUT_SQL = ("adapters", "display", "folder", "moving", "values")
+# Tests that do the same again and again, and end it at another step each time.
+_REPEATING = ("test_conflicts.py", "test_crashes.py", "test_injected.py", "test_namespaces.py")
 _ABOUT_DRIVERS = ("engines", "faults", "reading", "schema", "writing")
 _ALL = "DOCSHELF_TEST_ALL" in os.environ
 # psycopg 3 is an extra: it runs on the server of the wheel only, to keep the suite short.
@@ -314,8 +317,8 @@ def proxy(new_location: Callable[[str], Location]) -> Iterator[Proxy]:
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than processors: many tests wait for servers, processes and retries."""
-    return (os.cpu_count() or 1) + 1
+    """Two workers more than processors: many tests wait for servers, processes and retries."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_configure() -> None:
@@ -331,7 +334,7 @@ def pytest_configure() -> None:
 
 def _adds_nothing(folder: str, parameters: set[str], local: set[str]) -> bool:
     """True for what only `make test ALL=1` runs: the combinations that repeat what others show."""
-    if folder == "adapters":  # thin, and without SQL: each database once, and each mode once
+    if folder in _WITHOUT_SQL:  # each database once, and each mode once
         return {"sqlite", "async"} <= parameters or {"pg18", "sync"} <= parameters
     if parameters & local:
         return folder not in _ABOUT_VERSIONS
@@ -352,7 +355,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # Measuring coverage makes tests half as slow again. Other tests run nearly all branches of property tests, the
         # server of the wheel those of further servers, and SQLite those of the adapters.
         further = local | {"url"} | ({"pg18"} if folder == "adapters" else set())
-        if backends & further or is_hypothesis_test(getattr(item, "obj", None)):
+        repeats = item.path.name in _REPEATING or is_hypothesis_test(getattr(item, "obj", None))
+        if repeats or backends & further:
             item.add_marker("no_cover")
     if deselected:
         config.hook.pytest_deselected(items=deselected)
