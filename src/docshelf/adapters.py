@@ -17,7 +17,7 @@ from docshelf.errors import ConfigurationError
 from docshelf.operations.guard import entries_refusal, sources_refusal
 from docshelf.operations.reading import labels
 from docshelf.steps import Call, Compute, Flow, aperform, async_name, perform
-from docshelf.store import DocShelf
+from docshelf.store import DocShelf, OnShelf
 from docshelf.types import Label
 from docshelf.validation import check_share, plain_value
 from docshelf.values.content_types import ContentType
@@ -36,7 +36,6 @@ __all__ = [
     "Compute",
     "Flow",
     "Label",
-    "ReadLabels",
     "ShelfOptions",
     "ShelfStore",
     "Url",
@@ -49,6 +48,7 @@ __all__ = [
     "fingerprint_of",
     "perform",
     "plain_value",
+    "read_labels",
     "sources_refusal",
 ]
 
@@ -84,7 +84,7 @@ _VIEW_OPTION: Final = "on_corrupt"
 _IN_ONE_PROCESS: Final = ("engine", "async_engine")
 
 
-class ReadLabels:
+def read_labels(shelf: DocShelf, sources: Sequence[str]) -> OnShelf:
     """A step that reads the `Label`s of all entries of some sources, in no order. It costs a fraction of
     `source_entries`, which also reads and checks what an adapter does not need to see whether entries changed.
 
@@ -92,20 +92,7 @@ class ReadLabels:
         shelf: the shelf.
         sources: the names of the sources.
     """
-
-    __slots__ = ("_shelf", "_sources")
-
-    def __init__(self, shelf: DocShelf, sources: Sequence[str]) -> None:
-        self._shelf = shelf
-        self._sources = sources
-
-    def run(self) -> list[Label]:
-        """Read them."""
-        return self._shelf._run(labels(self._shelf._context, self._sources))
-
-    async def arun(self) -> list[Label]:
-        """As `run`."""
-        return await self._shelf._arun(labels(self._shelf._context, self._sources))
+    return OnShelf(shelf, labels, sources)
 
 
 class ShelfStore:

@@ -6,7 +6,7 @@ exception is the `__cause__`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,10 @@ class MissingEngineError(DocShelfError, TypeError):
 
 class ClosedError(DocShelfError, ValueError):
     """The store was closed."""
+
+
+# These are told by `health` and `diagnose` as by every call: they are about the store, and no state of its database.
+ABOUT_THE_STORE: Final = (ClosedError, MissingEngineError)
 
 
 class ArgumentTypeError(DocShelfError, TypeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -20,12 +20,9 @@ from docshelf.engines.own import OwnEngines
 from docshelf.engines.url import parse_url
 from docshelf.errors import (
     ArgumentTypeError,
-    ClosedError,
     ConfigurationError,
     CorruptEntryError,
     DatabaseError,
-    DocShelfError,
-    MissingEngineError,
 )
 from docshelf.logs import logged_call, logs_calls
 from docshelf.operations import collections, deleting, diagnosis, maintenance, reading, searching, writing
@@ -1329,24 +1326,14 @@ class DocShelf:
             One `Finding` for each thing that was examined, with advice where something should be done.
         """
         self._backend.check_open()
-        try:
-            size, pooler = self._backend.pool_size, self._backend.pooler
-            return self._backend.run(diagnosis.examine(self._context, size, pooler=pooler))
-        except (ClosedError, MissingEngineError):
-            raise  # these are about the store
-        except DocShelfError as exc:
-            return [diagnosis.failed(exc)]
+        size, pooler = self._backend.pool_size, self._backend.pooler
+        return self._backend.run(diagnosis.examine(self._context, size, pooler=pooler))
 
     async def adiagnose(self) -> list[Finding]:
         """As `diagnose`."""
         self._backend.check_open()
-        try:
-            size, pooler = self._backend.pool_size, self._backend.pooler
-            return await self._backend.arun(diagnosis.examine(self._context, size, pooler=pooler))
-        except (ClosedError, MissingEngineError):
-            raise  # these are about the store
-        except DocShelfError as exc:
-            return [diagnosis.failed(exc)]
+        size, pooler = self._backend.pool_size, self._backend.pooler
+        return await self._backend.arun(diagnosis.examine(self._context, size, pooler=pooler))
 
     def is_set_up(self) -> bool:
         """True if the tables exist and have the version of this docshelf. Unlike other calls, it creates nothing."""
@@ -1421,3 +1408,24 @@ def _search(
         start = (check_key(after), _AFTER_ALL_SOURCES)
     bounds = Bounds(check_prefix(prefix), check_optional_source(source), start)
     return searching.Search(parse_where({} if where is None else where), bounds, check_limit(limit))
+
+
+class OnShelf:
+    """A step that performs an operation of the core on a shelf.
+
+    Args:
+        operation: takes the shelf's context and the arguments.
+        args, options: the arguments.
+    """
+
+    def __init__(self, shelf: DocShelf, operation: Callable[..., Flow[Any]], *args: Any, **options: Any) -> None:
+        self._shelf = shelf
+        self._flow = operation(shelf._context, *args, **options)
+
+    def run(self) -> Any:
+        """Perform the operation."""
+        return self._shelf._run(self._flow)
+
+    async def arun(self) -> Any:
+        """As `run`."""
+        return await self._shelf._arun(self._flow)

@@ -148,11 +148,14 @@ def check_limit(limit: Any) -> int | None:
     return int(limit)
 
 
-def check_share(max_delete: Any) -> float | None:
-    """The share of entries that may be deleted, 0 to 1, or None. Raises as `check_key` does."""
-    if max_delete is not None and (not isinstance(max_delete, float | int) or isinstance(max_delete, bool)):
-        raise ArgumentTypeError(f"max_delete={max_delete!r:.60}: give a share from 0 to 1, or None")
-    if max_delete is not None and not 0 <= max_delete <= 1:
+def check_share(max_delete: Any, *, may_be_none: bool = True) -> float | None:
+    """The share of what is there that may be deleted, 0 to 1, or None. Raises as `check_key` does."""
+    if max_delete is None and may_be_none:
+        return None
+    if not isinstance(max_delete, float | int) or isinstance(max_delete, bool):
+        other = ", or None" if may_be_none else ""
+        raise ArgumentTypeError(f"max_delete={max_delete!r:.60}: give a share from 0 to 1{other}")
+    if not 0 <= max_delete <= 1:
         raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
     return max_delete
 

@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 from langchain_text_splitters import TextSplitter
 
 from docshelf import Change, ConfigurationError, Entry, Item, MassDeleteError, Report, SourceNote
-from docshelf.adapters import Call, Compute, Flow, Label, ReadLabels
+from docshelf.adapters import Call, Compute, Flow, Label, read_labels
 from langchain_docshelf.base import notes_of
 from langchain_docshelf.parent_retriever.children import ChildMaker
 from langchain_docshelf.parent_retriever.ledger import (
@@ -178,7 +178,7 @@ class Indexer:
         changed: set[str] = set((yield Call(self._docs, "changed_sources", fingerprints)))
         others = {source for source in fingerprints if source not in changed}
         if others:
-            parents: list[Label] = yield ReadLabels(self._docs, sorted(others))
+            parents: list[Label] = yield read_labels(self._docs, sorted(others))
             rows, noted = yield from self._ledger.read_labels(others)
             if (yield from self._reconciler.is_lost(rows)):
                 changed |= others

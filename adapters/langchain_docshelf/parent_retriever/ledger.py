@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from docshelf import DocShelf, DocShelfError, Entry, Item, Report
-from docshelf.adapters import Call, Flow, Label, ReadLabels
+from docshelf.adapters import Call, Flow, Label, read_labels
 from langchain_docshelf.parent_retriever.child_ids import stable_digest, stable_uuid
 from langchain_docshelf.parent_retriever.parents import Identity, Scope, entries_in
 
@@ -185,7 +185,7 @@ class Ledger:
 
     def read_labels(self, sources: Collection[str]) -> Flow[tuple[list[Label], dict[str, str | None]]]:
         """As `read_with_notes`, of some sources: only what tells their state."""
-        labels: list[Label] = yield ReadLabels(self._shelf, sorted(sources))
+        labels: list[Label] = yield read_labels(self._shelf, sorted(sources))
         notes = {label.source: label.version for label in labels if label.key.startswith(_NOTE)}
         return [label for label in labels if _is_row(label)], notes
 

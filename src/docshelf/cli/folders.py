@@ -9,9 +9,9 @@ from typing import Any, Final
 from docshelf.cli.arguments import Arguments, Verb
 from docshelf.cli.changing import add_guard
 from docshelf.cli.codes import DONE, IN_PART, REFUSED, WOULD_CHANGE
-from docshelf.cli.opening import planning, writing
+from docshelf.cli.opening import planning, target
 from docshelf.cli.output import Column, Output
-from docshelf.cli.stores import store_on
+from docshelf.cli.stores import add_store, store_on
 from docshelf.display.html import visible
 from docshelf.folder import FolderReport, read_docx, read_pdf, sync_folder
 from docshelf.store import DocShelf
@@ -36,9 +36,8 @@ _SAID: Final[Mapping[str, str]] = {
 
 
 def _sync(arguments: Arguments, output: Output) -> int:
-    dry_run = arguments.dry_run
-    with (planning if dry_run else writing)(arguments) as shelf:
-        report = _run(shelf, arguments, output, dry_run=dry_run, diff=False)
+    with target(arguments) as shelf:
+        report = _run(shelf, arguments, output, dry_run=arguments.dry_run, diff=False)
     columns = [
         Column("file", flexible=True),
         Column("op", style=lambda op: _STYLES.get(op, "")),
@@ -51,6 +50,9 @@ def _sync(arguments: Arguments, output: Output) -> int:
 def _diff(arguments: Arguments, output: Output) -> int:
     with planning(arguments) as shelf:
         report = _run(shelf, arguments, output, dry_run=True, diff=True)
+    if output.form == "csv":
+        output.rows([Column("file"), Column("op"), Column("note")], _rows(report, everything=False))
+        return _code(report, output)
     texts: dict[str, list[str]] = {}
     for diff in report.changes.diffs:
         texts.setdefault(diff.source, []).append(str(diff))
@@ -59,17 +61,13 @@ def _diff(arguments: Arguments, output: Output) -> int:
             continue
         note = file.reason or file.moved_from
         lines = [line for text in texts.get(file.source, ()) for line in text.splitlines()]
-        if output.form in ("json", "csv"):
-            row = {"file": file.name, "op": file.op, "note": note, "diff": "\n".join(lines)}
-            if output.form == "json":
-                output.json_line(row)
+        if output.form == "json":
+            output.json_line({"file": file.name, "op": file.op, "note": note, "diff": "\n".join(lines)})
             continue
         said = " ".join(filter(None, [file.op, visible(file.name), f"({visible(note)})" if note else ""]))
         output.line(output.styled(said, "bold"))
         for line in lines:
             output.line(output.styled(line, _LINE_STYLES.get(line[:1], "")))
-    if output.form == "csv":
-        output.rows([Column("file"), Column("op"), Column("note")], _rows(report, everything=False))
     return _code(report, output)
 
 
@@ -81,7 +79,7 @@ def _run(shelf: DocShelf, arguments: Arguments, output: Output, *, dry_run: bool
         readers[".docx"] = read_docx
     return sync_folder(
         arguments.folder,
-        shelf if arguments.store is None else store_on(shelf, arguments.store),
+        store_on(shelf, arguments.store),
         name=arguments.name,
         include=arguments.include or "**/*",
         exclude=arguments.exclude,
@@ -148,7 +146,7 @@ def _add_folder(parser: ArgumentParser) -> None:
     parser.add_argument("--hidden", action="store_true", help="read files and folders that begin with a dot, too")
     parser.add_argument("--follow-symlinks", action="store_true", help="read what symbolic links lead to, too")
     parser.add_argument("--rehash", action="store_true", help="read every file, whatever its size and time say")
-    parser.add_argument("--store", metavar="NAME", help="write as this framework's store does: langchain, llama-index")
+    add_store(parser)
     add_guard(parser)
 
 

@@ -10,13 +10,12 @@ from typing import Final
 
 from docshelf.cli.arguments import Arguments, Verb
 from docshelf.cli.codes import DONE, IN_PART, USAGE, WOULD_CHANGE, CommandError
-from docshelf.cli.opening import planning, reading, writing
+from docshelf.cli.opening import reading, target
 from docshelf.cli.output import Output
 from docshelf.cli.standard_input import raw_input
-from docshelf.cli.stores import store_on
+from docshelf.cli.stores import add_store, store_on
 from docshelf.errors import DocShelfError
 from docshelf.moving import MoveReport, export_jsonl, import_jsonl, migrate
-from docshelf.store import DocShelf
 
 # The standard input or output, in place of a file.
 _STREAM: Final = "-"
@@ -87,7 +86,7 @@ def _add_export(parser: ArgumentParser) -> None:
 
 def _import(arguments: Arguments, output: Output) -> int:
     origin = raw_input() if arguments.file == _STREAM else arguments.file
-    with _target(arguments) as shelf, _said("run it again: what is there is skipped", arguments, output):
+    with target(arguments) as shelf, _said("run it again: what is there is skipped", arguments, output):
         report = import_jsonl(
             origin,
             shelf,
@@ -111,10 +110,10 @@ def _add_import(parser: ArgumentParser) -> None:
 
 
 def _migrate(arguments: Arguments, output: Output) -> int:
-    with _target(arguments) as shelf, _said("run it again: what is there is skipped", arguments, output):
+    with target(arguments) as shelf, _said("run it again: what is there is skipped", arguments, output):
         report = migrate(
             arguments.origin,
-            shelf if arguments.store is None else store_on(shelf, arguments.store),
+            store_on(shelf, arguments.store),
             collection=arguments.origin_collection,
             everything=arguments.everything,
             dry_run=arguments.dry_run,
@@ -130,8 +129,7 @@ def _add_migrate(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--from-collection", dest="origin_collection", metavar="NAME", help="the collection or namespace there"
     )
-    # Not a list of what is installed: to look for it would slow down every start of the command.
-    parser.add_argument("--store", metavar="NAME", help="write as this framework's store does: langchain, llama-index")
+    add_store(parser)
     parser.add_argument(
         "--everything", action="store_true", help="from a store of docshelf: every collection, sources and settings"
     )
@@ -149,12 +147,6 @@ def _add_collections(parser: ArgumentParser, help_of_all: str) -> None:
 
 def _add_dry_run(parser: ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be written; exit code 5 if any")
-
-
-@contextmanager
-def _target(arguments: Arguments) -> Iterator[DocShelf]:
-    with (planning if arguments.dry_run else writing)(arguments) as shelf:
-        yield shelf
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from docshelf.cli.arguments import Arguments
@@ -45,6 +45,11 @@ def planning(arguments: Arguments) -> Iterator[DocShelf]:
         return
     with reading(arguments) as shelf:
         yield shelf
+
+
+def target(arguments: Arguments) -> AbstractContextManager[DocShelf]:
+    """The store for a verb that writes, or under --dry-run says what it would do."""
+    return (planning if arguments.dry_run else writing)(arguments)
 
 
 @contextmanager

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from docshelf.errors import ArgumentTypeError, ArgumentValueError
-from docshelf.moving.steps import OnShelf
 from docshelf.operations.transfer import source_page
 from docshelf.steps import Compute, Flow
-from docshelf.store import DocShelf
+from docshelf.store import DocShelf, OnShelf
 from docshelf.types import SourceNote
 from docshelf.values.json import DecodeError, loads
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from docshelf.folder.report import FileOp, FileOutcome, FolderReport, in_order, 
 from docshelf.folder.scan import Found, Rules, Scan, reason_of, scan, suffix_of
 from docshelf.folder.targets import Content, FolderTarget
 from docshelf.folder.text import UnreadableError
+from docshelf.moving.pages import pages
 from docshelf.steps import Call, Compute, Flow
 from docshelf.types import SKIP, Change, Diff, Diffs, Report
 
@@ -126,7 +128,7 @@ class _Run:
             if name not in unread_names:
                 self._outcomes.append(FileOutcome(name, "SKIP", known[name].source))
         with progress_bar(len(unread), "reading", show=options.show_progress, unit="file") as on_progress:
-            for batch in _batches(unread):
+            for batch in pages(unread, attrgetter("size"), most=_BATCH_FILES, most_bytes=_BATCH_BYTES):
                 made: list[_Made] = yield Compute(self._make, batch, known, moves, wrong)
                 yield from self._take(made)
                 on_progress(len(batch))
@@ -354,17 +356,3 @@ class _Run:
     def _fail(self, one: _Made, reason: str) -> None:
         one.reason = reason
         self._outcomes.append(FileOutcome(one.known.name, "FAIL", one.known.source, reason))
-
-
-def _batches(files: Sequence[Found]) -> Iterator[list[Found]]:
-    """Files that are in memory together."""
-    batch: list[Found] = []
-    held = 0
-    for one in files:
-        if batch and (held + one.size > _BATCH_BYTES or len(batch) >= _BATCH_FILES):
-            yield batch
-            batch, held = [], 0
-        batch.append(one)
-        held += one.size
-    if batch:
-        yield batch

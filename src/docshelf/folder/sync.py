@@ -17,6 +17,7 @@ from docshelf.folder.scan import Rules, patterns_of
 from docshelf.folder.targets import FolderTarget, target_of
 from docshelf.folder.text import check_encoding
 from docshelf.steps import aperform, perform
+from docshelf.validation import check_share
 
 DEFAULT_MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 
@@ -194,10 +195,7 @@ def _options(
     if not isinstance(path, str | os.PathLike):
         raise ArgumentTypeError(f"path is a {type(path).__name__}; give the path of a folder")
     root = Path(path)
-    if isinstance(max_delete, bool) or not isinstance(max_delete, int | float):
-        raise ArgumentTypeError(f"max_delete={max_delete!r:.60}: give a share from 0 to 1")
-    if not 0 <= max_delete <= 1:
-        raise ArgumentValueError(f"max_delete={max_delete!r}: give a share from 0 to 1")
+    check_share(max_delete, may_be_none=False)
     if type(max_file_bytes) is not int or max_file_bytes < 1:
         raise ArgumentValueError(f"max_file_bytes={max_file_bytes!r:.60}: give a number of bytes, 1 or more")
     if not isinstance(version, str):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from docshelf.errors import ConfigurationError
 from docshelf.folder.pieces import Piece
+from docshelf.moving.ends import find_target
 from docshelf.steps import Call, Flow
 from docshelf.store import DocShelf
 from docshelf.types import Item, Report, SourceNote
@@ -102,15 +102,8 @@ def target_of(into: Any) -> FolderTarget:
     Raises:
         ConfigurationError: it does not.
     """
-    if isinstance(into, FolderTarget):
-        return into
-    if isinstance(into, DocShelf):
-        return FolderTarget(into)
-    folder_target = getattr(into, "folder_target", None)
-    if not callable(folder_target):
-        raise ConfigurationError(
-            f"a folder cannot be synced into a {type(into).__name__}; give a DocShelf, or a store or a retriever of an "
-            "adapter"
-        )
-    target: FolderTarget = folder_target()
-    return target
+    refusal = (
+        f"a folder cannot be synced into a {type(into).__name__}; give a DocShelf, or a store or a retriever of an "
+        "adapter"
+    )
+    return find_target(into, FolderTarget, "folder_target", refusal)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from docshelf.errors import DocShelfError
-from docshelf.moving.steps import OnShelf
+from docshelf.errors import ConfigurationError, DocShelfError
 from docshelf.operations.transfer import put_raw_entries
 from docshelf.steps import Call, Flow
-from docshelf.store import DocShelf
+from docshelf.store import DocShelf, OnShelf
 from docshelf.types import Item, Op, SourceNote
 from docshelf.validation import check_items
 from docshelf.values.stored import RawEntry
+
+T = TypeVar("T")
 
 
 class Refused(NamedTuple):
@@ -127,3 +128,26 @@ class HasMoveTarget(Protocol):
 
     def move_target(self) -> Target:
         """How this store takes the entries of other stores."""
+
+
+def find_target(into: Any, kind: type[T], method: str, refusal: str) -> T:
+    """How a shelf, or a store of an adapter, takes what comes.
+
+    Args:
+        into: a target, a shelf, or an object with a method that gives its target.
+        kind: the class of targets. It takes a shelf.
+        method: the name of that method.
+        refusal: the text of the error.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+    if isinstance(into, kind):
+        return into
+    if isinstance(into, DocShelf):
+        return kind(into)  # type: ignore[call-arg]
+    own = getattr(into, method, None)
+    if not callable(own):
+        raise ConfigurationError(refusal)
+    target: T = own()
+    return target

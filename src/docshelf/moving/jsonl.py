@@ -29,12 +29,11 @@ from docshelf.moving.lines import (
 )
 from docshelf.moving.report import MoveReport, Tally
 from docshelf.moving.shelves import ShelfSource, read_sources
-from docshelf.moving.steps import OnShelf
 from docshelf.operations.transfer import collections as all_collections
 from docshelf.operations.transfer import put_raw_collection, put_raw_entries, put_raw_sources
 from docshelf.sql.transfer import Outline, RawCollection, RawSource
 from docshelf.steps import Compute, Flow, aperform, perform
-from docshelf.store import DocShelf
+from docshelf.store import DocShelf, OnShelf
 from docshelf.validation import check_collection, check_iterable, check_optional_source, check_prefix
 from docshelf.values.stored import RawEntry
 

@@ -18,17 +18,16 @@ from docshelf.errors import (
     UnsupportedValueError,
     ValueTooLargeError,
 )
-from docshelf.moving.ends import Note, Record, Refused, Source, Target
+from docshelf.moving.ends import Note, Record, Refused, Source, Target, find_target
 from docshelf.moving.jsonl import import_flow, is_export
 from docshelf.moving.report import MoveReport, Tally
 from docshelf.moving.shelves import ShelfSource, read_sources
-from docshelf.moving.steps import OnShelf
 from docshelf.moving.tables import OldDatabase
 from docshelf.operations.transfer import collections, put_raw_collection, put_raw_sources
 from docshelf.schema import define_tables
 from docshelf.sql.transfer import RawSource
 from docshelf.steps import Call, Compute, Flow, aperform, perform
-from docshelf.store import DocShelf
+from docshelf.store import DocShelf, OnShelf
 from docshelf.types import SKIP, Item, Problem
 from docshelf.values.stored import RawEntry
 
@@ -245,15 +244,8 @@ def target_of(into: Any) -> Target:
     Raises:
         ConfigurationError: it is neither.
     """
-    if isinstance(into, Target):
-        return into
-    if isinstance(into, DocShelf):
-        return Target(into)
-    move_target = getattr(into, "move_target", None)
-    if not callable(move_target):
-        raise ConfigurationError(f"a {type(into).__name__} cannot be moved into; give a DocShelf or an adapter's store")
-    target: Target = move_target()
-    return target
+    refusal = f"a {type(into).__name__} cannot be moved into; give a DocShelf or an adapter's store"
+    return find_target(into, Target, "move_target", refusal)
 
 
 def _source_of(origin: Any, target: Target, collection: str | None) -> tuple[Source, DocShelf | None]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from docshelf.moving.ends import Source, Take
+from docshelf.moving.pages import pages
 from docshelf.moving.sorting import SortedRecords
-from docshelf.moving.steps import OnShelf
 from docshelf.operations.transfer import outline_page, raw_entries, source_page
 from docshelf.sql.rows import Identity
 from docshelf.sql.transfer import Outline, RawSource
 from docshelf.steps import Call, Compute, Flow
-from docshelf.store import DocShelf
+from docshelf.store import DocShelf, OnShelf
 from docshelf.values.stored import RawEntry
 
 # What is read and written together. Values may unpack to several times their packed bytes.
@@ -70,13 +71,5 @@ def read_sources(shelf: DocShelf, take: Callable[[Sequence[RawSource]], Flow[Non
 
 def value_pages(outlines: Iterable[Sequence[Any]], entries: int = _PAGE_ENTRIES) -> Iterator[list[Identity]]:
     """The identities of entries whose values can be in memory together, at most so many."""
-    page: list[Identity] = []
-    held = 0
-    for _, key, source, size in outlines:
-        if page and (held + size > _PAGE_BYTES or len(page) >= entries):
-            yield page
-            page, held = [], 0
-        page.append((key, source))
-        held += size
-    if page:
-        yield page
+    for page in pages(outlines, itemgetter(3), most=entries, most_bytes=_PAGE_BYTES):
+        yield [(key, source) for _, key, source, _ in page]

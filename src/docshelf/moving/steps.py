@@ -1,35 +1,11 @@
-"""Steps of moves: operations on a shelf, and items of an iterator, in sync and async."""
+"""Steps of moves: items of an iterator, in sync and async."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from typing import Any
-
-from docshelf.steps import Flow
-from docshelf.store import DocShelf
-
-
-class OnShelf:
-    """A step that performs an operation of the core on a shelf.
-
-    Args:
-        operation: takes the shelf's context and the arguments.
-        args, options: the arguments.
-    """
-
-    def __init__(self, shelf: DocShelf, operation: Callable[..., Flow[Any]], *args: Any, **options: Any) -> None:
-        self._shelf = shelf
-        self._flow = operation(shelf._context, *args, **options)
-
-    def run(self) -> Any:
-        """Perform the operation."""
-        return self._shelf._run(self._flow)
-
-    async def arun(self) -> Any:
-        """As `run`."""
-        return await self._shelf._arun(self._flow)
 
 
 class Pull:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy
 
-from docshelf.errors import AuthenticationError, ClosedError, DocShelfError, MissingEngineError, UnreachableError
+from docshelf.errors import ABOUT_THE_STORE, AuthenticationError, DocShelfError, UnreachableError
 from docshelf.operations.context import Context
 from docshelf.sql.diagnosis import CHECKS, OF_TABLES, Check, Place
 from docshelf.steps import Flow, Read
@@ -37,11 +37,6 @@ def installed(dialect: str) -> Finding:
     return Finding("installed", "ok", ", ".join(versions))
 
 
-def failed(error: DocShelfError) -> Finding:
-    """The finding that a store cannot be examined."""
-    return Finding("connection", "problem", str(error), "see `docs/configuration.md` for URLs and rights")
-
-
 def examine(context: Context, pool_size: int | None, *, pooler: bool) -> Flow[list[Finding]]:
     """Every finding about the database. It ends at the first question if the database does not answer."""
     place = Place(context.dialect, context.collection, pool_size, pooler)
@@ -67,8 +62,8 @@ def _checked(check: Check, place: Place) -> Flow[list[Finding]]:
         findings: list[Finding] = yield Read(ask, retry=False)
     except (UnreachableError, AuthenticationError) as exc:
         return [Finding("connection", "problem", str(exc), "check the URL, the server and the network")]
-    except (ClosedError, MissingEngineError):
-        raise  # these are about the store
+    except ABOUT_THE_STORE:
+        raise
     except DocShelfError as exc:
         subject = check.__name__.lstrip("_")
         return [Finding(subject, "problem", str(exc), "")]

@@ -6,14 +6,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from docshelf.errors import (
-    ClosedError,
-    CorruptEntryError,
-    DatabaseError,
-    DocShelfError,
-    MissingEngineError,
-    SchemaError,
-)
+from docshelf.errors import ABOUT_THE_STORE, CorruptEntryError, DatabaseError, DocShelfError, SchemaError
 from docshelf.operations.context import Context
 from docshelf.sql.migrations import is_current, schema_version, upgrade
 from docshelf.sql.rows import DEFAULT_LAYOUT, Layout
@@ -90,8 +83,7 @@ class HealthCheck:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        # That a store is closed, or has no engine for this half, is no state of the database.
-        if not isinstance(error, DocShelfError) or isinstance(error, ClosedError | MissingEngineError):
+        if not isinstance(error, DocShelfError) or isinstance(error, ABOUT_THE_STORE):
             return False
         self._problem = str(error)
         return True
