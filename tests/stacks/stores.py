@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from sqlalchemy.engine import URL
 
+from docshelf.adapters import Flow
+from langchain_docshelf.vector_access import VectorAccess
 from tests.adapters.langchain.vectors import CountingEmbeddings
 from tests.support.face import Loop
 
@@ -27,6 +30,17 @@ with warnings.catch_warnings():
     from qdrant_client import QdrantClient, models
 
 SIZE = 64
+Run = Callable[[Flow[Any]], Any]
+"""Performs a flow, sync or async: the fixture `run`."""
+
+
+def texts(run: Run, store: Any) -> Counter[str]:
+    """The texts of all children that a vector store holds."""
+    cursor = VectorAccess(store).list_children("doc_id")
+    found: Counter[str] = Counter()
+    while page := run(cursor.next()):
+        found.update(child.text for child in page)
+    return found
 
 
 class Stack:
@@ -73,6 +87,10 @@ class Stack:
         if self.mode == "sync":
             return getattr(store, method)(*args, **options)
         return self.loop.run(getattr(store, f"a{method}")(*args, **options))
+
+    def call(self, function: Callable[..., Any], twin: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Call a function, or its asynchronous twin."""
+        return function(*args, **options) if self.mode == "sync" else self.loop.run(twin(*args, **options))
 
     # What lives in the process is one object for each collection.
 

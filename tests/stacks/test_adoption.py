@@ -16,7 +16,6 @@ from langchain_core.stores import InMemoryByteStore, InMemoryStore
 from langchain_text_splitters import TextSplitter
 
 from docshelf import ConfigurationError
-from docshelf.adapters import Flow
 from docshelf.moving import migrate
 from langchain_docshelf import (
     AdoptionReport,
@@ -31,9 +30,8 @@ from langchain_docshelf import (
 )
 from langchain_docshelf.vector_access import VectorAccess
 from tests.adapters.langchain.twins import Twin
-from tests.stacks.stores import Stack
+from tests.stacks.stores import Run, Stack, texts
 
-Run = Callable[[Flow[Any]], Any]
 PARENTS = 40
 
 
@@ -81,39 +79,28 @@ def searched(stack: Stack, retriever: Any, queries: list[str]) -> list[list[str]
     return [[one.page_content for one in stack.do(retriever, "invoke", query)] for query in queries]
 
 
-def texts(run: Run, store: Any) -> Counter[str]:
-    cursor = VectorAccess(store).list_children("doc_id")
-    found: Counter[str] = Counter()
-    while part := run(cursor.next()):
-        found.update(child.text for child in part)
-    return found
-
-
 def test_nothing_is_embedded_and_an_edit_costs_its_chunk(
-    stack: Stack, old: Old, run: Run, loop: Any, new_docstore: Callable[..., DocShelfStore]
+    stack: Stack, old: Old, run: Run, new_docstore: Callable[..., DocShelfStore]
 ) -> None:
-    def call(function: Any, twin: Any, *args: Any, **options: Any) -> Any:
-        return function(*args, **options) if stack.mode == "sync" else loop.run(twin(*args, **options))
-
     docstore = new_docstore()
     retriever = classic_of(stack.open(), docstore)
     queries = [f"w{number}x1" for number in range(PARENTS)]
     before = searched(stack, classic_of(old.store, old.docstore), queries)
     stack.embeddings.take()
 
-    planned: AdoptionReport = call(adopt, aadopt, retriever, old.docstore)
+    planned: AdoptionReport = stack.call(adopt, aadopt, retriever, old.docstore)
     assert (planned.adopted, planned.missing, planned.orphaned, planned.dry_run) == (3 * PARENTS, 0, 0, True)
     assert docstore.shelf.count() == 0
-    report = call(adopt, aadopt, retriever, old.docstore, dry_run=False)
+    report = stack.call(adopt, aadopt, retriever, old.docstore, dry_run=False)
     assert (report.parents, report.adopted, report.missing, report.orphaned) == (PARENTS, 3 * PARENTS, 0, 0)
     assert (report.ambiguous, report.removed) == (0, 0)
-    again = call(adopt, aadopt, retriever, dry_run=False)
+    again = stack.call(adopt, aadopt, retriever, dry_run=False)
     assert (again.adopted, again.known, again.missing, again.orphaned) == (0, 3 * PARENTS, 0, 0)
 
     pages = [page(number) for number in range(PARENTS)]
-    ids = call(parent_ids, aparent_ids, retriever, pages)
+    ids = stack.call(parent_ids, aparent_ids, retriever, pages)
     assert set(ids) == set(docstore.shelf.yield_keys())
-    synced = call(sync_parent_documents, async_parent_documents, retriever, pages, ids=ids)
+    synced = stack.call(sync_parent_documents, async_parent_documents, retriever, pages, ids=ids)
     assert (synced.counts["SKIP"], synced.embedded, synced.reused, synced.removed) == (PARENTS, 0, 3 * PARENTS, 0)
     assert stack.embeddings.take() == 0
     assert searched(stack, retriever, queries) == before
@@ -121,8 +108,8 @@ def test_nothing_is_embedded_and_an_edit_costs_its_chunk(
 
     pages[7] = page(7, "page 7 line 0 w7x0", "an edited line", "page 7 line 2 w7x2")
     gone = pages.pop(11)
-    ids = call(parent_ids, aparent_ids, retriever, pages)
-    synced = call(sync_parent_documents, async_parent_documents, retriever, pages, ids=ids, scope="collection")
+    ids = stack.call(parent_ids, aparent_ids, retriever, pages)
+    synced = stack.call(sync_parent_documents, async_parent_documents, retriever, pages, ids=ids, scope="collection")
     assert (synced.counts["UPD"], synced.counts["DEL"]) == (1, 1)
     assert (synced.embedded, synced.removed) == (1, 4)
     assert stack.embeddings.take() == 1
@@ -132,11 +119,8 @@ def test_nothing_is_embedded_and_an_edit_costs_its_chunk(
 
 
 def test_what_is_missing_is_embedded_and_what_is_orphaned_goes_on_request(
-    stack: Stack, old: Old, run: Run, loop: Any, new_docstore: Callable[..., DocShelfStore]
+    stack: Stack, old: Old, run: Run, new_docstore: Callable[..., DocShelfStore]
 ) -> None:
-    def call(function: Any, twin: Any, *args: Any, **options: Any) -> Any:
-        return function(*args, **options) if stack.mode == "sync" else loop.run(twin(*args, **options))
-
     docstore = new_docstore()
     migrate(old.docstore, docstore)
     retriever = classic_of(stack.open(), docstore)
@@ -155,19 +139,19 @@ def test_what_is_missing_is_embedded_and_what_is_orphaned_goes_on_request(
     run(VectorAccess(stack.open()).add([copy]))
     stack.embeddings.take()
 
-    planned = call(adopt, aadopt, retriever)
+    planned = stack.call(adopt, aadopt, retriever)
     assert (planned.parents, planned.adopted, planned.missing) == (PARENTS - 1, 3 * PARENTS - 5, 2)
     assert (planned.orphaned, planned.without_parent, planned.removed) == (5, 3, 0)
     assert "orphaned" in str(planned)
-    kept = call(adopt, aadopt, retriever, dry_run=False)
+    kept = stack.call(adopt, aadopt, retriever, dry_run=False)
     assert (kept.adopted, kept.removed) == (3 * PARENTS - 5, 0)
     assert sum(texts(run, stack.open()).values()) == 3 * PARENTS
-    removed = call(adopt, aadopt, retriever, dry_run=False, delete_orphaned=True)
+    removed = stack.call(adopt, aadopt, retriever, dry_run=False, delete_orphaned=True)
     assert (removed.removed, removed.known, removed.orphaned) == (5, 3 * PARENTS - 5, 5)
 
     pages = [one for one in docstore.mget(list(docstore.shelf.yield_keys())) if one is not None]
-    ids = call(parent_ids, aparent_ids, retriever, pages)
-    synced = call(sync_parent_documents, async_parent_documents, retriever, pages, ids=ids)
+    ids = stack.call(parent_ids, aparent_ids, retriever, pages)
+    synced = stack.call(sync_parent_documents, async_parent_documents, retriever, pages, ids=ids)
     assert (synced.embedded, synced.removed) == (2, 0)
     assert stack.embeddings.take() == 2
     assert texts(run, stack.open()) == Counter(line for one in pages for line in one.page_content.splitlines())
@@ -204,7 +188,6 @@ def create_kv_docstore_of(old: Old) -> Any:
 def test_a_later_life_is_that_of_a_retriever_from_the_beginning(
     new_stack: Callable[[str], Stack],
     run: Run,
-    loop: Any,
     new_docstore: Callable[..., DocShelfStore],
     seed: int,
 ) -> None:
@@ -257,7 +240,7 @@ def test_a_store_that_cannot_be_listed_needs_a_listing(
 
 
 def test_metadata_that_changed_since_can_be_left_out(
-    stack: Stack, old: Old, loop: Any, new_docstore: Callable[..., DocShelfStore]
+    stack: Stack, old: Old, new_docstore: Callable[..., DocShelfStore]
 ) -> None:
     docstore = new_docstore()
     changed = {
@@ -266,11 +249,6 @@ def test_metadata_that_changed_since_can_be_left_out(
     }
     retriever = classic_of(stack.open(), docstore)
 
-    def call(**options: Any) -> AdoptionReport:
-        if stack.mode == "sync":
-            return adopt(retriever, changed, **options)
-        return loop.run(aadopt(retriever, changed, **options))  # type: ignore[no-any-return]
-
-    strict = call()
+    strict = stack.call(adopt, aadopt, retriever, changed)
     assert (strict.adopted, strict.missing, strict.orphaned) == (0, 3 * PARENTS, 3 * PARENTS)
-    assert call(ignore_metadata=["title"]).adopted == 3 * PARENTS
+    assert stack.call(adopt, aadopt, retriever, changed, ignore_metadata=["title"]).adopted == 3 * PARENTS

@@ -31,9 +31,8 @@ from langchain_docshelf.vector_access.stores.pgvector import PGVector
 from tests.adapters.langchain.parent_retriever.test_crashes import KilledError, Killer
 from tests.adapters.langchain.twins import Twin
 from tests.adapters.langchain.vectors import AsyncVectors, LateVectors, RefusingVectors, Vectors
-from tests.stacks.stores import Stack
+from tests.stacks.stores import Run, Stack, texts
 
-Run = Callable[[Flow[Any]], Any]
 NewDocstore = Callable[..., DocShelfStore]
 Twinned = Callable[[Any], Twin]
 
@@ -61,15 +60,6 @@ def retriever_of(store: Any, docstore: DocShelfStore, **options: Any) -> ParentD
 def numbers(report: RetrieverReport) -> tuple[int, ...]:
     """INS, UPD, SKIP, DEL; embedded, reused, removed."""
     return (*report.counts.values(), report.embedded, report.reused, report.removed)
-
-
-def texts(run: Run, store: Any) -> Counter[str]:
-    """The texts of all children that a vector store holds."""
-    cursor = VectorAccess(store).list_children("doc_id")
-    found: Counter[str] = Counter()
-    while page := run(cursor.next()):
-        found.update(child.text for child in page)
-    return found
 
 
 def lines_of(documents: list[Document]) -> Counter[str]:

@@ -10,12 +10,10 @@ import pytest
 from langchain_core.documents import Document
 
 from docshelf import ConfigurationError, DocShelfError
-from docshelf.adapters import Call, Flow
+from docshelf.adapters import Call
 from langchain_docshelf.vector_access import Child, VectorAccess
 from tests.adapters.langchain.vectors import FakeClock
-from tests.stacks.stores import SIZE, Stack
-
-Run = Callable[[Flow[Any]], Any]
+from tests.stacks.stores import SIZE, Run, Stack
 
 
 def child_id(number: int) -> str:
