@@ -171,16 +171,11 @@ def changed_sources(context: Context, fingerprints: Mapping[str, str]) -> Flow[l
     """The sources whose fingerprint differs from that of their last sync, in input order."""
     if not fingerprints:
         return []
-    notes: dict[str, SourceNote]
-    # Metadata that cannot be read does not matter here.
-    notes, _ = yield Read(
-        lambda connection: context.queries.get_notes(connection, context.collection, list(fingerprints))
+    # Metadata is not read: it does not matter here, also where it cannot be decoded.
+    known: dict[str, Any] = yield Read(
+        lambda connection: context.queries.fingerprints(connection, context.collection, fingerprints)
     )
-    return [
-        source
-        for source, fingerprint in fingerprints.items()
-        if source not in notes or notes[source].fingerprint != fingerprint
-    ]
+    return [source for source, fingerprint in fingerprints.items() if known.get(source) != fingerprint]
 
 
 def _entries(

@@ -338,6 +338,19 @@ class Queries(Statements):
                 problems += unreadable
         return notes, problems
 
+    def fingerprints(self, connection: Connection, collection: str, sources: Collection[str]) -> dict[str, Any]:
+        """The fingerprints of some sources, as the driver returns them: SQLite holds values of any type."""
+        source, fingerprint, _ = self._note_columns
+        conditions = (self._sources.c.collection == bindparam("collection"), self.dialect.in_array(source, "sources"))
+        found: dict[str, Any] = {}
+        for chunk in chunked(list(sources), KEYS_PER_STATEMENT):
+            parameters = {"collection": collection, "sources": self.dialect.array(chunk)}
+            rows = self._rows(
+                connection, "fingerprints", lambda: select(source, fingerprint).where(*conditions), parameters
+            )
+            found |= {row[0]: row[1] for row in rows}
+        return found
+
     def put_notes(
         self, connection: Connection, collection: str, notes: Mapping[str, SourceNote], now: datetime
     ) -> None:
