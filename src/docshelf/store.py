@@ -35,7 +35,20 @@ from docshelf.sql.queries import Queries
 from docshelf.sql.rows import DEFAULT_LAYOUT, MAX_PARTITIONS, Layout
 from docshelf.sql.search import Bounds
 from docshelf.steps import Flow
-from docshelf.types import Collections, Entry, Finding, Health, Item, Op, Problem, Report, SourceNote, Sources, Stats
+from docshelf.types import (
+    Collections,
+    Entry,
+    Finding,
+    Health,
+    Item,
+    Op,
+    Problem,
+    Report,
+    Source,
+    SourceNote,
+    Sources,
+    Stats,
+)
 from docshelf.validation import (
     check_at_most,
     check_collection,
@@ -1230,6 +1243,43 @@ class DocShelf:
     async def asources(self) -> Sources:
         """As `sources`."""
         return Sources(await self._arun(reading.sources(self._context)))
+
+    def yield_sources(self, prefix: str | None = None) -> Iterator[Source]:
+        """The sources of `sources`, page by page in constant memory. No connection is held between pages.
+
+        Args:
+            prefix: only names that begin with this text. It is literal: no wildcards.
+
+        Raises:
+            CorruptEntryError: what is stored about a source cannot be read, with `on_corrupt="raise"`.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.mset([Item("a", 1, "docs/a.md"), Item("b", 2, "notes/b.md")])
+            >>> [source.source for source in shelf.yield_sources("docs/")]
+            ['docs/a.md']
+        """
+        return self._pages_of_sources(check_prefix(prefix))
+
+    def ayield_sources(self, prefix: str | None = None) -> AsyncIterator[Source]:
+        """As `yield_sources`."""
+        return self._apages_of_sources(check_prefix(prefix))
+
+    def _pages_of_sources(self, prefix: str | None) -> Iterator[Source]:
+        page = self._run(reading.source_page(self._context, None, prefix))
+        yield from page.sources
+        while page.last is not None:
+            page = self._run(reading.source_page(self._context, page.last, prefix))
+            yield from page.sources
+
+    async def _apages_of_sources(self, prefix: str | None) -> AsyncIterator[Source]:
+        page = await self._arun(reading.source_page(self._context, None, prefix))
+        for source in page.sources:
+            yield source
+        while page.last is not None:
+            page = await self._arun(reading.source_page(self._context, page.last, prefix))
+            for source in page.sources:
+                yield source
 
     def source_notes(self, sources: Iterable[str]) -> dict[str, SourceNote]:
         """Fingerprint and metadata of each of these sources that was synced, in input order; one statement.

@@ -58,10 +58,9 @@ def _sources(arguments: Arguments, output: Output) -> int:
     if arguments.long:
         columns.append(Column("metadata", flexible=True))
     with reading(arguments) as shelf:
-        found = [one for one in shelf.sources() if one.source.startswith(arguments.prefix or "")]
 
         def rows() -> Iterator[list[Any]]:
-            for one in found:
+            for one in shelf.yield_sources(arguments.prefix):
                 row = [one.source, one.entries, one.synced_at, one.fingerprint]
                 if arguments.long:
                     known = None if one.metadata is None else dict(one.metadata)
