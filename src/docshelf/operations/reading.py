@@ -149,6 +149,12 @@ def count(context: Context, prefix: str | None, source: str | None, at_most: int
     return number
 
 
+def estimated_count(context: Context) -> Flow[int]:
+    """About how many entries the collection has."""
+    number: int = yield Read(lambda connection: context.dialect.estimated_entries(connection, context.collection))
+    return number
+
+
 def source_page(context: Context, after: str | None, prefix: str | None) -> Flow[SourcePage]:
     """The next sources after a name, in order."""
     page = yield from _source_page(context, after, prefix)
