@@ -1429,8 +1429,9 @@ class DocShelf:
             >>> shelf.stats().entries, shelf.stats().stored_bytes
             (2, 7)
         """
-        flow: Flow[Any] = (maintenance.stats if exact else maintenance.estimated_stats)(self._context)
-        return self._run(flow)
+        if not exact:
+            return self._run(maintenance.estimated_stats(self._context))
+        return self._run(maintenance.stats(self._context))
 
     @overload
     async def astats(self, *, exact: Literal[True] = True) -> Stats: ...
@@ -1438,8 +1439,9 @@ class DocShelf:
     async def astats(self, *, exact: bool) -> Stats | EstimatedStats: ...
     async def astats(self, *, exact: bool = True) -> Stats | EstimatedStats:
         """As `stats`."""
-        flow: Flow[Any] = (maintenance.stats if exact else maintenance.estimated_stats)(self._context)
-        return await self._arun(flow)
+        if not exact:
+            return await self._arun(maintenance.estimated_stats(self._context))
+        return await self._arun(maintenance.stats(self._context))
 
     def verify(self, *, show_progress: bool = False) -> list[Problem]:
         """Read every entry, check it against its hash, and list those that cannot be read.
