@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from docshelf.operations.context import Context
 from docshelf.sql.queries import NoteRow, latest
 from docshelf.sql.rows import Identity
+from docshelf.sql.sources import SourcePage, SourceQueries
 from docshelf.steps import Compute, Flow, Read
 from docshelf.types import Entry, Label, Problem, Source, SourceNote
 from docshelf.values.stored import Stored, raw_bytes, utc_time
@@ -20,8 +21,9 @@ T = TypeVar("T")
 # thread would add a tenth.
 _LIGHT_ROWS: Final = 200
 _LIGHT_PACKED: Final = 262_144
-# When streaming: the keys of a page, and the packed bytes and keys of one batch of values.
+# When streaming: the keys of a page, the sources of a page, and the packed bytes and keys of one batch of values.
 _PAGE_KEYS: Final = 5_000
+_PAGE_SOURCES: Final = 2_000
 _PAGE_BYTES: Final = 8 * 1024 * 1024
 _PAGE_VALUES: Final = 500
 
@@ -181,12 +183,38 @@ def count(context: Context, prefix: str | None, source: str | None, at_most: int
     return number
 
 
+def estimated_count(context: Context) -> Flow[int]:
+    """About how many entries the collection has."""
+    number: int = yield Read(lambda connection: context.dialect.estimated_entries(connection, context.collection))
+    return number
+
+
+def source_page(context: Context, after: str | None, prefix: str | None) -> Flow[SourcePage]:
+    """The next sources after a name, in order."""
+    page = yield from _source_page(context, after, prefix)
+    context.codec.report_problems(page.problems)
+    return page
+
+
 def sources(context: Context) -> Flow[list[Source]]:
     """Every source that has entries or was synced."""
-    result: list[Source]
-    result, problems = yield Read(lambda connection: context.queries.sources(connection, context.collection))
+    page = yield from _source_page(context, None, None)
+    found, problems = page.sources, page.problems
+    while page.last is not None:
+        page = yield from _source_page(context, page.last, None)
+        found += page.sources
+        problems += page.problems
     context.codec.report_problems(problems)
-    return result
+    return found
+
+
+def _source_page(context: Context, after: str | None, prefix: str | None) -> Flow[SourcePage]:
+    page: SourcePage = yield Read(
+        lambda connection: SourceQueries(context.dialect).page(
+            connection, context.collection, after=after, prefix=prefix, limit=_PAGE_SOURCES
+        )
+    )
+    return page
 
 
 def source_notes(context: Context, sources: Sequence[str]) -> Flow[dict[str, SourceNote]]:

@@ -15,10 +15,10 @@ from docshelf.sql.rows import Identity, checked_identity
 from docshelf.sql.search import SearchQueries
 from docshelf.sql.statements import Statements
 from docshelf.sql.value_reads import ValueReads
-from docshelf.types import Problem, Source, SourceNote, Stats
+from docshelf.types import Problem, SourceNote, Stats
 from docshelf.validation import prefix_end
 from docshelf.values.json import dumps
-from docshelf.values.stored import Stored, utc_time
+from docshelf.values.stored import Stored
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -286,41 +286,6 @@ class Queries(Statements):
         name = ("count", *parameters, *limit)
         [[number]] = self._rows(connection, name, build, {**parameters, **limit, "collection": collection})
         return int(number)
-
-    def sources(self, connection: Connection, collection: str) -> tuple[list[Source], list[Problem]]:
-        """Every source that has entries or was synced, in order; and the problems of metadata that cannot be read.
-
-        Raises:
-            CorruptEntryError: the name of a source is not text.
-        """
-        e = self._entries.c
-        counted = select(e.source, func.count()).where(self._of_collection).group_by(e.source)
-        counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted, {"collection": collection})}
-        s = self._sources
-        synced_at = type_coerce(self.dialect.readable_time(s.c.synced_at), NullType()).label("synced_at")
-        rows = connection.execute(
-            select(*self._note_columns, synced_at).where(s.c.collection == bindparam("collection")),
-            {"collection": collection},
-        )
-        synced = {row.source: row for row in rows}
-        for name in (*counts, *synced):
-            checked_identity(("", name))
-        sources: list[Source] = []
-        problems: list[Problem] = []
-        for name in sorted({*counts, *synced}):
-            row = synced.get(name)
-            if row is None:
-                sources.append(Source(name, counts.get(name, 0)))
-                continue
-            note, unreadable = note_of(row)
-            time = None
-            try:
-                time = utc_time(row.synced_at)
-            except (ValueError, TypeError, OverflowError):
-                unreadable.append(Problem("", name, "the source's synced_at: not a time that Python has"))
-            problems += unreadable
-            sources.append(Source(name, counts.get(name, 0), note.fingerprint, note.metadata, time))
-        return sources, problems
 
     def get_notes(
         self, connection: Connection, collection: str, sources: Collection[str]
