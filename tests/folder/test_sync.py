@@ -269,7 +269,7 @@ def test_notes_that_others_broke_are_written_again(tmp_path: Path, tree: Tree, s
     assert not report.changed
     assert not report.failed
     notes = sqlite_shelf.source_notes(["docs:a.md", "docs:b.md"])
-    assert [note.metadata["path"] for note in notes.values()] == ["a.md", "b.md"]
+    assert [(note.metadata or {})["path"] for note in notes.values()] == ["a.md", "b.md"]
     assert all(note.fingerprint for note in notes.values())
     sqlite_shelf.close()
 
