@@ -46,9 +46,11 @@ _PENDING_KB = 256
 # From this many new rows on, a COPY within a savepoint is faster than an INSERT.
 _COPY_FROM_ROWS = 50
 # Beginnings of SQL states that concern the transaction and not the rows, so that an INSERT would fail as well:
-# serialization and deadlock, a lock that is not available, a time limit.
-_TRANSACTION_STATES = ("40", "55", "57")
+# serialization and deadlock, a lock that is not available, a time limit. The others are those of Citus for a worker
+# that is lost or has no connection left.
+_TRANSACTION_STATES = ("40", "55", "57", "08", "53", "58", "XX")
 _NOT_SUPPORTED = "0A000"
+_NO_TRANSACTION = "25P01"
 _COLUMNS = {
     "key": "text",
     "source": "text",
@@ -184,7 +186,7 @@ class PostgreSQL(PostgreSQLTables):
         try:
             savepoint = connection.begin_nested()
         except DBAPIError as exc:
-            if exc.connection_invalidated:
+            if exc.orig is None or sql_state(exc.orig) != _NO_TRANSACTION:
                 raise
             return False  # the caller's connection autocommits
         try:
