@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, inspect
 
-from docshelf import DocShelf, Item
+from docshelf import ConfigurationError, DocShelf, Item
 from docshelf.moving import export_jsonl, import_jsonl
 from tests.conftest import Location
+from tests.support.citus import make_worker
 from tests.support.face import Face
 from tests.support.statements import recorded_statements
 
@@ -70,3 +72,30 @@ def test_times_and_versions_are_written_in_the_text_of_an_upsert(face: Face, tmp
         expected = [(entry.key, entry.version, entry.created_at) for entry in old.yield_entries()]
     import_jsonl(tmp_path / "old.jsonl", face.shelf)
     assert [(entry.key, entry.version, entry.created_at) for entry in face.yield_entries()] == expected
+
+
+WORKER = "this server is a worker of Citus.* connect to the coordinator, which the workers know as 10.0.0.1:5432"
+
+
+def test_on_a_worker_nothing_is_made(
+    new_face: Callable[..., Face], new_engine: Callable[..., Engine], location: Location
+) -> None:
+    face, engine = new_face(), new_engine(location)
+    with engine.begin() as connection:
+        make_worker(connection)
+    for call in (face.setup, face.count, lambda: face.set("k", "v")):
+        with pytest.raises(ConfigurationError, match=WORKER):
+            call()
+    assert WORKER.partition(".*")[0] in face.health().problem
+    assert not any(name.startswith("docshelf") for name in inspect(engine).get_table_names())
+
+
+def test_a_store_that_was_split_already_is_refused_on_a_worker(
+    new_face: Callable[..., Face], new_engine: Callable[..., Engine], location: Location
+) -> None:
+    new_face().set("k", "v")
+    with new_engine(location).begin() as connection:
+        make_worker(connection)
+    for call in (lambda face: face.setup(), lambda face: face.get("k"), lambda face: face.set("k", "w")):
+        with pytest.raises(ConfigurationError, match=WORKER):
+            call(new_face())
