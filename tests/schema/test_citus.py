@@ -96,6 +96,11 @@ def test_a_store_that_was_split_already_is_refused_on_a_worker(
     new_face().set("k", "v")
     with new_engine(location).begin() as connection:
         make_worker(connection)
-    for call in (lambda face: face.setup(), lambda face: face.get("k"), lambda face: face.set("k", "w")):
+    calls: list[Callable[[Face], object]] = [
+        lambda face: face.setup(),
+        lambda face: face.get("k"),
+        lambda face: face.set("k", "w"),
+    ]
+    for call in calls:
         with pytest.raises(ConfigurationError, match=WORKER):
             call(new_face())
