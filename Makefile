@@ -9,7 +9,8 @@
 #   MOVES="--only SqlStore"  for `make moves`: its options
 #   ROUNDS=20 FAULT="..."  for `make faults`: how often each fault meets each operation; one fault only
 #   BENCH="..."            for `make bench`: its options; BENCH=folder measures a folder only
-#   BENCH_URL=url          for `make bench`: a PostgreSQL server of your own
+#   SCALE="--sizes 10000"  for `make scale`: its options
+#   BENCH_URL=url          for `make bench` and `make scale`: a PostgreSQL server of your own
 
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -34,7 +35,7 @@ AUDIT := .venv-audit
 # A part of the suite covers less than all of it, so the floor is for all of it.
 MEASURED := --cov --cov-report=term $(if $(TESTS),--cov-fail-under=0)
 
-.PHONY: help demo test test-stacks faults bench chart pictures footprint moves mutants notebooks docs audit dist matrix format hooks clean
+.PHONY: help demo test test-stacks faults bench chart pictures footprint scale moves mutants notebooks docs audit dist matrix format hooks clean
 
 help:
 	@echo 'make demo    the main job on real text   [DOCS=folder] [URL=postgresql://...]'
@@ -45,6 +46,7 @@ help:
 	@echo 'make chart   draw the pictures of docs/benchmark.md'
 	@echo 'make pictures   take the pictures of docs/command-line.md: real output of the command'
 	@echo 'make footprint   bytes on disk and of WAL, memory, growth, the cost of an import'
+	@echo 'make scale   from ten thousand to five million entries, plain, partitioned and in SQLite   [SCALE="--sizes 10000"]'
 	@echo 'make moves   10,000 documents from each store that people come from; writes docs/moving.md   [MOVES="--only SqlStore"]'
 	@echo 'make mutants  faults put into the code on purpose, which the tests have to notice   [MUTANTS="ledger -n 3"]'
 	@echo 'make notebooks   run the notebooks from top to bottom and store what they show'
@@ -84,6 +86,9 @@ pictures: $(TEST)/$(STAMP)
 
 footprint: $(BENCHMARK)/$(STAMP)
 	@$(BENCHMARK)/bin/python -m benchmarks.footprint
+
+scale: $(BENCHMARK)/$(STAMP)
+	@$(BENCHMARK)/bin/python -m benchmarks.scale $(SCALE)
 
 moves: $(STACKS)/$(STAMP)
 	@$(STACKS)/bin/python -m benchmarks.moves $(or $(MOVES),--write)

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
-from benchmarks import folder, measuring
+from benchmarks import folder, measuring, scale
 from benchmarks.corpus import build_corpus
 from benchmarks.groups import GROUPS, opened
 from benchmarks.peers.raw import RawSQLite
@@ -54,6 +54,14 @@ def test_a_folder_is_measured(new_location: Callable[[str], Location], capsys: p
         "| 1% changed",
     ]
     assert sum("the goal is" in line for line in lines) == 2
+
+
+def test_scale_is_measured(new_location: Callable[[str], Location], capsys: pytest.CaptureFixture[str]) -> None:
+    url = new_location("pg18").url
+    assert scale.main(["--sizes", "200", "--partitions", "2", "--sqlite", "200", "--url", url]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "| | 200 2 partitions | 200 SQLite |" in lines
+    assert sum(line.count("|") == 4 for line in lines) == 20
 
 
 def test_everything_is_measured_on_both_databases(
