@@ -105,7 +105,7 @@ docs: $(SITE)/$(STAMP)
 	@$(SITE)/bin/python tools/check_site.py build/site
 
 audit: $(AUDIT)/$(STAMP)
-	@$(AUDIT)/bin/python -m pip_audit --skip-editable
+	@$(AUDIT)/bin/python tools/audit.py
 
 dist: $(DISTRIBUTION)/$(STAMP)
 	@$(DISTRIBUTION)/bin/python tools/dist.py $(DIST)

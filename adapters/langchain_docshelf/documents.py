@@ -55,6 +55,13 @@ def document_content_types(document_types: Iterable[type[Document]] = ()) -> tup
 
     Raises:
         ConfigurationError: one of them is no subclass of Document, or two of them have one name.
+
+    Example:
+        >>> from langchain_core.documents import Document
+        >>> with DocShelf(":memory:", content_types=document_content_types()) as shelf:
+        ...     shelf.set("a", Document(page_content="Hello."))
+        ...     shelf.get("a").page_content
+        'Hello.'
     """
     classes: dict[str, type[Document]] = {}
     for cls in document_types:

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class DocShelfStorageContext(StorageContext):
-    """A `StorageContext` whose document store and index store are docshelf's, typed as such."""
+    """A `StorageContext` whose document store and index store are docshelf's, typed as such.
+
+    Example:
+        >>> context = storage_context(":memory:")
+        >>> type(context).__name__, len(context.index_store.index_structs())
+        ('DocShelfStorageContext', 0)
+        >>> context.docstore.close()
+    """
 
     docstore: DocShelfDocumentStore
     index_store: DocShelfIndexStore

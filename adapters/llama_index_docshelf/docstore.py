@@ -370,6 +370,20 @@ class IngestionRun(DocShelfDocumentStore):
     them, so the next run processes the documents again.
 
     The first deletion of a document that vanished raises a `docshelf.MassDeleteError` if the run would delete too many.
+
+    Example:
+        >>> from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
+        >>> from llama_index.core.schema import Document
+        >>> pages = [Document(text="Hello.", id_="guide.md")]
+        >>> store = DocShelfDocumentStore(":memory:")
+        >>> with store.ingestion_run(pages) as run:
+        ...     pipeline = IngestionPipeline(
+        ...         transformations=[], docstore=run, docstore_strategy=DocstoreStrategy.DUPLICATES_ONLY
+        ...     )
+        ...     nodes = pipeline.run(documents=pages)
+        >>> len(nodes), store.get_document_hash("guide.md") is not None
+        (1, True)
+        >>> store.close()
     """
 
     def __init__(

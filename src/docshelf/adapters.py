@@ -94,6 +94,15 @@ def read_labels(shelf: DocShelf, sources: Sequence[str], fold: Callable[[Iterabl
         fold: makes the step's result of the labels, while they are read; again from the first one if reading fails and
             is tried again. By default a list. Ten thousands of labels in a list cost the garbage collector as much time
             as reading them.
+
+    Example:
+        >>> def keys_of(shelf, source):
+        ...     labels = yield read_labels(shelf, [source])
+        ...     return [label.key for label in labels]
+        >>> with DocShelf(":memory:") as shelf:
+        ...     shelf.set("a", 1, source="guide.md")
+        ...     perform(keys_of(shelf, "guide.md"))
+        ['a']
     """
     return OnShelf(shelf, labels, sources, fold)
 
@@ -103,6 +112,13 @@ class ShelfStore:
 
     A copy, deep or not, works on the same connections and does not close them. A store on a URL can be pickled: another
     process opens the same collection with the same options.
+
+    Example:
+        >>> from langchain_docshelf import DocShelfStore
+        >>> store = DocShelfStore(":memory:", "guide")
+        >>> store.shelf.collection
+        'guide'
+        >>> store.close()
     """
 
     # The store that opened the given shelf, if an adapter says so. It goes along to another process.
@@ -223,5 +239,10 @@ class ShelfStore:
 
 
 def as_list(items: Any) -> Any:
-    """Items that can be read twice: an iterator is read into a list, anything else is returned as it is."""
+    """Items that can be read twice: an iterator is read into a list, anything else is returned as it is.
+
+    Example:
+        >>> as_list(number for number in range(3))
+        [0, 1, 2]
+    """
     return list(items) if isinstance(items, Iterator) else items

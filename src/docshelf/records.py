@@ -24,6 +24,10 @@ class Record(NamedTuple):
         key: the key, as the keys of a shelf are.
         group: the group, as the sources of a shelf are; "" for none.
         time: when it was last seen, in seconds since 1970.
+
+    Example:
+        >>> Record("a", "guide.md", 1764144000.0).group
+        'guide.md'
     """
 
     key: str

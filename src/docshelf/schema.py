@@ -80,6 +80,11 @@ class Tables:
         sources: fingerprint and metadata of each source.
         collections: settings of each collection, and the collection that it belongs to.
         versions: one row for each upgrade step that was applied.
+
+    Example:
+        >>> tables = define_tables(table_prefix="rag")
+        >>> [table.name for table in (tables.entries, tables.sources, tables.collections, tables.versions)]
+        ['rag_entries', 'rag_sources', 'rag_collections', 'rag_schema']
     """
 
     metadata: MetaData

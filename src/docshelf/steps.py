@@ -57,6 +57,12 @@ class Compute:
     Args:
         function, args: what to call.
         heavy: True runs it in a thread where an event loop would wait for it.
+
+    Example:
+        >>> def total(numbers):
+        ...     return (yield Compute(sum, numbers))
+        >>> perform(total([1, 2, 3]))
+        6
     """
 
     __slots__ = ("_args", "_function", "heavy")
@@ -84,6 +90,15 @@ class Call:
         target: a shelf, a store or a vector store.
         method: the name of the sync method.
         args, options: the method's arguments.
+
+    Example:
+        >>> def latest(shelf):  # a flow: written once, for sync and async
+        ...     keys = yield Call(shelf, "yield_keys")
+        ...     return keys[-1]
+        >>> with DocShelf(":memory:") as shelf:
+        ...     shelf.mset({"a": 1, "b": 2})
+        ...     perform(latest(shelf))
+        'b'
     """
 
     __slots__ = ("args", "method", "options", "target")
@@ -111,7 +126,12 @@ Flow = Generator[Any, Any, T]
 
 
 def async_name(method: str) -> str:
-    """The name of a method's asynchronous twin: `aget` of `get`. That of `sync` is `async_`: `async` is a keyword."""
+    """The name of a method's asynchronous twin: `aget` of `get`. That of `sync` is `async_`: `async` is a keyword.
+
+    Example:
+        >>> async_name("get"), async_name("sync")
+        ('aget', 'async_')
+    """
     return "async_" if method == "sync" else f"a{method}"
 
 
@@ -150,7 +170,16 @@ async def arun_flow(flow: Generator[StepT, Any, T], perform_step: Callable[[Step
 
 
 def perform(flow: Flow[T]) -> T:
-    """Perform an adapter's flow, whose steps are `Call` and `Compute`, and return its result."""
+    """Perform an adapter's flow, whose steps are `Call` and `Compute`, and return its result.
+
+    Example:
+        >>> def first(shelf):
+        ...     return (yield Call(shelf, "get", "a"))
+        >>> with DocShelf(":memory:") as shelf:
+        ...     shelf.set("a", 1)
+        ...     perform(first(shelf))
+        1
+    """
     return run_flow(flow, lambda step: step.run())
 
 

@@ -43,7 +43,14 @@ class Item(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a write did to one key. `op` is "INS", "UPD", "SKIP" or "DEL"."""
+    """What a write did to one key. `op` is "INS", "UPD", "SKIP" or "DEL".
+
+    Example:
+        >>> with DocShelf(":memory:") as shelf:
+        ...     report = shelf.conditional_mset({"a": 1}, source="f")
+        >>> report[0]
+        Change(key='a', op='INS', source='f')
+    """
 
     key: str
     op: Op
@@ -273,6 +280,13 @@ class Source:
         fingerprint: the caller's hash of the raw file at the last sync, or None.
         metadata: the caller's own data about the source, or None.
         synced_at: when a sync last changed its entries, fingerprint or metadata; None if it was never synced.
+
+    Example:
+        >>> with DocShelf(":memory:") as shelf:
+        ...     _ = shelf.sync({"a": 1}, source="guide.md", fingerprint="v1", metadata={"title": "Guide"})
+        ...     [source] = shelf.sources()
+        >>> source.source, source.entries, source.fingerprint, source.metadata
+        ('guide.md', 1, 'v1', {'title': 'Guide'})
     """
 
     source: str
@@ -301,6 +315,13 @@ class Collection:
         entries: how many it has; an estimate where `collections(exact=False)` was asked.
         sources: from how many sources they come, or None where nobody counted.
         stored_bytes: sum of the values as packed, in bytes, or None where nobody counted.
+
+    Example:
+        >>> with DocShelf(":memory:", "guide") as shelf:
+        ...     shelf.set("a", "Hello.")
+        ...     [collection] = shelf.collections()
+        >>> collection.name, collection.entries, collection.sources, collection.stored_bytes
+        ('guide', 1, 1, 8)
     """
 
     name: str
@@ -354,6 +375,13 @@ class Finding(NamedTuple):
         state: "ok", "advice" for what could be better, or "problem" for what does not work.
         seen: what was found.
         advice: what to do about it; "" if nothing.
+
+    Example:
+        >>> with DocShelf(":memory:") as shelf:
+        ...     shelf.setup()
+        ...     found = shelf.diagnose()
+        >>> {finding.state for finding in found}
+        {'ok'}
     """
 
     subject: str
@@ -391,6 +419,13 @@ class Stats:
         stored_bytes: the sum of the packed values, in bytes.
         disk_bytes: the size of the entries table with its indexes (PostgreSQL) or of the file (SQLite), in bytes. It
             includes the other collections in the same table.
+
+    Example:
+        >>> with DocShelf(":memory:") as shelf:
+        ...     shelf.mset({"a": "Hello.", "b": "Hello."})
+        ...     stats = shelf.stats()
+        >>> stats.entries, stats.sources, stats.stored_bytes
+        (2, 1, 16)
     """
 
     entries: int
@@ -419,7 +454,19 @@ class EstimatedStats:
 
 
 class Problem(NamedTuple):
-    """A row that cannot be read, and why."""
+    """A row that cannot be read, and why.
+
+    Example:
+        >>> import sqlite3
+        >>> with DocShelf("broken.db") as shelf:
+        ...     shelf.set("a", "Hello.")
+        ...     with sqlite3.connect("broken.db") as other:
+        ...         _ = other.execute("UPDATE docshelf_entries SET value = x'00'")
+        ...     other.close()
+        ...     [problem] = shelf.verify()
+        >>> problem.key, problem.reason
+        ('a', 'its bytes do not match its hash')
+    """
 
     key: str
     source: str

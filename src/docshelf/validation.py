@@ -34,6 +34,11 @@ def plain_value(value: Any) -> Any:
     """A path as its text with forward slashes, an Enum as its value, and anything else as it is.
 
     These are the only values that do not come back as they were given.
+
+    Example:
+        >>> from pathlib import PurePath
+        >>> plain_value(PurePath("docs", "guide.md"))
+        'docs/guide.md'
     """
     if isinstance(value, PurePath):
         return value.as_posix()
@@ -149,7 +154,12 @@ def check_limit(limit: Any) -> int | None:
 
 
 def check_share(max_delete: Any, *, may_be_none: bool = True) -> float | None:
-    """The share of what is there that may be deleted, 0 to 1, or None. Raises as `check_key` does."""
+    """The share of what is there that may be deleted, 0 to 1, or None. Raises as `check_key` does.
+
+    Example:
+        >>> check_share(0.2)
+        0.2
+    """
     if max_delete is None and may_be_none:
         return None
     if not isinstance(max_delete, float | int) or isinstance(max_delete, bool):

@@ -63,6 +63,22 @@ def adopt(
         ConfigurationError: the vector store cannot be listed, or the retriever has another docstore.
         MoveError: parents could not be moved. Nothing was adopted.
         What the splitter and the vector store raise.
+
+    Example:
+        >>> from langchain_core.documents import Document
+        >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+        >>> from langchain_core.vectorstores import InMemoryVectorStore
+        >>> retriever = ParentDocumentRetriever(
+        ...     vectorstore=InMemoryVectorStore(DeterministicFakeEmbedding(size=8)),
+        ...     docstore=DocShelfStore(":memory:"),
+        ...     child_splitter=None,
+        ... )
+        >>> retriever.docstore.mset([("a", Document(page_content="Hello."))])
+        >>> _ = retriever.vectorstore.add_documents([Document(page_content="Hello.", metadata={"doc_id": "a"})])
+        >>> report = adopt(retriever, dry_run=False)
+        >>> report.adopted, report.missing, report.orphaned
+        (1, 0, 0)
+        >>> retriever.docstore.close()
     """
     own = _own(retriever, child_splitter, embedding_version, index)
     return perform(_Adoption(own, lister, ignore_metadata, dry_run).run(parents, delete_orphaned=delete_orphaned))

@@ -27,6 +27,20 @@ def parent_ids(retriever: Any, documents: Iterable[Document]) -> list[str]:
 
     Returns:
         An id for each parent that the documents are, or are split into: for `sync(documents, ids=...)`.
+
+    Example:
+        >>> from langchain_core.documents import Document
+        >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+        >>> from langchain_core.vectorstores import InMemoryVectorStore
+        >>> retriever = ParentDocumentRetriever(
+        ...     vectorstore=InMemoryVectorStore(DeterministicFakeEmbedding(size=8)),
+        ...     docstore=DocShelfStore(":memory:"),
+        ...     child_splitter=None,
+        ... )
+        >>> retriever.docstore.mset([("random-id", Document(page_content="Hello."))])
+        >>> parent_ids(retriever, [Document(page_content="Hello.")])
+        ['random-id']
+        >>> retriever.docstore.close()
     """
     return perform(_ids(retriever, documents))
 

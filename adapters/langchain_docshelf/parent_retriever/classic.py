@@ -55,6 +55,22 @@ def sync_parent_documents(
     Raises:
         ConfigurationError: the retriever's docstore is of another kind.
         DocShelfError: as `ParentDocumentRetriever.sync`.
+
+    Example:
+        >>> from langchain_core.documents import Document
+        >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+        >>> from langchain_core.vectorstores import InMemoryVectorStore
+        >>> from langchain_classic.retrievers import MultiVectorRetriever
+        >>> retriever = MultiVectorRetriever(
+        ...     vectorstore=InMemoryVectorStore(DeterministicFakeEmbedding(size=8)),
+        ...     docstore=DocShelfStore(":memory:"),
+        ... )
+        >>> pages = [Document(id="a", page_content="Hello.", metadata={"source": "guide.md"})]
+        >>> sync_parent_documents(retriever, pages).embedded
+        1
+        >>> sync_parent_documents(retriever, pages).embedded
+        0
+        >>> retriever.docstore.close()
     """
     own = own_retriever(
         retriever,
@@ -139,6 +155,19 @@ def changed_parent_sources(
     Args:
         retriever, child_splitter, embedding_version, index: as for `sync_parent_documents`.
         fingerprints: for each source, the caller's hash of its raw file.
+
+    Example:
+        >>> from langchain_core.documents import Document
+        >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+        >>> from langchain_core.vectorstores import InMemoryVectorStore
+        >>> from langchain_classic.retrievers import MultiVectorRetriever
+        >>> retriever = MultiVectorRetriever(
+        ...     vectorstore=InMemoryVectorStore(DeterministicFakeEmbedding(size=8)),
+        ...     docstore=DocShelfStore(":memory:"),
+        ... )
+        >>> changed_parent_sources(retriever, {"guide.md": "v1"})
+        ['guide.md']
+        >>> retriever.docstore.close()
     """
     own = own_retriever(retriever, child_splitter, embedding_version=embedding_version, index=index)
     return own.changed_sources(fingerprints)

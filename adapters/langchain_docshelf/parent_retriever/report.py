@@ -20,6 +20,23 @@ class RetrieverReport(Report):
         removed: number of obsolete children that were deleted from the vector store.
         unfinished: True if work is left, which the next sync does: other runs kept changing the same documents, or
             rows of the retriever's record cannot be read. The log of the logger "docshelf" says which.
+
+    Example:
+        >>> from langchain_core.documents import Document
+        >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+        >>> from langchain_core.vectorstores import InMemoryVectorStore
+        >>> retriever = ParentDocumentRetriever(
+        ...     vectorstore=InMemoryVectorStore(DeterministicFakeEmbedding(size=8)),
+        ...     docstore=DocShelfStore(":memory:"),
+        ...     child_splitter=None,
+        ... )
+        >>> pages = [Document(id="a", page_content="Hello.", metadata={"source": "guide.md"})]
+        >>> report = retriever.sync(pages)
+        >>> report.counts, report.embedded, report.reused, report.removed
+        ({'INS': 1, 'UPD': 0, 'SKIP': 0, 'DEL': 0}, 1, 0, 0)
+        >>> retriever.sync(pages).reused
+        1
+        >>> retriever.docstore.close()
     """
 
     embedded: int = 0

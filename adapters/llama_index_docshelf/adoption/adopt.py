@@ -78,6 +78,17 @@ def adopt_nodes(
 
     Raises:
         ConfigurationError: the vector store cannot be listed, or the document store is another one.
+
+    Example:
+        >>> from llama_index.core.schema import Document, NodeRelationship, TextNode
+        >>> page = Document(text="Hello.", id_="guide.md")
+        >>> node = TextNode(text="Hello.", relationships={NodeRelationship.SOURCE: page.as_related_node_info()})
+        >>> with DocShelfDocumentStore(":memory:") as docstore:
+        ...     report = adopt_nodes(None, docstore, nodes=[node], dry_run=False)
+        ...     docstore.get_document_hash("guide.md") == page.hash
+        True
+        >>> report.nodes, report.restored
+        (1, 1)
     """
     return perform(_adopt(vector_store, docstore, dry_run=dry_run, nodes=nodes, keep_nodes=keep_nodes))
 

@@ -28,6 +28,13 @@ def node_content_types(node_classes: Iterable[type[BaseNode]] = ()) -> tuple[Con
 
     Raises:
         ConfigurationError: one is not a node class, two have the same name, or a field has a reserved name.
+
+    Example:
+        >>> from llama_index.core.schema import TextNode
+        >>> with DocShelf(":memory:", content_types=node_content_types()) as shelf:
+        ...     shelf.set("a", TextNode(text="Hello."))
+        ...     shelf.get("a").text
+        'Hello.'
     """
     classes: dict[str, type[BaseNode]] = {cls.class_name(): cls for cls in _CLASSES}
     for cls in node_classes:

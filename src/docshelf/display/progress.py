@@ -22,6 +22,11 @@ def progress_bar(total: int, description: str, *, show: bool, unit: str = "entry
 
     Returns:
         A function `on_progress(n)`: n more are done.
+
+    Example:
+        >>> with progress_bar(2, "splitting", show=False) as on_progress:
+        ...     for page in ("one", "two"):
+        ...         on_progress(1)
     """
     if not show:
         yield _ignore

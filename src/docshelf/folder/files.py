@@ -27,6 +27,17 @@ class File(os.PathLike[str]):
         data: its bytes. A reader that takes these sees what was hashed.
         encoding: the name of the encoding for `text`, or "detect".
         state: size, time of the last change in nanoseconds, and inode, when it was read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> def read_shouting(file):
+        ...     return file.text.upper()
+        >>> Path("notes").mkdir()
+        >>> _ = Path("notes", "a.txt").write_text("Hello.", encoding="utf-8")
+        >>> with DocShelf(":memory:") as shelf:
+        ...     _ = sync_folder("notes", shelf, readers={".txt": read_shouting})
+        ...     shelf.get("notes:a.txt").text
+        'HELLO.'
     """
 
     def __init__(

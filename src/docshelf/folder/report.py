@@ -27,6 +27,11 @@ class FileOutcome(NamedTuple):
         source: the source of its entries.
         reason: why it could not be read.
         moved_from: the path that a moved file had.
+
+    Example:
+        >>> outcome = FileOutcome("faq/pay.md", "MOVE", "handbook:faq/pay.md", moved_from="pay.md")
+        >>> print(outcome.name, outcome.op, outcome.moved_from)
+        faq/pay.md MOVE pay.md
     """
 
     name: str
@@ -49,6 +54,17 @@ class FolderReport:
         links: how many symbolic links were not followed.
         further: further counts of the target, as a retriever's "embedded", by name.
         unfinished: True if a retriever left work for the next sync.
+
+    Example:
+        >>> from pathlib import Path
+        >>> Path("manual").mkdir()
+        >>> _ = Path("manual", "guide.md").write_text("# Guide", encoding="utf-8")
+        >>> with DocShelf(":memory:") as shelf:
+        ...     report = sync_folder("manual", shelf)
+        >>> [(file.name, file.op) for file in report.files]
+        [('guide.md', 'INS')]
+        >>> report.keys_to_embed
+        ['manual:guide.md']
     """
 
     files: tuple[FileOutcome, ...] = ()

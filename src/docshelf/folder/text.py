@@ -19,7 +19,21 @@ _MARKS: Final = (
 
 
 class UnreadableError(Exception):
-    """A file cannot be read as what it is. The message says why, and what helps."""
+    """A file cannot be read as what it is. The message says why, and what helps.
+
+    Example:
+        >>> from pathlib import Path
+        >>> def read_csv(file):
+        ...     if "," not in file.text:
+        ...         raise UnreadableError("it has no columns; separate them by commas")
+        ...     return file.text
+        >>> Path("tables").mkdir()
+        >>> _ = Path("tables", "a.csv").write_text("no table", encoding="utf-8")
+        >>> with DocShelf(":memory:") as shelf:
+        ...     report = sync_folder("tables", shelf, readers={".csv": read_csv})
+        >>> [(file.name, file.reason) for file in report.failed]
+        [('a.csv', 'it has no columns; separate them by commas')]
+    """
 
 
 def check_encoding(encoding: object) -> str:

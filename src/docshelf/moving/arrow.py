@@ -40,6 +40,13 @@ def to_arrow(
     Raises:
         ConfigurationError: pyarrow is not installed.
         CorruptEntryError: while it is read: a row cannot be read, under `on_corrupt="raise"`.
+
+    Example:
+        >>> with DocShelf(":memory:") as shelf:
+        ...     shelf.set("a", Document("Hello.", {"page": 1}))
+        ...     table = to_arrow(shelf).read_all()
+        >>> table.column("text").to_pylist(), table.column("metadata").to_pylist()
+        (['Hello.'], ['{"page":1}'])
     """
     if type(batch_size) is not int or batch_size < 1:
         raise ArgumentValueError(f"batch_size={batch_size!r}: give a number of entries, 1 or more")

@@ -53,6 +53,13 @@ class ExportReport:
     Attributes:
         entries, sources, collections: how many of each are in the file.
         sha256: SHA-256 of all lines but the last, which states it, in hexadecimal digits.
+
+    Example:
+        >>> with DocShelf(":memory:") as shelf:
+        ...     shelf.set("a", 1)
+        ...     report = export_jsonl(shelf, "report.jsonl")
+        >>> report.entries, report.sources, report.collections, len(report.sha256)
+        (1, 0, 1, 64)
     """
 
     entries: int
@@ -92,6 +99,12 @@ def export_jsonl(
         ArgumentTypeError: filters of entries beside `everything`.
         CorruptEntryError: a row cannot be read, under `on_corrupt="raise"`.
         DocShelfError: the file cannot be written.
+
+    Example:
+        >>> with DocShelf(":memory:") as shelf:
+        ...     shelf.mset({"a": "Hello.", "b": b"bytes"})
+        ...     export_jsonl(shelf, "guide.jsonl.zst").entries
+        2
     """
     return perform(
         _export(
@@ -160,6 +173,14 @@ def import_jsonl(
 
     Raises:
         BadFileError: the file is no export, is cut short, or was altered. Nothing was written.
+
+    Example:
+        >>> with DocShelf(":memory:") as shelf, DocShelf(":memory:") as copy:
+        ...     shelf.mset({"a": "Hello.", "b": b"bytes"})
+        ...     _ = export_jsonl(shelf, "copy.jsonl")
+        ...     _ = import_jsonl("copy.jsonl", copy)
+        ...     copy.mget(["a", "b"])
+        ['Hello.', b'bytes']
     """
     return perform(
         import_flow(

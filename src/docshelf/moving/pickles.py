@@ -39,6 +39,11 @@ def read_pickle(data: bytes, known_class: KnownClass = lambda module, name, stat
 
     Raises:
         RefusedPickleError: it holds something that is not on the list, or it is broken.
+
+    Example:
+        >>> import pickle
+        >>> read_pickle(pickle.dumps({"text": "Hello.", "page": 1}))
+        {'text': 'Hello.', 'page': 1}
     """
     machine = _Machine(known_class)
     try:

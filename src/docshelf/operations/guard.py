@@ -23,6 +23,10 @@ def entries_refusal(
         max_delete: the share of the existing entries that may be deleted. None only refuses to delete all of them and
             leave none.
         call: what the call does, for the text.
+
+    Example:
+        >>> entries_refusal("source 'a.txt'", deleted=1, existing=10, kept=9, max_delete=0.2) is None
+        True
     """
     if not deleted:
         return None
@@ -42,6 +46,10 @@ def sources_refusal(
         vanished: the sources that would lose all their entries.
         count_sources: returns how many sources the collection has. Called only when needed.
         call: what the call does, for the text.
+
+    Example:
+        >>> sources_refusal("guide", ["a.txt"], lambda: 100) is None
+        True
     """
     if len(vanished) < _FEW_SOURCES:
         return None

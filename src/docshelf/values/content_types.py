@@ -56,6 +56,16 @@ class ContentType:
         load: that dict -> document. It must build the same classes, whatever the dict contains.
         text_field: the key in that dict that holds the document's text, for `hash_on="text"`.
         metadata_field: the key in that dict that holds the metadata, for `hash_exclude`.
+
+    Example:
+        >>> class Note:
+        ...     def __init__(self, text):
+        ...         self.text = text
+        >>> note = ContentType("example/note", (Note,), dump=vars, load=lambda fields: Note(**fields))
+        >>> with DocShelf(":memory:", content_types=[note]) as shelf:
+        ...     shelf.set("a", Note("Hello."))
+        ...     shelf.get("a").text
+        'Hello.'
     """
 
     name: str

@@ -137,6 +137,12 @@ def as_document(value: Any) -> Document | None:
     Args:
         value: a `Document`, a text, or a dict of a `"text"` and maybe `"metadata"`, a dict, and `"id"`, a text. An
             `UnknownDocument` that an adapter of docshelf wrote is one too, without the fields that have no place there.
+
+    Example:
+        >>> as_document({"text": "Hello.", "metadata": {"page": 1}})
+        Document(text='Hello.', metadata={'page': 1}, id=None)
+        >>> as_document(7) is None
+        True
     """
     if type(value) is Document:
         return value

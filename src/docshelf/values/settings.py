@@ -18,6 +18,15 @@ def fingerprint_of(value: Any, depth: int = _DEPTH) -> Any:
 
     A function counts by its name alone: a change of its body is not seen. So does an object below `depth`, by its
     class.
+
+    Example:
+        >>> class Splitter:
+        ...     def __init__(self, size):
+        ...         self.size = size
+        >>> fingerprint_of(Splitter(100)) == fingerprint_of(Splitter(100))
+        True
+        >>> fingerprint_of(Splitter(100)) == fingerprint_of(Splitter(200))
+        False
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
