@@ -19,6 +19,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import URL, Engine, make_url
 
 from docshelf import DocShelf
+from tests.support.citus import install_citus
 from tests.support.face import Face, Loop
 from tests.support.proxy import Proxy
 from tests.support.servers import PASSWORD_ROLE, local_versions, named_server
@@ -226,6 +227,15 @@ def location(request: pytest.FixtureRequest, new_usual_location: Callable[[str],
 def pg_location(request: pytest.FixtureRequest, new_usual_location: Callable[[str], Location]) -> Location:
     """A fresh place, on each PostgreSQL server and driver."""
     return new_usual_location(request.param)
+
+
+@pytest.fixture
+def citus_location(new_location: Callable[[str], Location], new_engine: Callable[..., Engine]) -> Location:
+    """A fresh place on a server that seems to be a coordinator of Citus: see `tests/support/citus.py`."""
+    location = new_location("pg18")
+    with new_engine(location).begin() as connection:
+        install_citus(connection)
+    return location
 
 
 @pytest.fixture

@@ -32,6 +32,9 @@ _AUTOVACUUM = "autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_f
 # a table of 100,000 entries an mget of 100 keys took 20 ms, and 0.3 ms after ANALYZE. It samples at most 30,000 rows of
 # a table and of each partition: 15 ms for 10,000 entries, 250 ms for 400,000 and more.
 _ANALYZE_SHARE = 0.1
+# Citus lists what it distributes in pg_catalog, which PostgreSQL searches first for every name.
+_DISTRIBUTED = "SELECT count(*) FROM pg_dist_partition"
+_HAS_CITUS = "to_regclass('pg_dist_partition') IS NOT NULL"
 
 
 class PostgreSQLTables(Dialect):
@@ -116,11 +119,20 @@ class PostgreSQLTables(Dialect):
                 )
         if layout.distribute is None:
             return True
-        if not connection.scalar(text("SELECT count(*) FROM pg_extension WHERE extname = 'citus'")):
+        if not connection.scalar(text(f"SELECT {_HAS_CITUS}")):
             raise SchemaError(
                 "this database does not have the extension citus; run CREATE EXTENSION citus, or leave out distribute"
             )
-        return bool(connection.scalar(text(f"SELECT count(*) FROM pg_dist_partition WHERE logicalrelid = {table}")))
+        return bool(connection.scalar(text(f"{_DISTRIBUTED} WHERE logicalrelid = {table}")))
+
+    def learn_layout(self, connection: Connection) -> None:
+        table = f"'{self._entries}'::regclass"
+        found = f"SELECT relkind, {_HAS_CITUS} FROM pg_class WHERE oid = {table}"
+        kind, has_citus = connection.execute(text(found)).one()
+        if has_citus and connection.scalar(text(f"{_DISTRIBUTED} WHERE logicalrelid = {table}")):
+            self.layout = "citus"
+        else:
+            self.layout = "partitioned" if _char(kind) == "p" else "plain"
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         if layout.distribute is not None:
