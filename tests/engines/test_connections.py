@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -363,6 +365,15 @@ def test_an_executor_thread_and_a_loop_share_a_store(location: Location, loop: L
     with DocShelf(location.url) as shelf:
         assert loop.run(main(shelf)) == [42, 1, 2]
         loop.run(shelf.aclose())
+
+
+def test_the_next_write_cuts_the_wal_file_of_a_large_one(tmp_path: Path, mode: str, loop: Loop) -> None:
+    file, wal = tmp_path / "docs.db", tmp_path / "docs.db-wal"
+    with contextlib.closing(Face(DocShelf(file), mode, loop)) as face:
+        face.mset({f"k{number}": os.urandom(2 * 1024 * 1024) for number in range(6)})
+        assert wal.stat().st_size > 12 * 1024 * 1024
+        face.set("k", 1)
+        assert wal.stat().st_size <= 8 * 1024 * 1024
 
 
 def test_an_sqlite_file_is_in_wal_mode(tmp_path: Path, mode: str, loop: Loop) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, event, inspect, text
 
 from docshelf import ConfigurationError, DocShelf, Item
 from docshelf.moving import export_jsonl, import_jsonl
@@ -14,6 +15,7 @@ from tests.conftest import Location
 from tests.support.citus import make_worker
 from tests.support.face import Face
 from tests.support.statements import recorded_statements
+from tests.support.tables import connected
 
 
 @pytest.fixture
@@ -104,3 +106,35 @@ def test_a_store_that_was_split_already_is_refused_on_a_worker(
     for call in calls:
         with pytest.raises(ConfigurationError, match=WORKER):
             call(new_face())
+
+
+def test_reads_go_on_where_another_process_has_distributed_the_entries(
+    new_face: Callable[..., Face], location: Location
+) -> None:
+    face, other = new_face(), new_face()
+    keys = {f"k{number}": number for number in range(30)}
+    face.mset(keys)
+    other.setup(distribute="citus")
+    with connected(location) as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION refuse() RETURNS int LANGUAGE plpgsql AS $$ BEGIN "
+                "RAISE EXCEPTION 'cannot push down this subquery' USING ERRCODE = '0A000'; END $$"
+            )
+        )
+    refused = []
+
+    def refuse(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        if "LATERAL" not in statement:
+            return statement, parameters
+        refused.append(statement)
+        return "SELECT refuse()", ()
+
+    event.listen(Engine, "before_cursor_execute", refuse, retval=True)
+    try:
+        assert face.mget(list(keys)) == list(keys.values())
+        assert face.mexists(list(keys)) == [True] * len(keys)
+    finally:
+        event.remove(Engine, "before_cursor_execute", refuse)
+    assert len(refused) == 1
+    assert face.shelf._backend.dialect.layout == "citus"

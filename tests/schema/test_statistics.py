@@ -57,8 +57,8 @@ def test_keys_of_a_table_that_was_just_filled_are_found_by_its_primary_key(pg_fa
     assert "Index Cond: ((collection = 'default'::text) AND (key = ANY" in plan
 
 
-def plan_of(engine: Engine, call: Callable[[], object]) -> str:
-    """The plan of the one statement that a call sends."""
+def statements_of(call: Callable[[], object]) -> list[tuple[str, Any]]:
+    """The statements that a call sends, with their parameters."""
     sent: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -69,9 +69,69 @@ def plan_of(engine: Engine, call: Callable[[], object]) -> str:
         call()
     finally:
         event.remove(Engine, "before_cursor_execute", note)
-    [(statement, parameters)] = sent
-    with engine.begin() as connection:
+    return sent
+
+
+def plan_of(engine: Engine, call: Callable[[], object]) -> str:
+    """The plan of the one statement that a sync call sends, for its parameters."""
+    [(statement, parameters)] = statements_of(call)
+    with engine.connect() as connection:
         return "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars())
+
+
+def generic_plan_of(engine: Engine, call: Callable[[], object]) -> str:
+    """The plan for any parameters of the one statement that a call sends on asyncpg: a prepared one comes to it."""
+    [(statement, _)] = statements_of(call)
+    with engine.connect() as connection:
+        cursor: Any = connection.connection.cursor()
+        cursor.execute(f"EXPLAIN (GENERIC_PLAN) {statement}")
+        return "\n".join(row[0] for row in cursor.fetchall())
+
+
+def fill(engine: Engine, collection: str, rows: int) -> None:
+    """Insert entries that hold only a version, without any statistics."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO docshelf_entries (collection, key, source, seq, created_at, updated_at, version) "
+                f"SELECT {collection}, 'k' || number, 'file ' || number / 100, number, now(), now(), "
+                f"repeat(md5(number::text), 10) FROM generate_series(1, {rows}) AS number ORDER BY 1"
+            )
+        )
+
+
+@pytest.mark.parametrize("partitions", [None, 2])
+def test_a_key_is_found_by_the_primary_key_whatever_the_statistics_say(
+    pg_location: Location, engine: Engine, loop: Loop, partitions: int | None
+) -> None:
+    with DocShelf(pg_location.url, collection="big") as shelf:
+        shelf.setup(partitions=partitions)
+        face = Face(shelf, "async", loop)
+        with engine.connect() as connection:
+            version = connection.dialect.server_version_info or ()
+        has_generic_plans = version >= (16,) and engine.driver == "psycopg2"  # then async calls use asyncpg
+
+        def check(state: str) -> None:
+            for size in (1, 30, 900):
+                keys = [f"k{number}" for number in range(size)]
+                for call in (partial(shelf.mget, keys), partial(shelf.mexists, keys)):
+                    assert "pkey" in plan_of(engine, call), (state, size)
+                if has_generic_plans:
+                    assert "pkey" in generic_plan_of(engine, partial(face.mget, keys)), (state, size)
+
+        fill(engine, "'big'", 5_000)
+        check("no statistics")
+        with engine.begin() as connection:
+            connection.execute(text("TRUNCATE docshelf_entries"))
+        fill(engine, "'other'", 5_000)
+        with engine.begin() as connection:
+            connection.execute(text("ANALYZE docshelf_entries"))
+        fill(engine, "'big'", 5_000)
+        check("a new collection")
+        fill(engine, "'small ' || number % 1000", 10_000)
+        with engine.begin() as connection:
+            connection.execute(text("ANALYZE docshelf_entries"))
+        check("one large collection and many small ones")
 
 
 def test_keys_in_few_sources_are_not_tried_in_each_source(pg_location: Location, engine: Engine) -> None:

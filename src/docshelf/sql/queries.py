@@ -74,8 +74,7 @@ class Queries(Statements):
             type_coerce(s.fingerprint, NullType()).label("fingerprint"),
             type_coerce(s.metadata, NullType()).label("metadata"),
         )
-        self._values = ValueReads(dialect, self._rows)
-        self._of_keys = dialect.in_array(e.key, "keys")
+        self._values = ValueReads(dialect)
         self._of_source = e.source == bindparam("source")
         self._of_sources = dialect.in_array(e.source, "sources")
         self.search = SearchQueries(dialect)
@@ -106,10 +105,13 @@ class Queries(Statements):
             # Most keys have one source, and a query by keys takes half the time of one by pairs. If the keys have many
             # more entries than were asked for, the query by keys stops at its limit and one by pairs follows.
             expected = 2 * len(chunk)
-            keys = self.dialect.array(dict.fromkeys(key for key, _ in chunk))
-            parameters = {"collection": collection, "keys": keys, "limit": expected + 1}
+            keys = list(dict.fromkeys(key for key, _ in chunk))
+            parameters = {"collection": collection, "limit": expected + 1}
+            rows = self._rows_of_keys(
+                connection, "existing of keys", lambda: self._existing_columns, parameters, keys, limited=True
+            )
             count = 0
-            for row in self._rows(connection, "existing of keys", self._of_keys_limited, parameters):
+            for row in rows:
                 count += 1
                 yield row
             if count > expected:
@@ -393,9 +395,6 @@ class Queries(Statements):
         entries, sources, stored = connection.execute(statement, {"collection": collection}).one()
         return Stats(entries, sources, int(stored), self.dialect.disk_bytes(connection))
 
-    def _of_keys_limited(self) -> Select[Any]:
-        return select(*self._existing_columns).where(self._of_collection, self._of_keys).limit(bindparam("limit"))
-
     def _of_pairs(self) -> Select[Any]:
         in_pairs = self.dialect.in_pairs(self._entries.c.key, self._entries.c.source)
         return select(*self._existing_columns).where(self._of_collection, in_pairs)
@@ -412,25 +411,21 @@ class Queries(Statements):
     ) -> Iterable[Any]:
         """The rows of some keys in some sources. None for either means all. `name` identifies the columns."""
         parameters: dict[str, Any] = {"collection": collection}
-        conditions = [self._of_collection]
-        if keys is not None:
-            conditions.append(self._of_keys)
+        conditions: list[ColumnElement[bool]] = []
         if sources is not None and len(sources) == 1:
             conditions.append(self._of_source)
             [parameters["source"]] = sources
         elif sources is not None:
             conditions.append(self._of_sources)
             parameters["sources"] = self.dialect.array(sources)
-        name = (name, keys is None, *parameters)
-
-        def build() -> Select[Any]:
-            return select(*columns).where(*conditions)
-
+        name = (name, *parameters)
         if keys is None:
-            yield from self._rows(connection, name, build, parameters)
+            yield from self._rows(
+                connection, name, lambda: select(*columns).where(self._of_collection, *conditions), parameters
+            )
             return
         for chunk in chunked(keys, KEYS_PER_STATEMENT):
-            yield from self._rows(connection, name, build, {**parameters, "keys": self.dialect.array(chunk)})
+            yield from self._rows_of_keys(connection, name, lambda: columns, parameters, chunk, *conditions)
 
     def _conditions(self, parameters: Collection[str]) -> list[ColumnElement[bool]]:
         """The conditions for the parameters that are given."""

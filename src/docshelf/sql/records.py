@@ -52,13 +52,13 @@ class RecordQueries:
 
     def of_keys(self, connection: Connection, collection: str, keys: Sequence[str]) -> list[RecordRow]:
         """Every record of some keys."""
-        e = self._entries
-        statement = select(e.key, e.source, self._label).where(
-            e.collection == collection, self._dialect.in_array(e.key, "keys")
-        )
+        e, dialect = self._entries, self._dialect
         rows: list[RecordRow] = []
-        for chunk in chunked(keys, _KEYS_PER_STATEMENT):
-            rows += [RecordRow(*row) for row in connection.execute(statement, {"keys": self._dialect.array(chunk)})]
+        for chunk in chunked(list(dict.fromkeys(keys)), _KEYS_PER_STATEMENT):
+            form = dialect.key_form(len(chunk))
+            statement = dialect.of_keys(form, (e.key, e.source, self._label))
+            parameters = {"collection": collection, **dialect.keys(form, chunk)}
+            rows += [RecordRow(*row) for row in connection.execute(statement, parameters)]
         return rows
 
     def keys(

@@ -94,3 +94,5 @@ class Layout(NamedTuple):
 DEFAULT_LAYOUT: Final = Layout()
 LayoutKind = Literal["plain", "partitioned", "citus"]
 """How the existing entries table is laid out: one table, hash partitions, or distributed by Citus."""
+KeyForm = Literal["one", "array", "each"]
+"""The form of a statement about keys: a single key, one condition on an array, or a look at the index for each key."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam
+from sqlalchemy.exc import DBAPIError
 
-from docshelf.sql.drivers.reads import Rows, can_use_driver, fetch_by_driver, plan_for
+from docshelf.sql.drivers.reads import Rows, can_use_driver, fetch_by_driver, plan_for, sql_state
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from docshelf.sql.dialects.base import Dialect
+
+# The SQL state of what Citus does not do.
+_NOT_SUPPORTED: Final = "0A000"
 
 
 class Statements:
@@ -43,3 +48,41 @@ class Statements:
             if rows is not None:
                 return rows
         return connection.execute(statement, parameters)
+
+    def _rows_of_keys(
+        self,
+        connection: Connection,
+        name: Hashable,
+        columns: Callable[[], Sequence[Any]],
+        parameters: Mapping[str, Any],
+        keys: Sequence[str],
+        *conditions: ColumnElement[bool],
+        limited: bool = False,
+    ) -> Rows:
+        """The rows of some distinct keys, by one statement. `name` identifies the columns and the conditions.
+
+        Args:
+            columns: makes them, where the statement is built.
+            parameters: those of the collection, the columns and the conditions.
+            limited: no more rows than the parameter `limit` says.
+        """
+        dialect = self.dialect
+        form = dialect.key_form(len(keys))
+
+        def build() -> Select[Any]:
+            statement = dialect.of_keys(form, columns(), *conditions)
+            return statement.limit(bindparam("limit")) if limited else statement
+
+        try:
+            return self._rows(
+                connection, (name, form, dialect.layout), build, {**parameters, **dialect.keys(form, keys)}
+            )
+        except DBAPIError as exc:
+            if form != "each" or sql_state(exc.orig or exc) != _NOT_SUPPORTED:
+                raise
+            with suppress(DBAPIError):  # in a transaction nothing can be read any more
+                dialect.learn_layout(connection)
+            if dialect.key_form(len(keys)) == form:
+                raise
+        # Another process has distributed the entries meanwhile.
+        return self._rows_of_keys(connection, name, columns, parameters, keys, *conditions, limited=limited)

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Integer, bindparam, case, func, select
 
 from docshelf.sql.chunks import KEYS_PER_STATEMENT, bounded, chunked
-from docshelf.sql.drivers.reads import Rows
+from docshelf.sql.statements import Statements
 from docshelf.values.stored import Stored
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection
 
     from docshelf.sql.dialects.base import Dialect
     from docshelf.sql.rows import Identity
-
-RowsOf = Callable[["Connection", Hashable, "Callable[[], Select[Any]]", Mapping[str, Any]], Rows]
-"""Runs a cached statement: see `Queries`."""
 
 _VALUE: Final = Stored._fields.index("value")
 _HASH: Final = Stored._fields.index("value_hash")
 
 
-class ValueReads:
+class ValueReads(Statements):
     """The statements of one set of tables that read values."""
 
-    def __init__(self, dialect: Dialect, rows: RowsOf) -> None:
-        self.dialect = dialect
-        e = dialect.tables.entries
-        self._rows = rows
-        self._entries = e
-        self._of_collection = e.c.collection == bindparam("collection")
-        self._of_keys = dialect.in_array(e.c.key, "keys")
-        self._of_source = e.c.source == bindparam("source")
+    def __init__(self, dialect: Dialect) -> None:
+        super().__init__(dialect)
+        self._of_source = self._entries.c.source == bindparam("source")
 
     def completed(
         self, connection: Connection, collection: str, columns: Sequence[Any], rows: list[Stored]
@@ -66,16 +58,15 @@ class ValueReads:
         first leaves out only the values that are larger than their share.
         """
         parameters: dict[str, Any] = {"collection": collection} | ({} if source is None else {"source": source})
-        conditions = [self._of_collection, self._of_keys] + ([] if source is None else [self._of_source])
+        conditions = () if source is None else (self._of_source,)
         limits = self.dialect
-
-        def build() -> Select[Any]:
-            return select(*self.short(columns)).where(*conditions)
-
         for chunk in chunked(keys, limits.chunk_rows):
             large: list[Identity] = []
-            of_chunk = {"keys": self.dialect.array(chunk), "whole": limits.chunk_bytes // len(chunk)}
-            for row in self._rows(connection, ("short", name, *parameters), build, parameters | of_chunk):
+            parameters["whole"] = limits.chunk_bytes // len(chunk)
+            rows = self._rows_of_keys(
+                connection, ("short", name, source is None), lambda: self.short(columns), parameters, chunk, *conditions
+            )
+            for row in rows:
                 if _lacks_value(row):
                     large.append((row[0], row[1]))
                 else:

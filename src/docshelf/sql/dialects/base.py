@@ -8,14 +8,14 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import Table, Text, literal, select, text
+from sqlalchemy import Table, Text, bindparam, literal, select, text
 from sqlalchemy.schema import CreateColumn
 
 from docshelf.schema import Tables, define_tables
-from docshelf.sql.rows import Identity, Layout, LayoutKind, PackedRow, RowTimes, UpsertBatch, WriteStamp
+from docshelf.sql.rows import Identity, KeyForm, Layout, LayoutKind, PackedRow, RowTimes, UpsertBatch, WriteStamp
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, ColumnElement, Connection
+    from sqlalchemy import Column, ColumnElement, Connection, Select
     from sqlalchemy.dialects.postgresql import Insert as PostgreSQLInsert
     from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
 
@@ -62,6 +62,22 @@ class Dialect(ABC):
     @abstractmethod
     def array(self, texts: Collection[str]) -> Any:
         """The value to bind to the parameter of `in_array`."""
+
+    def key_form(self, count: int) -> KeyForm:
+        """The form that suits a statement about so many keys."""
+        return "one" if count == 1 else "array"
+
+    def keys(self, form: KeyForm, keys: Sequence[str]) -> Mapping[str, Any]:
+        """What to bind to the parameters of `of_keys` besides the collection."""
+        return {"key": keys[0]} if form == "one" else {"keys": self.array(keys)}
+
+    def of_keys(
+        self, form: KeyForm, columns: Sequence[ColumnElement[Any]], *conditions: ColumnElement[bool]
+    ) -> Select[Any]:
+        """Columns of the entries of some keys, in any order."""
+        e = self.tables.entries.c
+        of_key = e.key == bindparam("key") if form == "one" else self.in_array(e.key, "keys")
+        return select(*columns).where(e.collection == bindparam("collection"), of_key, *conditions)
 
     @abstractmethod
     def in_pairs(self, key: ColumnElement[Any], source: ColumnElement[Any]) -> ColumnElement[bool]:

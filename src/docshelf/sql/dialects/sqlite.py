@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import orjson
 from sqlalchemy import Text, bindparam, case, delete, func, literal_column, select, text, tuple_, update
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.dialects.sqlite import Insert, dialect, insert
 from sqlalchemy.types import NullType
 
 from docshelf.errors import ConfigurationError
+from docshelf.schema import UTCDateTime
 from docshelf.sql.dialects.base import Dialect, unfilled_index
 from docshelf.sql.rows import SEQ_PER_WRITE, Identity, UpsertBatch, WriteStamp, checked_identity
 from docshelf.types import INS, UPD, Op
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
 _LAST_SEQ: Final = 2**63 - 1 - 2 * SEQ_PER_WRITE
 
 
+_DIALECT: Final = dialect()
+# A time as the columns of the tables hold it.
+_to_text: Final[Any] = UTCDateTime().dialect_impl(_DIALECT).bind_processor(_DIALECT)
+
+
 class SQLite(Dialect):
     name: ClassVar[str] = "sqlite"
     chunk_rows: ClassVar[int] = 2_000
@@ -38,7 +45,6 @@ class SQLite(Dialect):
         entries = tables.entries
         if entries.schema is not None:
             raise ConfigurationError(f"schema={entries.schema!r}: SQLite has no schemas; leave it out")
-        self._upsert = self._upsert_statement()
         of_identity = (
             entries.c.collection == bindparam("of_collection"),
             entries.c.key == bindparam("of_key"),
@@ -81,18 +87,16 @@ class SQLite(Dialect):
         return WriteStamp(datetime.now(timezone.utc), number * SEQ_PER_WRITE)
 
     def upsert(self, connection: Connection, batch: UpsertBatch) -> Mapping[int, Op]:
-        stamp = batch.stamp
-        fixed = {"collection": batch.collection, "created_at": stamp.now, "updated_at": stamp.now}
+        stamp, collection, times = batch.stamp, batch.collection, batch.times
+        now = _to_text(stamp.now)
+        # Tuples in the order of the table's columns. SQLAlchemy would take longer for each row than SQLite does.
         rows = []
         for row in [*batch.new, *batch.existing]:
-            parameters = row._asdict() | fixed
-            parameters["seq"] = stamp.seq + parameters.pop("position")
-            if not batch.has_search_fields:
-                del parameters["search_fields"]  # it becomes NULL
-            if batch.times is not None:
-                parameters["created_at"], parameters["updated_at"] = batch.times[row.position]
-            rows.append(parameters)
-        connection.execute(self._upsert, rows)
+            key, source, value, value_hash, checksum, content_type, encoding, version, position, search_fields = row
+            created_at, updated_at = (now, now) if times is None else map(_to_text, times[position])
+            before = (collection, key, source, stamp.seq + position, created_at, updated_at, value_hash, checksum)
+            rows.append((*before, content_type, encoding, version, value, search_fields))
+        connection.exec_driver_sql(self._upsert, rows)
         # This transaction is the only writer: the entries are still those that were read under its lock.
         ops: dict[int, Op] = {row.position: INS for row in batch.new}
         return ops | {row.position: UPD for row in batch.existing}
@@ -231,18 +235,21 @@ class SQLite(Dialect):
         size = connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
         return int(pages) * int(size)
 
-    def _upsert_statement(self) -> Insert:
+    @cached_property
+    def _upsert(self) -> str:
+        """The conditional upsert, whose parameters are all columns of the table in their order."""
         entries = self.tables.entries
-        statement = insert(entries)
+        statement = insert(entries).values({column.name: bindparam(column.name) for column in entries.c})
         new = statement.excluded
         names = ("value", "value_hash", "checksum", "content_type", "encoding", "version", "search_fields")
         other_value = entries.c.value_hash.is_distinct_from(new.value_hash)
         updated_at = case((other_value, new.updated_at), else_=entries.c.updated_at)
-        return statement.on_conflict_do_update(
+        upsert = statement.on_conflict_do_update(
             index_elements=[entries.c.collection, entries.c.key, entries.c.source],
             set_={**{name: new[name] for name in names}, "updated_at": updated_at},
             where=other_value | (new.version.is_not(None) & entries.c.version.is_distinct_from(new.version)),
         )
+        return str(upsert.compile(dialect=_DIALECT))
 
 
 def _literal(value: str) -> str:
