@@ -65,6 +65,6 @@ def test_a_store_that_was_split_already_is_refused_on_a_worker(
     new_face().set("k", "v")
     with new_engine(location).begin() as connection:
         make_worker(connection)
-    for call in (lambda face: face.setup(), lambda face: face.get("k"), lambda face: face.set("k", "w")):
+    for method, arguments in (("setup", ()), ("get", ("k",)), ("set", ("k", "w"))):
         with pytest.raises(ConfigurationError, match=WORKER):
-            call(new_face())
+            getattr(new_face(), method)(*arguments)

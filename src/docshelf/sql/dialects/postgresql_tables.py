@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateSchema
 
 from docshelf.errors import ConfigurationError, SchemaError
 from docshelf.sql.dialects.base import Dialect
-from docshelf.sql.rows import Layout
+from docshelf.sql.rows import Layout, LayoutKind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -136,12 +136,13 @@ class PostgreSQLTables(Dialect):
         table = f"'{self._entries}'::regclass"
         found = f"SELECT relkind, {_HAS_CITUS} FROM pg_class WHERE oid = {table}"
         kind, has_citus = connection.execute(text(found)).one()
-        self.layout = "partitioned" if _char(kind) == "p" else "plain"
+        layout: LayoutKind = "partitioned" if _char(kind) == "p" else "plain"
         if has_citus:
             asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = {table}), {_NODE}"
             is_distributed, *node = connection.execute(text(asked)).one()
             _check_node(*node)
-            self.layout = "citus" if is_distributed else self.layout
+            layout = "citus" if is_distributed else layout
+        self.layout = layout  # once: other threads read it meanwhile
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         if layout.distribute is not None:
