@@ -90,6 +90,7 @@ WRITES: dict[str, Callable[[Face, list[str]], object]] = {
     "is_set_up": lambda face, keys: face.is_set_up(),
     "stats": lambda face, keys: face.stats(),
     "yield_keys": lambda face, keys: list(face.yield_keys()),
+    "yield_sources": lambda face, keys: list(face.yield_sources()),
     "yield_entries": lambda face, keys: list(face.yield_entries(values=False)),
 }
 # `find`, `verify` and `yield_items` read values in batches of a size in bytes; `setup` is about tables.
