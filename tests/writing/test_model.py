@@ -419,7 +419,7 @@ class Store(RuleBasedStateMachine):
         model, face = self.model, self.face
         assert face.count() == len(model.rows)
         assert face.count("a", source="f") == sum(key[0] == "a" and source == "f" for key, source in model.rows)
-        listed = [(source.source, source.entries, source.fingerprint) for source in face.sources()]
+        listed = [(source.source, source.entries, source.fingerprint) for source in face.yield_sources()]
         expected = [(of, sum(source == of for _, source in model.rows), model.fingerprints.get(of)) for of in SOURCES]
         # A source that had something once may still be listed.
         assert [one for one in listed if one[1:] != (0, None)] == [one for one in expected if one[1:] != (0, None)]
