@@ -57,6 +57,25 @@ _OBJECTS = (
         INSERT INTO citus_calls (call) VALUES (format('truncated %s', function_table_name));
     END $$
     """,
+    """
+    CREATE FUNCTION refuse_alter_column() RETURNS event_trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        -- A trigger of events is for the whole database; other tests have no such table.
+        IF to_regclass('pg_dist_partition') IS NOT NULL AND current_query() LIKE '%ALTER COLUMN%' AND EXISTS (
+            SELECT FROM pg_event_trigger_ddl_commands() JOIN pg_dist_partition ON logicalrelid = objid
+        ) THEN
+            RAISE EXCEPTION 'alter table command is currently unsupported' USING ERRCODE = '0A000';
+        END IF;
+    END $$
+    """,
+    """
+    DO $$ BEGIN
+        EXECUTE format(
+            'CREATE EVENT TRIGGER %I ON ddl_command_end WHEN TAG IN (''ALTER TABLE'') EXECUTE FUNCTION '
+            'refuse_alter_column()', current_schema
+        );
+    END $$
+    """,
 )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateSchema
 
 from docshelf.errors import ConfigurationError, SchemaError
+from docshelf.logs import LOGGER
 from docshelf.sql.dialects.base import Dialect
 from docshelf.sql.rows import Layout, LayoutKind
 
@@ -54,7 +55,10 @@ class PostgreSQLTables(Dialect):
         statement = text(f"SELECT pg_advisory_xact_lock(CAST(:number AS bigint)), {_HAS_CITUS}")
         _, has_citus = connection.execute(statement, {"number": number}).one()
         if has_citus:
-            _check_node(*connection.execute(text(f"SELECT {_NODE}")).one())
+            asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = to_regclass(CAST(:table AS text))), {_NODE}"
+            is_distributed, *node = connection.execute(text(asked), {"table": self._entries}).one()
+            _check_node(*node)
+            self.layout = "citus" if is_distributed else "plain"
 
     def create_namespace(self, connection: Connection) -> None:
         schema = self.tables.entries.schema
@@ -92,7 +96,13 @@ class PostgreSQLTables(Dialect):
                 "AND pg_has_role(relowner, 'USAGE')"
             )
         )
-        if kind is not None:
+        if kind is not None and self.layout == "citus":
+            LOGGER.warning(
+                "the table %s was distributed before docshelf had set how it stores values, and Citus does not change "
+                "that any more: its workers try to compress compressed values again, which is slow for large ones",
+                self.tables.entries.fullname,
+            )
+        elif kind is not None:
             connection.execute(text(f"ALTER TABLE {self._entries} ALTER COLUMN value SET STORAGE EXTERNAL"))
             if _char(kind) != "p":  # a partitioned table has no options of its own
                 connection.execute(text(f"ALTER TABLE {self._entries} SET ({_STORAGE})"))
@@ -111,7 +121,10 @@ class PostgreSQLTables(Dialect):
         for name, kind in leaves:
             is_parent = _char(kind) == "p"
             distinct = "n_distinct_inherited" if is_parent else "n_distinct"
-            connection.execute(text(f"ALTER TABLE {name} ALTER COLUMN source SET ({distinct} = {_DISTINCT_SOURCES})"))
+            if self.layout != "citus":  # it refuses the first, and would not tell it to the shards
+                connection.execute(
+                    text(f"ALTER TABLE {name} ALTER COLUMN source SET ({distinct} = {_DISTINCT_SOURCES})")
+                )
             if not is_parent:  # a partitioned table has no options of its own
                 connection.execute(text(f"ALTER TABLE {name} SET ({_AUTOVACUUM})"))
 
