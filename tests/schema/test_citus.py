@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, inspect, text
+from sqlalchemy import Connection, Engine, event, inspect, text
 
 from docshelf import ConfigurationError, DocShelf, Item
 from docshelf.moving import export_jsonl, import_jsonl
+from docshelf.schema import define_tables
 from tests.conftest import Location
-from tests.support.citus import make_worker
+from tests.support.citus import add_shard, make_worker
 from tests.support.face import Face
 from tests.support.statements import recorded_statements
 from tests.support.tables import connected
+from tests.support.version1 import make_version_1
 
 
 @pytest.fixture
@@ -98,14 +100,66 @@ def test_a_store_that_was_split_already_is_refused_on_a_worker(
     new_face().set("k", "v")
     with new_engine(location).begin() as connection:
         make_worker(connection)
-    calls: list[Callable[[Face], object]] = [
-        lambda face: face.setup(),
-        lambda face: face.get("k"),
-        lambda face: face.set("k", "w"),
-    ]
-    for call in calls:
+    for method, arguments in (("setup", ()), ("get", ("k",)), ("set", ("k", "w"))):
         with pytest.raises(ConfigurationError, match=WORKER):
-            call(new_face())
+            getattr(new_face(), method)(*arguments)
+
+
+def test_the_workers_know_how_many_rows_there_are_and_how_large_they_are(
+    face: Face, new_engine: Callable[..., Engine], location: Location
+) -> None:
+    face.setup(distribute="citus")
+    with new_engine(location).begin() as connection:
+        connection.execute(text("ALTER TABLE docshelf_entries SET (autovacuum_enabled = off)"))
+        size = add_shard(connection, 15_000) + add_shard(connection, 5_000)
+    with recorded_statements() as statements:
+        for batch in range(3):
+            face.mset({f"{batch} {number}": number for number in range(1_000)})
+    # The coordinator's own statistics never say how many rows there are.
+    assert sum("ANALYZE" in statement for statement in statements) == 1
+    assert face.stats().disk_bytes == size
+
+
+def distribute(connection: Connection) -> None:
+    connection.execute(text("SELECT create_distributed_table('docshelf_entries', 'key', colocate_with => 'none')"))
+
+
+def test_tables_of_alembic_that_were_distributed_by_hand_are_left_as_they_are(
+    new_face: Callable[..., Face],
+    new_engine: Callable[..., Engine],
+    location: Location,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = new_engine(location)
+    define_tables().metadata.create_all(engine)
+    with engine.begin() as connection:
+        distribute(connection)
+    for _ in range(2):
+        face = new_face()
+        face.setup(distribute="citus")
+        face.set("k", "v")
+        assert face.get("k") == "v"
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 1
+    assert "docshelf_entries was distributed before docshelf" in told[0]
+    with engine.connect() as connection:
+        storage = "SELECT attstorage FROM pg_attribute WHERE attrelid = 'docshelf_entries'::regclass "
+        assert connection.scalar(text(storage + "AND attname = 'value'")) == "x"
+
+
+def test_a_distributed_store_of_version_1_is_upgraded(
+    new_face: Callable[..., Face],
+    new_engine: Callable[..., Engine],
+    location: Location,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with new_engine(location).begin() as connection:
+        make_version_1(connection, bytes(32))
+        distribute(connection)
+    face = new_face()
+    face.set("l", "text")
+    assert face.count() == 2
+    assert not caplog.records
 
 
 def test_reads_go_on_where_another_process_has_distributed_the_entries(

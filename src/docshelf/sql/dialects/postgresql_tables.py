@@ -11,8 +11,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateSchema
 
 from docshelf.errors import ConfigurationError, SchemaError
+from docshelf.logs import LOGGER
 from docshelf.sql.dialects.base import Dialect
-from docshelf.sql.rows import Layout
+from docshelf.sql.rows import Layout, LayoutKind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -54,7 +55,10 @@ class PostgreSQLTables(Dialect):
         statement = text(f"SELECT pg_advisory_xact_lock(CAST(:number AS bigint)), {_HAS_CITUS}")
         _, has_citus = connection.execute(statement, {"number": number}).one()
         if has_citus:
-            _check_node(*connection.execute(text(f"SELECT {_NODE}")).one())
+            asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = to_regclass(CAST(:table AS text))), {_NODE}"
+            is_distributed, *node = connection.execute(text(asked), {"table": self._entries}).one()
+            _check_node(*node)
+            self.layout = "citus" if is_distributed else "plain"
 
     def create_namespace(self, connection: Connection) -> None:
         schema = self.tables.entries.schema
@@ -92,7 +96,13 @@ class PostgreSQLTables(Dialect):
                 "AND pg_has_role(relowner, 'USAGE')"
             )
         )
-        if kind is not None:
+        if kind is not None and self.layout == "citus":
+            LOGGER.warning(
+                "the table %s was distributed before docshelf had set how it stores values, and Citus does not change "
+                "that any more: its workers try to compress compressed values again, which is slow for large ones",
+                self.tables.entries.fullname,
+            )
+        elif kind is not None:
             connection.execute(text(f"ALTER TABLE {self._entries} ALTER COLUMN value SET STORAGE EXTERNAL"))
             if _char(kind) != "p":  # a partitioned table has no options of its own
                 connection.execute(text(f"ALTER TABLE {self._entries} SET ({_STORAGE})"))
@@ -111,7 +121,10 @@ class PostgreSQLTables(Dialect):
         for name, kind in leaves:
             is_parent = _char(kind) == "p"
             distinct = "n_distinct_inherited" if is_parent else "n_distinct"
-            connection.execute(text(f"ALTER TABLE {name} ALTER COLUMN source SET ({distinct} = {_DISTINCT_SOURCES})"))
+            if self.layout != "citus":  # it refuses the first, and would not tell it to the shards
+                connection.execute(
+                    text(f"ALTER TABLE {name} ALTER COLUMN source SET ({distinct} = {_DISTINCT_SOURCES})")
+                )
             if not is_parent:  # a partitioned table has no options of its own
                 connection.execute(text(f"ALTER TABLE {name} SET ({_AUTOVACUUM})"))
 
@@ -136,12 +149,13 @@ class PostgreSQLTables(Dialect):
         table = f"'{self._entries}'::regclass"
         found = f"SELECT relkind, {_HAS_CITUS} FROM pg_class WHERE oid = {table}"
         kind, has_citus = connection.execute(text(found)).one()
-        self.layout = "partitioned" if _char(kind) == "p" else "plain"
+        layout: LayoutKind = "partitioned" if _char(kind) == "p" else "plain"
         if has_citus:
             asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = {table}), {_NODE}"
             is_distributed, *node = connection.execute(text(asked)).one()
             _check_node(*node)
-            self.layout = "citus" if is_distributed else self.layout
+            layout = "citus" if is_distributed else layout
+        self.layout = layout  # once: other threads read it meanwhile
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         if layout.distribute is not None:
@@ -151,13 +165,23 @@ class PostgreSQLTables(Dialect):
             )
 
     def refresh_statistics(self, connection: Connection, new_rows: int) -> int | None:
-        estimate = connection.scalar(text(f"SELECT reltuples FROM pg_class WHERE oid = '{self._entries}'::regclass"))
+        estimate = connection.scalar(text(self._estimate))
         due_from = int((estimate or 0) * _ANALYZE_SHARE)
         if new_rows < due_from:
             return due_from
         # A role without the right gets a warning only. If another session holds the lock, it may be running ANALYZE.
         connection.execute(text(f"ANALYZE (SKIP_LOCKED) {self._entries} (collection, key, source)"))
         return None
+
+    @property
+    def _estimate(self) -> str:
+        """The statement that asks for the planner's estimate of the number of entries."""
+        if self.layout != "citus":
+            return f"SELECT reltuples FROM pg_class WHERE oid = '{self._entries}'::regclass"
+        # The coordinator has no statistics of what the workers hold.
+        of_shard = "SELECT reltuples FROM pg_class WHERE oid = ''%s''::regclass"
+        shards = f"run_command_on_shards('{self._entries}', '{of_shard}')"
+        return f"SELECT sum(CAST(result AS float)) FROM {shards} WHERE success"
 
     def may_select(self, connection: Connection, table: Table) -> bool:
         privilege = text("SELECT has_table_privilege(CAST(:table AS regclass), 'SELECT')")
@@ -204,6 +228,8 @@ class PostgreSQLTables(Dialect):
 
     def disk_bytes(self, connection: Connection) -> int:
         table = f"'{self._entries}'::regclass"
+        if self.layout == "citus":
+            return int(connection.scalar(text(f"SELECT citus_total_relation_size({table})")) or 0)
         size = f"SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree({table})"
         return int(connection.scalar(text(f"SELECT coalesce(({size}), pg_total_relation_size({table}))")) or 0)
 
