@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 _OBJECTS = (
-    "CREATE TABLE pg_dist_partition (logicalrelid regclass PRIMARY KEY, partmethod text, partkey text, shards int)",
+    "CREATE TABLE pg_dist_partition (logicalrelid regclass PRIMARY KEY, partmethod text, partkey text)",
+    "CREATE TABLE pg_dist_shard (logicalrelid regclass, shardid bigint GENERATED ALWAYS AS IDENTITY)",
     "CREATE TABLE citus_calls (number int GENERATED ALWAYS AS IDENTITY, call text)",
     """
     CREATE FUNCTION distribute(name regclass, method text, key text, shards int) RETURNS void LANGUAGE plpgsql AS $$
@@ -22,7 +23,8 @@ _OBJECTS = (
         IF EXISTS (SELECT FROM pg_class WHERE oid = name AND relkind NOT IN ('r', 'p')) THEN
             RAISE EXCEPTION '% is not a regular, foreign or partitioned table', name USING ERRCODE = '42809';
         END IF;
-        INSERT INTO pg_dist_partition VALUES (name, method, key, shards);
+        INSERT INTO pg_dist_partition VALUES (name, method, key);
+        INSERT INTO pg_dist_shard (logicalrelid) SELECT name FROM generate_series(1, shards);
     END $$
     """,
     """
