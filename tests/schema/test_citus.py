@@ -7,14 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from docshelf import ConfigurationError, DocShelf, Item, SchemaError
 from docshelf.moving import export_jsonl, import_jsonl
+from docshelf.schema import define_tables
 from tests.conftest import Location
-from tests.support.citus import citus_calls
+from tests.support.citus import citus_calls, make_worker
 from tests.support.face import Face
 from tests.support.statements import recorded_statements
+from tests.support.version1 import make_version_1
 
 
 @pytest.fixture
@@ -139,3 +141,72 @@ def test_partitions_and_citus_are_refused_in_one_call_and_in_two(
     with pytest.raises(SchemaError, match="other_entries exists with 0 partitions, not 2"):
         other.setup(partitions=2)
     assert [call.split()[1] for call in calls(new_engine(location))][::2] == ["other_entries", "other_sources"]
+
+
+WORKER = "this server is a worker of Citus.* connect to the coordinator, which the workers know as 10.0.0.1:5432"
+
+
+def test_on_a_worker_nothing_is_made(
+    new_face: Callable[..., Face], new_engine: Callable[..., Engine], location: Location
+) -> None:
+    face, engine = new_face(), new_engine(location)
+    with engine.begin() as connection:
+        make_worker(connection)
+    for call in (face.setup, face.count, lambda: face.set("k", "v")):
+        with pytest.raises(ConfigurationError, match=WORKER):
+            call()
+    assert WORKER.partition(".*")[0] in face.health().problem
+    assert not any(name.startswith("docshelf") for name in inspect(engine).get_table_names())
+
+
+def test_a_store_that_was_split_already_is_refused_on_a_worker(
+    new_face: Callable[..., Face], new_engine: Callable[..., Engine], location: Location
+) -> None:
+    new_face().set("k", "v")
+    with new_engine(location).begin() as connection:
+        make_worker(connection)
+    for method, arguments in (("setup", ()), ("get", ("k",)), ("set", ("k", "w"))):
+        with pytest.raises(ConfigurationError, match=WORKER):
+            getattr(new_face(), method)(*arguments)
+
+
+def distribute(connection: Connection) -> None:
+    connection.execute(text("SELECT create_distributed_table('docshelf_entries', 'key', colocate_with => 'none')"))
+
+
+def test_tables_of_alembic_that_were_distributed_by_hand_are_left_as_they_are(
+    new_face: Callable[..., Face],
+    new_engine: Callable[..., Engine],
+    location: Location,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = new_engine(location)
+    define_tables().metadata.create_all(engine)
+    with engine.begin() as connection:
+        distribute(connection)
+    for _ in range(2):
+        face = new_face()
+        face.setup(distribute="citus")
+        face.set("k", "v")
+        assert face.get("k") == "v"
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 1
+    assert "docshelf_entries was distributed before docshelf" in told[0]
+    with engine.connect() as connection:
+        storage = "SELECT attstorage FROM pg_attribute WHERE attrelid = 'docshelf_entries'::regclass "
+        assert connection.scalar(text(storage + "AND attname = 'value'")) == "x"
+
+
+def test_a_distributed_store_of_version_1_is_upgraded(
+    new_face: Callable[..., Face],
+    new_engine: Callable[..., Engine],
+    location: Location,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with new_engine(location).begin() as connection:
+        make_version_1(connection, bytes(32))
+        distribute(connection)
+    face = new_face()
+    face.set("l", "text")
+    assert face.count() == 2
+    assert not caplog.records

@@ -13,6 +13,10 @@ from sqlalchemy import Connection, text
 _OBJECTS = (
     "CREATE TABLE pg_dist_partition (logicalrelid regclass PRIMARY KEY, partmethod text, partkey text)",
     "CREATE TABLE pg_dist_shard (logicalrelid regclass, shardid bigint GENERATED ALWAYS AS IDENTITY)",
+    "CREATE TABLE pg_dist_local_group (groupid int)",
+    "INSERT INTO pg_dist_local_group VALUES (0)",
+    "CREATE TABLE pg_dist_node (groupid int, nodename text, nodeport int)",
+    "INSERT INTO pg_dist_node VALUES (1, '10.0.0.2', 5432), (0, '10.0.0.1', 5432)",
     "CREATE TABLE citus_calls (number int GENERATED ALWAYS AS IDENTITY, call text)",
     """
     CREATE FUNCTION distribute(name regclass, method text, key text, shards int) RETURNS void LANGUAGE plpgsql AS $$
@@ -55,6 +59,25 @@ _OBJECTS = (
         INSERT INTO citus_calls (call) VALUES (format('truncated %s', function_table_name));
     END $$
     """,
+    """
+    CREATE FUNCTION refuse_alter_column() RETURNS event_trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        -- A trigger of events is for the whole database; other tests have no such table.
+        IF to_regclass('pg_dist_partition') IS NOT NULL AND current_query() LIKE '%ALTER COLUMN%' AND EXISTS (
+            SELECT FROM pg_event_trigger_ddl_commands() JOIN pg_dist_partition ON logicalrelid = objid
+        ) THEN
+            RAISE EXCEPTION 'alter table command is currently unsupported' USING ERRCODE = '0A000';
+        END IF;
+    END $$
+    """,
+    """
+    DO $$ BEGIN
+        EXECUTE format(
+            'CREATE EVENT TRIGGER %I ON ddl_command_end WHEN TAG IN (''ALTER TABLE'') EXECUTE FUNCTION '
+            'refuse_alter_column()', current_schema
+        );
+    END $$
+    """,
 )
 
 
@@ -62,6 +85,11 @@ def install_citus(connection: Connection) -> None:
     """Create the objects in the first schema of the connection's search path."""
     for statement in _OBJECTS:
         connection.execute(text(statement))
+
+
+def make_worker(connection: Connection) -> None:
+    """Turn the coordinator into a worker that has the metadata."""
+    connection.execute(text("UPDATE pg_dist_local_group SET groupid = 1"))
 
 
 def citus_calls(connection: Connection) -> Sequence[str]:

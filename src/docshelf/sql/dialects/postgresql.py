@@ -56,9 +56,11 @@ _ROWS_IN_TEXT = 16
 # in the text, at most so many at a time. It has few lengths, because the server keeps a plan for each: powers of two.
 _CITUS_ROWS_IN_TEXT = 512
 # Beginnings of SQL states that concern the transaction and not the rows, so that an INSERT would fail as well:
-# serialization and deadlock, a lock that is not available, a time limit.
-_TRANSACTION_STATES = ("40", "55", "57")
+# serialization and deadlock, a lock that is not available, a time limit. The others are those of Citus for a worker
+# that is lost or has no connection left.
+_TRANSACTION_STATES = ("40", "55", "57", "08", "53", "58", "XX")
 _NOT_SUPPORTED = "0A000"
+_NO_TRANSACTION = "25P01"
 _COLUMNS = {
     "key": "text",
     "source": "text",
@@ -248,7 +250,7 @@ class PostgreSQL(PostgreSQLTables):
         try:
             savepoint = connection.begin_nested()
         except DBAPIError as exc:
-            if exc.connection_invalidated:
+            if exc.orig is None or sql_state(exc.orig) != _NO_TRANSACTION:
                 raise
             return False  # the caller's connection autocommits
         try:

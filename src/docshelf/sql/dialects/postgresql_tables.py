@@ -10,9 +10,10 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateSchema
 
-from docshelf.errors import SchemaError
+from docshelf.errors import ConfigurationError, SchemaError
+from docshelf.logs import LOGGER
 from docshelf.sql.dialects.base import Dialect
-from docshelf.sql.rows import DEFAULT_LAYOUT, Layout
+from docshelf.sql.rows import DEFAULT_LAYOUT, Layout, LayoutKind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -35,6 +36,10 @@ _ANALYZE_SHARE, _ANALYZE_ROWS = 0.1, 100_000
 # Citus lists what it distributes in pg_catalog, which PostgreSQL searches first for every name.
 _DISTRIBUTED = "SELECT count(*) FROM pg_dist_partition"
 _HAS_CITUS = "to_regclass('pg_dist_partition') IS NOT NULL"
+# The group of this node of Citus, which is 0 on the coordinator alone, and the address of the coordinator.
+_NODE = """
+    groupid, (SELECT nodename || ':' || nodeport FROM pg_dist_node WHERE groupid = 0 LIMIT 1) FROM pg_dist_local_group
+"""
 
 
 class PostgreSQLTables(Dialect):
@@ -47,7 +52,13 @@ class PostgreSQLTables(Dialect):
     def lock_schema(self, connection: Connection) -> None:
         # One lock for the whole database: stores with other prefixes may create the same schema.
         number = lock_number("docshelf schema")
-        connection.execute(text("SELECT pg_advisory_xact_lock(CAST(:number AS bigint))"), {"number": number})
+        statement = text(f"SELECT pg_advisory_xact_lock(CAST(:number AS bigint)), {_HAS_CITUS}")
+        _, has_citus = connection.execute(statement, {"number": number}).one()
+        if has_citus:
+            asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = to_regclass(CAST(:table AS text))), {_NODE}"
+            is_distributed, *node = connection.execute(text(asked), {"table": self._entries}).one()
+            _check_node(*node)
+            self.layout = "citus" if is_distributed else "plain"
 
     def create_namespace(self, connection: Connection) -> None:
         schema = self.tables.entries.schema
@@ -85,7 +96,13 @@ class PostgreSQLTables(Dialect):
                 "AND pg_has_role(relowner, 'USAGE')"
             )
         )
-        if kind is not None:
+        if kind is not None and self.layout == "citus":
+            LOGGER.warning(
+                "the table %s was distributed before docshelf had set how it stores values, and Citus does not change "
+                "that any more: its workers try to compress compressed values again, which is slow for large ones",
+                self.tables.entries.fullname,
+            )
+        elif kind is not None:
             connection.execute(text(f"ALTER TABLE {self._entries} ALTER COLUMN value SET STORAGE EXTERNAL"))
             if _char(kind) != "p":  # a partitioned table has no options of its own
                 connection.execute(text(f"ALTER TABLE {self._entries} SET ({_STORAGE})"))
@@ -104,7 +121,10 @@ class PostgreSQLTables(Dialect):
         for name, kind in leaves:
             is_parent = _char(kind) == "p"
             distinct = "n_distinct_inherited" if is_parent else "n_distinct"
-            connection.execute(text(f"ALTER TABLE {name} ALTER COLUMN source SET ({distinct} = {_DISTINCT_SOURCES})"))
+            if self.layout != "citus":  # it refuses the first, and would not tell it to the shards
+                connection.execute(
+                    text(f"ALTER TABLE {name} ALTER COLUMN source SET ({distinct} = {_DISTINCT_SOURCES})")
+                )
             if not is_parent:  # a partitioned table has no options of its own
                 connection.execute(text(f"ALTER TABLE {name} SET ({_AUTOVACUUM})"))
 
@@ -160,10 +180,13 @@ class PostgreSQLTables(Dialect):
         table = f"'{self._entries}'::regclass"
         found = f"SELECT relkind, {_HAS_CITUS} FROM pg_class WHERE oid = {table}"
         kind, has_citus = connection.execute(text(found)).one()
-        if has_citus and connection.scalar(text(f"{_DISTRIBUTED} WHERE logicalrelid = {table}")):
-            self.layout = "citus"
-        else:
-            self.layout = "partitioned" if _char(kind) == "p" else "plain"
+        layout: LayoutKind = "partitioned" if _char(kind) == "p" else "plain"
+        if has_citus:
+            asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = {table}), {_NODE}"
+            is_distributed, *node = connection.execute(text(asked)).one()
+            _check_node(*node)
+            layout = "citus" if is_distributed else layout
+        self.layout = layout  # once: other threads read it meanwhile
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         # The small tables stay on the coordinator, where all statements begin. The sources may be millions: by source,
@@ -240,6 +263,19 @@ class PostgreSQLTables(Dialect):
         """The quoted name of a table, with an optional suffix, for use in statements."""
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         return str(quote(table, name=table.name + suffix))
+
+
+def _check_node(group: int, coordinator: str | None) -> None:
+    """Raise a ConfigurationError on a worker of Citus.
+
+    A worker sees distributed tables, and no others: docshelf would make a second, local store there. And numbers of its
+    sequences are too large for `seq`.
+    """
+    if group != 0:
+        raise ConfigurationError(
+            "this server is a worker of Citus, where docshelf would make a second store beside that of the cluster; "
+            f"connect to the coordinator, which the workers know as {coordinator or 'the node of group 0'}"
+        )
 
 
 def _char(value: str | bytes) -> str:
