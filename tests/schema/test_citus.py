@@ -165,9 +165,14 @@ def test_a_store_that_was_split_already_is_refused_on_a_worker(
     new_face().set("k", "v")
     with new_engine(location).begin() as connection:
         make_worker(connection)
-    for method, arguments in (("setup", ()), ("get", ("k",)), ("set", ("k", "w"))):
+    calls: list[Callable[[Face], object]] = [
+        lambda face: face.setup(),
+        lambda face: face.get("k"),
+        lambda face: face.set("k", "w"),
+    ]
+    for call in calls:
         with pytest.raises(ConfigurationError, match=WORKER):
-            getattr(new_face(), method)(*arguments)
+            call(new_face())
 
 
 def distribute(connection: Connection) -> None:
