@@ -13,7 +13,7 @@ from docshelf import ConfigurationError, DocShelf, Item, SchemaError
 from docshelf.moving import export_jsonl, import_jsonl
 from docshelf.schema import define_tables
 from tests.conftest import Location
-from tests.support.citus import citus_calls, make_worker
+from tests.support.citus import add_shard, citus_calls, make_worker
 from tests.support.face import Face
 from tests.support.statements import recorded_statements
 from tests.support.version1 import make_version_1
@@ -173,6 +173,21 @@ def test_a_store_that_was_split_already_is_refused_on_a_worker(
     for call in calls:
         with pytest.raises(ConfigurationError, match=WORKER):
             call(new_face())
+
+
+def test_the_workers_know_how_many_rows_there_are_and_how_large_they_are(
+    face: Face, new_engine: Callable[..., Engine], location: Location
+) -> None:
+    face.setup(distribute="citus")
+    with new_engine(location).begin() as connection:
+        connection.execute(text("ALTER TABLE docshelf_entries SET (autovacuum_enabled = off)"))
+        size = add_shard(connection, 15_000) + add_shard(connection, 5_000)
+    with recorded_statements() as statements:
+        for batch in range(3):
+            face.mset({f"{batch} {number}": number for number in range(1_000)})
+    # The coordinator's own statistics never say how many rows there are.
+    assert sum("ANALYZE" in statement for statement in statements) == 1
+    assert face.stats().disk_bytes == size
 
 
 def distribute(connection: Connection) -> None:

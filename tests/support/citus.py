@@ -24,6 +24,7 @@ _OBJECTS = (
     "INSERT INTO pg_dist_local_group VALUES (0)",
     "CREATE TABLE pg_dist_node (groupid int, nodename text, nodeport int)",
     "INSERT INTO pg_dist_node VALUES (1, '10.0.0.2', 5432), (0, '10.0.0.1', 5432)",
+    "CREATE TABLE shards (name regclass)",
     "CREATE TABLE citus_calls (number int GENERATED ALWAYS AS IDENTITY, call text)",
     """
     CREATE FUNCTION distribute(name regclass, method text, key text, shards int) RETURNS void LANGUAGE plpgsql AS $$
@@ -67,6 +68,27 @@ _OBJECTS = (
     END $$
     """,
     """
+    CREATE FUNCTION run_command_on_shards(
+        table_name regclass, command text, OUT shardid bigint, OUT success boolean, OUT result text
+    ) RETURNS SETOF record LANGUAGE plpgsql AS $$
+    DECLARE
+        shard text;
+    BEGIN
+        shardid := 102007;
+        success := true;
+        FOR shard IN SELECT name FROM shards LOOP
+            shardid := shardid + 1;
+            EXECUTE format(command, shard) INTO result;
+            RETURN NEXT;
+        END LOOP;
+    END $$
+    """,
+    """
+    CREATE FUNCTION citus_total_relation_size(table_name regclass) RETURNS bigint LANGUAGE sql AS $$
+        SELECT sum(pg_total_relation_size(name))::bigint FROM shards
+    $$
+    """,
+    """
     CREATE FUNCTION refuse_alter_column() RETURNS event_trigger LANGUAGE plpgsql AS $$
     BEGIN
         -- A trigger of events is for the whole database; other tests have no such table.
@@ -97,6 +119,15 @@ def install_citus(connection: Connection) -> None:
 def make_worker(connection: Connection) -> None:
     """Turn the coordinator into a worker that has the metadata."""
     connection.execute(text("UPDATE pg_dist_local_group SET groupid = 1"))
+
+
+def add_shard(connection: Connection, rows: int) -> int:
+    """Make a shard with so many rows, which its worker has counted. Returns its size in bytes."""
+    name = f"shard_{connection.scalar(text('SELECT count(*) FROM shards'))}"
+    connection.execute(text(f"CREATE TABLE {name} AS SELECT * FROM generate_series(1, {rows})"))
+    connection.execute(text(f"ANALYZE {name}"))
+    connection.execute(text(f"INSERT INTO shards VALUES ('{name}')"))
+    return int(connection.scalar(text(f"SELECT pg_total_relation_size('{name}')")) or 0)
 
 
 def citus_calls(connection: Connection) -> Sequence[str]:

@@ -203,13 +203,23 @@ class PostgreSQLTables(Dialect):
             connection.execute(text(f"SELECT truncate_local_data_after_distributing_table('{name}')"))
 
     def refresh_statistics(self, connection: Connection, new_rows: int) -> int | None:
-        estimate = connection.scalar(text(f"SELECT reltuples FROM pg_class WHERE oid = '{self._entries}'::regclass"))
+        estimate = connection.scalar(text(self._estimate))
         due_from = int((estimate or 0) * _ANALYZE_SHARE)
         if new_rows < due_from:
             return due_from
         # A role without the right gets a warning only. If another session holds the lock, it may be running ANALYZE.
         connection.execute(text(f"ANALYZE (SKIP_LOCKED) {self._entries} (collection, key, source)"))
         return None
+
+    @property
+    def _estimate(self) -> str:
+        """The statement that asks for the planner's estimate of the number of entries."""
+        if self.layout != "citus":
+            return f"SELECT reltuples FROM pg_class WHERE oid = '{self._entries}'::regclass"
+        # The coordinator has no statistics of what the workers hold.
+        of_shard = "SELECT reltuples FROM pg_class WHERE oid = ''%s''::regclass"
+        shards = f"run_command_on_shards('{self._entries}', '{of_shard}')"
+        return f"SELECT sum(CAST(result AS float)) FROM {shards} WHERE success"
 
     def may_select(self, connection: Connection, table: Table) -> bool:
         privilege = text("SELECT has_table_privilege(CAST(:table AS regclass), 'SELECT')")
@@ -256,6 +266,8 @@ class PostgreSQLTables(Dialect):
 
     def disk_bytes(self, connection: Connection) -> int:
         table = f"'{self._entries}'::regclass"
+        if self.layout == "citus":
+            return int(connection.scalar(text(f"SELECT citus_total_relation_size({table})")) or 0)
         size = f"SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree({table})"
         return int(connection.scalar(text(f"SELECT coalesce(({size}), pg_total_relation_size({table}))")) or 0)
 
