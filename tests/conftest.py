@@ -19,17 +19,15 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import URL, Engine, make_url
 
 from docshelf import DocShelf
-from tests.support.citus import install_citus
+from tests.support.citus import distribute_every_table, install_citus
 from tests.support.effort import ALL
 from tests.support.face import Face, Loop
 from tests.support.proxy import Proxy
-from tests.support.servers import PASSWORD_ROLE, local_versions, named_server
+from tests.support.servers import CITUS_URL, PASSWORD_ROLE, local_versions, named_server
 
-_SERVERS = [
-    "pg18",
-    *(f"pg{version}" for version in local_versions()),
-    *(["url"] if "DOCSHELF_TEST_URL" in os.environ else []),
-]
+# With a coordinator of Citus, the suite runs on that alone.
+_FURTHER = [] if CITUS_URL else [f"pg{version}" for version in local_versions()]
+_SERVERS = ["pg18", *_FURTHER, *(["url"] if "DOCSHELF_TEST_URL" in os.environ else [])]
 # All that a test can change in a schema besides rows.
 _CATALOGS = text("""
     WITH relations AS (SELECT * FROM pg_class WHERE relnamespace = to_regnamespace(:schema))
@@ -232,6 +230,8 @@ def pg_location(request: pytest.FixtureRequest, new_usual_location: Callable[[st
 @pytest.fixture
 def citus_location(new_location: Callable[[str], Location], new_engine: Callable[..., Engine]) -> Location:
     """A fresh place on a server that seems to be a coordinator of Citus: see `tests/support/citus.py`."""
+    if CITUS_URL is not None:
+        pytest.skip("it stands in for Citus, and here is Citus")
     location = new_location("pg18")
     with new_engine(location).begin() as connection:
         install_citus(connection)
@@ -306,6 +306,8 @@ def watch(new_engine: Callable[..., Engine]) -> Callable[[Location], tuple[str, 
 @pytest.fixture
 def password_url(new_location: Callable[[str], Location], new_engine: Callable[..., Engine]) -> URL:
     """A fresh place for tables for a role whose password the server asks for (SCRAM)."""
+    if CITUS_URL is not None:
+        pytest.skip("the server's rules of authentication are its own")
     location = new_location("pg18")
     url = make_url(location.url)
     with new_engine(location).begin() as connection:
@@ -331,7 +333,10 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 2
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "no_citus(reason): what Citus refuses, or has otherwise than PostgreSQL")
+    if CITUS_URL is not None:
+        distribute_every_table(CITUS_URL)
     # A job in the background of a shell ignores Ctrl-C, and so would the commands that tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -352,7 +357,7 @@ def _adds_nothing(folder: str, parameters: set[str], local: set[str]) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    local = {f"pg{version}" for version in local_versions()}
+    local = set(_FURTHER)
     kept, deselected = [], []
     for item in items:
         folder = item.path.relative_to(_TESTS).parts[0]
@@ -374,4 +379,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_header() -> str:
-    return f"docshelf backends: {', '.join(BACKENDS)}"
+    citus = "" if CITUS_URL is None else "; pg18 is a coordinator of Citus"
+    return f"docshelf backends: {', '.join(BACKENDS)}{citus}"

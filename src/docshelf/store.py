@@ -32,7 +32,7 @@ from docshelf.operations.searchable import complete_indexes, make_searchable
 from docshelf.schema import define_tables
 from docshelf.sql.dialects import dialect_for
 from docshelf.sql.queries import Queries
-from docshelf.sql.rows import DEFAULT_LAYOUT, MAX_PARTITIONS, Layout
+from docshelf.sql.rows import DEFAULT_LAYOUT, MAX_PARTITIONS, MAX_SHARDS, Layout
 from docshelf.sql.search import Bounds
 from docshelf.steps import Flow
 from docshelf.types import (
@@ -324,6 +324,7 @@ class DocShelf:
         *,
         partitions: int | None = None,
         distribute: Literal["citus"] | None = None,
+        shards: int | None = None,
         searchable: Iterable[str] | None = None,
     ) -> None:
         """Create or upgrade the tables. Without this call it happens on first use. Many processes may call it at once.
@@ -331,14 +332,17 @@ class DocShelf:
         Args:
             partitions: on PostgreSQL, create the entries table with this many hash partitions by key, 1 to 1,024. An
                 existing table must have the same number.
-            distribute: "citus" lets Citus distribute the entries by key over its workers, if it does not do so yet.
+            distribute: "citus" lets Citus distribute the entries by key and the sources by source over its workers, if
+                it does not do so yet. This cannot be undone: the way back is to move into other tables.
+            shards: with Citus, how many shards each of the two tables gets, 1 to 64,000; by default
+                `citus.shard_count`. Entries that are distributed must have the same number.
             searchable: the fields of this collection for which `find` gets an index. They replace the earlier ones; ()
                 means none. Writers keep them beside the values. The first call reads all existing entries once; a call
                 that was interrupted is finished by the next one.
 
         Raises:
             SchemaError: the schema is newer than this docshelf, a table of that name was not made by docshelf, the role
-                may not create what is missing, the table has other partitions, or the database has no Citus.
+                may not create what is missing, the table has other partitions or shards, or the database has no Citus.
             ConfigurationError: an argument is invalid for this database, or this server is a worker of Citus.
 
         Example:
@@ -347,7 +351,7 @@ class DocShelf:
             >>> shelf.is_set_up()
             True
         """
-        layout = self._layout(partitions, distribute)
+        layout = self._layout(partitions, distribute, shards)
         self._backend.check_open()
         fields = None if searchable is None else check_searchable(searchable)
         self._backend.run(maintenance.setup(self._context, layout))
@@ -360,10 +364,11 @@ class DocShelf:
         *,
         partitions: int | None = None,
         distribute: Literal["citus"] | None = None,
+        shards: int | None = None,
         searchable: Iterable[str] | None = None,
     ) -> None:
         """As `setup`."""
-        layout = self._layout(partitions, distribute)
+        layout = self._layout(partitions, distribute, shards)
         self._backend.check_open()
         fields = None if searchable is None else check_searchable(searchable)
         await self._backend.arun(maintenance.setup(self._context, layout))
@@ -371,14 +376,18 @@ class DocShelf:
         if fields is not None:
             await self._arun(make_searchable(self._context, fields, concurrently=self._backend.autocommits))
 
-    def _layout(self, partitions: int | None, distribute: Literal["citus"] | None) -> Layout:
+    def _layout(self, partitions: int | None, distribute: Literal["citus"] | None, shards: int | None) -> Layout:
         if partitions is not None and (type(partitions) is not int or not 1 <= partitions <= MAX_PARTITIONS):
             raise ConfigurationError(f"partitions={partitions!r}: give 1 to {MAX_PARTITIONS:,}")
         if distribute not in (None, "citus"):
             raise ConfigurationError(f"distribute={distribute!r}: give 'citus'")
         if partitions is not None and distribute is not None:
             raise ConfigurationError("both partitions and distribute were given; with Citus, leave out partitions")
-        layout = Layout(partitions, distribute)
+        if shards is not None and (type(shards) is not int or not 1 <= shards <= MAX_SHARDS):
+            raise ConfigurationError(f"shards={shards!r}: give 1 to {MAX_SHARDS:,}")
+        if shards is not None and distribute is None:
+            raise ConfigurationError("shards were given without distribute='citus'; pass both, or partitions instead")
+        layout = Layout(partitions, distribute, shards)
         if layout != DEFAULT_LAYOUT and self._backend.dialect.name != "postgresql":
             raise ConfigurationError(f"{self._backend.dialect.name} has neither partitions nor Citus; use PostgreSQL")
         return layout

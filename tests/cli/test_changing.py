@@ -200,6 +200,9 @@ def test_init_creates_checks_and_settles(command: Command, location: Location) -
         assert {finding.subject: finding.seen for finding in shelf.diagnose()}["search"] == "index of author, year"
     ran = command("init", "--partitions", "2")
     assert ran.code == (USAGE if location.dialect == "sqlite" else FAILED)
+    ran = command("init", "--citus", "--shards", "2")
+    assert "neither partitions nor Citus" in ran.err or "extension citus" in ran.err
+    assert command("init", "--shards", "2").code == USAGE
 
 
 def test_grants_let_roles_do_what_they_are_for(pg_location: Location, capsys: pytest.CaptureFixture[str]) -> None:

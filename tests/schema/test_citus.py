@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, inspect, text
 
-from docshelf import ConfigurationError, DocShelf, Item
+from docshelf import ConfigurationError, DocShelf, Item, SchemaError
 from docshelf.moving import export_jsonl, import_jsonl
 from docshelf.schema import define_tables
 from tests.conftest import Location
-from tests.support.citus import add_shard, make_worker
+from tests.support.citus import add_shard, citus_calls, make_worker
 from tests.support.face import Face
 from tests.support.statements import recorded_statements
 from tests.support.tables import connected
@@ -78,6 +79,72 @@ def test_times_and_versions_are_written_in_the_text_of_an_upsert(face: Face, tmp
     assert [(entry.key, entry.version, entry.created_at) for entry in face.yield_entries()] == expected
 
 
+def calls(engine: Engine) -> list[str]:
+    """What a store has asked of Citus."""
+    with engine.connect() as connection:
+        return list(citus_calls(connection))
+
+
+@pytest.mark.parametrize("shards", [None, 4])
+def test_entries_are_distributed_by_key_and_sources_by_source(
+    face: Face, location: Location, new_engine: Callable[..., Engine], shards: int | None
+) -> None:
+    engine = new_engine(location)
+    with recorded_statements() as statements:
+        face.setup(distribute="citus", shards=shards)
+    expected = [
+        f"distributed docshelf_entries key none {shards or ''}",
+        "truncated docshelf_entries",
+        f"distributed docshelf_sources source none {shards or ''}",
+        "truncated docshelf_sources",
+    ]
+    assert calls(engine) == expected
+    # Citus refuses to set the storage of a distributed table.
+    order = [word for statement in statements for word in re.findall("STORAGE|create_distributed_table", statement)]
+    assert order == ["STORAGE", "create_distributed_table", "create_distributed_table"]
+    face.setup()
+    face.setup(distribute="citus")
+    face.setup(distribute="citus", shards=shards or 32)
+    assert calls(engine) == expected
+    with pytest.raises(SchemaError, match=rf"is distributed over {shards or 32} shards, not 5; .*; leave out shards"):
+        face.setup(distribute="citus", shards=5)
+
+
+def test_what_is_not_distributed_yet_is_distributed_by_the_next_call(
+    face: Face, location: Location, new_engine: Callable[..., Engine]
+) -> None:
+    engine = new_engine(location)
+    face.sync({"k": "v"}, source="f", fingerprint="f1")
+    with engine.begin() as connection:  # as former versions did
+        connection.execute(text("SELECT create_distributed_table('docshelf_entries', 'key', colocate_with => 'none')"))
+    face.setup()
+    assert face.get("k") == "v"
+    assert len(calls(engine)) == 1
+    face.setup(distribute="citus")
+    assert calls(engine)[1:] == [
+        "truncated docshelf_entries",
+        "distributed docshelf_sources source none ",
+        "truncated docshelf_sources",
+    ]
+    assert not face.source_changed("f", "f1")
+
+
+def test_partitions_and_citus_are_refused_in_one_call_and_in_two(
+    new_face: Callable[..., Face], location: Location, new_engine: Callable[..., Engine]
+) -> None:
+    face = new_face()
+    with pytest.raises(ConfigurationError, match="both partitions and distribute"):
+        face.setup(partitions=2, distribute="citus")
+    face.setup(partitions=2)
+    with pytest.raises(SchemaError, match="exists with 2 partitions; Citus distributes no table that has some"):
+        face.setup(distribute="citus")
+    other = new_face(table_prefix="other")
+    other.setup(distribute="citus")
+    with pytest.raises(SchemaError, match="other_entries exists with 0 partitions, not 2"):
+        other.setup(partitions=2)
+    assert [call.split()[1] for call in calls(new_engine(location))][::2] == ["other_entries", "other_sources"]
+
+
 WORKER = "this server is a worker of Citus.* connect to the coordinator, which the workers know as 10.0.0.1:5432"
 
 
@@ -100,9 +167,14 @@ def test_a_store_that_was_split_already_is_refused_on_a_worker(
     new_face().set("k", "v")
     with new_engine(location).begin() as connection:
         make_worker(connection)
-    for method, arguments in (("setup", ()), ("get", ("k",)), ("set", ("k", "w"))):
+    calls: list[Callable[[Face], object]] = [
+        lambda face: face.setup(),
+        lambda face: face.get("k"),
+        lambda face: face.set("k", "w"),
+    ]
+    for call in calls:
         with pytest.raises(ConfigurationError, match=WORKER):
-            getattr(new_face(), method)(*arguments)
+            call(new_face())
 
 
 def test_the_workers_know_how_many_rows_there_are_and_how_large_they_are(

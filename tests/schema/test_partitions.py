@@ -114,6 +114,10 @@ def test_several_that_set_up_at_once_make_one_table(place: Location) -> None:
         ({"partitions": "4"}, "partitions='4': give 1 to 1,024"),
         ({"distribute": "sharding"}, "distribute='sharding': give 'citus'"),
         ({"distribute": "citus", "partitions": 2}, "both partitions and distribute"),
+        ({"distribute": "citus", "shards": 0}, "shards=0: give 1 to 64,000"),
+        ({"distribute": "citus", "shards": True}, "shards=True: give 1 to 64,000"),
+        ({"shards": 4}, "shards were given without distribute='citus'"),
+        ({"shards": 4, "partitions": 4}, "shards were given without distribute='citus'"),
     ],
 )
 def test_an_invalid_layout_is_rejected(face: Face, options: dict[str, Any], message: str) -> None:

@@ -1,4 +1,6 @@
-"""What docshelf needs of a Citus coordinator, in a schema of a plain PostgreSQL: its catalog, its functions, its words.
+"""Citus in tests: a real coordinator, on which every table is distributed, or what seems to be one.
+
+The latter is what docshelf needs of a coordinator, in a schema of a plain PostgreSQL: its catalog, functions and words.
 
 Names without a schema find these objects as they find those of Citus in pg_catalog. Nothing is distributed: tests see
 which functions were called, and what is refused.
@@ -8,10 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 
+from docshelf.sql.dialects.postgresql_tables import PostgreSQLTables
+from docshelf.sql.rows import DEFAULT_LAYOUT, Layout
+
+# Of each table, in tests on a real cluster. Few, because each is a table on a worker.
+_SHARDS = 4
 _OBJECTS = (
-    "CREATE TABLE pg_dist_partition (logicalrelid regclass PRIMARY KEY, partmethod text, partkey text, shards int)",
+    "CREATE TABLE pg_dist_partition (logicalrelid regclass PRIMARY KEY, partmethod text, partkey text)",
+    "CREATE TABLE pg_dist_shard (logicalrelid regclass, shardid bigint GENERATED ALWAYS AS IDENTITY)",
     "CREATE TABLE pg_dist_local_group (groupid int)",
     "INSERT INTO pg_dist_local_group VALUES (0)",
     "CREATE TABLE pg_dist_node (groupid int, nodename text, nodeport int)",
@@ -27,7 +35,8 @@ _OBJECTS = (
         IF EXISTS (SELECT FROM pg_class WHERE oid = name AND relkind NOT IN ('r', 'p')) THEN
             RAISE EXCEPTION '% is not a regular, foreign or partitioned table', name USING ERRCODE = '42809';
         END IF;
-        INSERT INTO pg_dist_partition VALUES (name, method, key, shards);
+        INSERT INTO pg_dist_partition VALUES (name, method, key);
+        INSERT INTO pg_dist_shard (logicalrelid) SELECT name FROM generate_series(1, shards);
     END $$
     """,
     """
@@ -124,3 +133,24 @@ def add_shard(connection: Connection, rows: int) -> int:
 def citus_calls(connection: Connection) -> Sequence[str]:
     """What docshelf has asked of Citus, in order."""
     return connection.scalars(text("SELECT call FROM citus_calls ORDER BY number")).all()
+
+
+def distribute_every_table(url: str) -> None:
+    """Let `setup` without a layout distribute the tables, where the connection is to the server of the URL."""
+    server = make_url(url)
+    plain, lay_out = PostgreSQLTables.is_laid_out, PostgreSQLTables.lay_out
+
+    def wanted(connection: Connection, layout: Layout) -> Layout:
+        used = connection.engine.url
+        on_citus = (used.host, used.port, used.database) == (server.host, server.port, server.database)
+        return Layout(distribute="citus", shards=_SHARDS) if on_citus and layout == DEFAULT_LAYOUT else layout
+
+    def is_laid_out(self: PostgreSQLTables, connection: Connection, layout: Layout) -> bool:
+        # Some tests make tables as Alembic or another version did, and roles that may only read see what is there.
+        return plain(self, connection, wanted(connection, layout)) or not self.owns_tables(connection)
+
+    def distribute(self: PostgreSQLTables, connection: Connection, layout: Layout) -> None:
+        lay_out(self, connection, wanted(connection, layout))
+
+    PostgreSQLTables.is_laid_out = is_laid_out  # type: ignore[method-assign]
+    PostgreSQLTables.lay_out = distribute  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""PostgreSQL servers for the tests: from the wheel, from the machine's own binaries, or one that a variable names."""
+"""PostgreSQL servers for the tests: from the wheel, from the machine's own binaries, or those that variables name."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 
 _LOCAL = Path("/usr/lib/postgresql")
+# A coordinator of Citus, on which all tests for "pg18" run instead.
+CITUS_URL = os.environ.get("DOCSHELF_TEST_CITUS_URL")
 # The servers that are started here trust everyone, but of this role they want its password.
 PASSWORD_ROLE = "docshelf_password"
 
@@ -82,8 +84,13 @@ def _configure(data: Path, *, durable: bool = False) -> None:
 
 @contextlib.contextmanager
 def named_server(name: str) -> Iterator[URL]:
-    """The server of a parameter: "pg18" from the wheel, "url" from DOCSHELF_TEST_URL, else local binaries."""
-    if name == "pg18":
+    """The server of a parameter: "pg18" from the wheel, "url" from DOCSHELF_TEST_URL, else local binaries.
+
+    With DOCSHELF_TEST_CITUS_URL "pg18" is that coordinator.
+    """
+    if name == "pg18" and CITUS_URL is not None:
+        yield make_url(CITUS_URL)
+    elif name == "pg18":
         with wheel_server() as url:
             yield url
     elif name == "url":

@@ -101,6 +101,7 @@ def test_an_entry_that_changed_meanwhile_stays(
     assert numbers.get("k4", source="f") == {"n": 3}
 
 
+@pytest.mark.no_citus("it has no triggers on distributed tables")
 def test_all_or_nothing(numbers: Face, location: Location) -> None:
     refuse(location, "DELETE", "k5")
     before = contents(location)

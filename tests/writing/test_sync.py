@@ -157,6 +157,7 @@ def test_a_guarded_sync_counts_only_its_own_scope(face: Face) -> None:
     assert face.sync(remaining, scope="collection", max_delete=0.4).counts["DEL"] == 1
 
 
+@pytest.mark.no_citus("it has no triggers on distributed tables")
 @pytest.mark.parametrize("doing", ["INSERT", "DELETE"])
 def test_a_sync_that_fails_in_the_middle_leaves_everything_as_it_was(
     face: Face, location: Location, doing: str
@@ -171,6 +172,7 @@ def test_a_sync_that_fails_in_the_middle_leaves_everything_as_it_was(
     assert face.sync({"a": 2, "new": 1, "doomed": 1}, source="x").counts == {"INS": 1, "UPD": 1, "SKIP": 1, "DEL": 1}
 
 
+@pytest.mark.no_citus("it has no triggers on distributed tables")
 def test_a_failure_in_the_last_statement_takes_back_the_first(face: Face, location: Location) -> None:
     face.setup()
     refuse(location, "INSERT", "refused")
@@ -181,6 +183,7 @@ def test_a_failure_in_the_last_statement_takes_back_the_first(face: Face, locati
         assert contents(location) == []
 
 
+@pytest.mark.no_citus("it has no triggers on distributed tables")
 def test_a_deletion_that_fails_leaves_everything_as_it_was(face: Face, location: Location) -> None:
     face.sync({"a": 1, "doomed": 1, "z": 1}, source="x", fingerprint="x1")
     face.set("doomed", 1, source="y")

@@ -24,7 +24,12 @@ def _init(arguments: Arguments, output: Output) -> int:
     if arguments.searchable is not None:
         fields = [name.strip() for name in arguments.searchable.split(",") if name.strip()]
     with writing(arguments) as shelf:
-        shelf.setup(partitions=arguments.partitions, distribute="citus" if arguments.citus else None, searchable=fields)
+        shelf.setup(
+            partitions=arguments.partitions,
+            distribute="citus" if arguments.citus else None,
+            shards=arguments.shards,
+            searchable=fields,
+        )
     output.say("the tables are current")
     return DONE
 
@@ -32,7 +37,8 @@ def _init(arguments: Arguments, output: Output) -> int:
 def _add_init(parser: ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="create nothing; exit code 5 if there is something to do")
     parser.add_argument("--partitions", type=int, metavar="N", help="PostgreSQL: so many hash partitions by key")
-    parser.add_argument("--citus", action="store_true", help="let Citus distribute the entries")
+    parser.add_argument("--citus", action="store_true", help="let Citus distribute the entries and sources")
+    parser.add_argument("--shards", type=int, metavar="N", help="with --citus: so many shards for each of the two")
     parser.add_argument(
         "--searchable", metavar="NAMES", help="the fields of this collection that find has an index for: author,year"
     )

@@ -15,6 +15,8 @@ from docshelf.types import Problem
 SEQ_PER_WRITE: Final = 2**24
 # With more partitions, planning a query takes longer than the partitions save.
 MAX_PARTITIONS: Final = 1024
+# The limit of Citus.
+MAX_SHARDS: Final = 64_000
 Identity = tuple[str, str]
 """(key, source), which is unique within a collection."""
 
@@ -85,10 +87,14 @@ class UpsertBatch:
 
 
 class Layout(NamedTuple):
-    """How the entries table is split: into `partitions` hash partitions by key, by Citus, or not at all."""
+    """How the entries table is split: into `partitions` hash partitions by key, by Citus, or not at all.
+
+    `shards` is for Citus, which takes its own default for None.
+    """
 
     partitions: int | None = None
     distribute: Literal["citus"] | None = None
+    shards: int | None = None
 
 
 DEFAULT_LAYOUT: Final = Layout()

@@ -13,7 +13,7 @@ from sqlalchemy.schema import CreateSchema
 from docshelf.errors import ConfigurationError, SchemaError
 from docshelf.logs import LOGGER
 from docshelf.sql.dialects.base import Dialect
-from docshelf.sql.rows import Layout, LayoutKind
+from docshelf.sql.rows import DEFAULT_LAYOUT, Layout, LayoutKind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -130,20 +130,51 @@ class PostgreSQLTables(Dialect):
 
     def is_laid_out(self, connection: Connection, layout: Layout) -> bool:
         table = f"'{self._entries}'::regclass"
-        if layout.partitions is not None:
-            count = connection.scalar(text(f"SELECT count(*) FROM pg_inherits WHERE inhparent = {table}"))
-            if count != layout.partitions:
-                raise SchemaError(
-                    f"the table {self.tables.entries.fullname} exists with {count} partitions, not "
-                    f"{layout.partitions}; partitions are set when a table is created; use another table_prefix"
-                )
+        count = 0
+        if layout != DEFAULT_LAYOUT:
+            count = connection.scalar(text(f"SELECT count(*) FROM pg_inherits WHERE inhparent = {table}")) or 0
+        if layout.partitions is not None and count != layout.partitions:
+            raise SchemaError(
+                f"the table {self.tables.entries.fullname} exists with {count} partitions, not "
+                f"{layout.partitions}; partitions are set when a table is created; use another table_prefix"
+            )
         if layout.distribute is None:
             return True
+        if count:
+            raise SchemaError(
+                f"the table {self.tables.entries.fullname} exists with {count} partitions; Citus distributes "
+                "no table that has some; use another table_prefix"
+            )
         if not connection.scalar(text(f"SELECT {_HAS_CITUS}")):
             raise SchemaError(
                 "this database does not have the extension citus; run CREATE EXTENSION citus, or leave out distribute"
             )
-        return bool(connection.scalar(text(f"{_DISTRIBUTED} WHERE logicalrelid = {table}")))
+        return not self._to_distribute(connection, layout.shards)
+
+    def _to_distribute(self, connection: Connection, shards: int | None) -> list[str]:
+        """The quoted names of the tables that Citus has yet to distribute, or of which the coordinator has a copy.
+
+        Raises:
+            SchemaError: the entries have another number of shards.
+        """
+        names = [self._quoted(table) for table in (self.tables.entries, self.tables.sources)]
+        found = {
+            name: connection.execute(
+                text(
+                    "SELECT (SELECT count(*) FROM pg_dist_shard WHERE logicalrelid = CAST(:name AS regclass)), "
+                    "pg_relation_size(CAST(:name AS regclass))"
+                ),
+                {"name": name},
+            ).one()
+            for name in names
+        }
+        existing = found[self._entries][0]
+        if shards is not None and existing not in (0, shards):
+            raise SchemaError(
+                f"the table {self.tables.entries.fullname} is distributed over {existing} shards, not {shards}; their "
+                "number is set when a table is distributed; leave out shards, or use another table_prefix"
+            )
+        return [name for name, (count, size) in found.items() if not count or size]
 
     def learn_layout(self, connection: Connection) -> None:
         table = f"'{self._entries}'::regclass"
@@ -158,11 +189,18 @@ class PostgreSQLTables(Dialect):
         self.layout = layout  # once: other threads read it meanwhile
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
-        if layout.distribute is not None:
-            # No colocation: the distribution columns of other tables may have another collation.
-            connection.execute(
-                text(f"SELECT create_distributed_table('{self._entries}', 'key', colocate_with => 'none')")
-            )
+        # The small tables stay on the coordinator, where all statements begin. The sources may be millions: by source,
+        # a sync writes to one shard of them. As a reference table, every node would have them all, and each write of a
+        # fingerprint would lock all others out until its transaction ends.
+        columns = {self._entries: "key", self._quoted(self.tables.sources): "source"}
+        shards = "" if layout.shards is None else f", shard_count => {layout.shards}"
+        for name in self._to_distribute(connection, layout.shards):
+            if not connection.scalar(text(f"{_DISTRIBUTED} WHERE logicalrelid = '{name}'::regclass")):
+                # No colocation: the distribution columns of other tables may have another collation.
+                options = f"colocate_with => 'none'{shards}"
+                connection.execute(text(f"SELECT create_distributed_table('{name}', '{columns[name]}', {options})"))
+            # Citus copies the rows to the shards, and leaves them where nothing reads them any more.
+            connection.execute(text(f"SELECT truncate_local_data_after_distributing_table('{name}')"))
 
     def refresh_statistics(self, connection: Connection, new_rows: int) -> int | None:
         estimate = connection.scalar(text(self._estimate))
