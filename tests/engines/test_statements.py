@@ -12,7 +12,7 @@ import pytest
 from docshelf import DocShelf, Item, SourceNote
 from docshelf.operations import reading
 from docshelf.sql.dialects import dialect_for
-from tests.conftest import Location
+from tests.conftest import POSTGRESQL, Location
 from tests.support.face import Face, Loop
 from tests.support.operations import OPERATIONS, fill, missing
 from tests.support.statements import of_operations, recorded_statements
@@ -90,6 +90,7 @@ WRITES: dict[str, Callable[[Face, list[str]], object]] = {
     "is_set_up": lambda face, keys: face.is_set_up(),
     "stats": lambda face, keys: face.stats(),
     "yield_keys": lambda face, keys: list(face.yield_keys()),
+    "yield_sources": lambda face, keys: list(face.yield_sources()),
     "yield_entries": lambda face, keys: list(face.yield_entries(values=False)),
 }
 # `find`, `verify` and `yield_items` read values in batches of a size in bytes; `setup` is about tables.
@@ -184,6 +185,17 @@ def test_statements_grow_by_twenty_thousand_keys_or_two_thousand_values_only(fac
         assert sent(read, keys[:2_001]) == 2
 
 
+@pytest.mark.parametrize("location", POSTGRESQL, indirect=True)
+def test_few_rows_are_in_the_text_of_an_upsert_and_more_are_arrays(face: Face) -> None:
+    few, more = items(16), items(17)
+    face.mset(more)
+    for value, expected in (({**few}, [False]), ({**more}, [True])):
+        with recorded_statements() as statements:
+            face.mset(dict.fromkeys(value, f"of {len(value)}"))
+        assert ["unnest" in statement for statement in statements if "DO UPDATE" in statement] == expected
+        assert face.mget([*value]) == [f"of {len(value)}"] * len(value)
+
+
 def test_a_source_is_deleted_by_as_many_statements_whatever_its_size(face: Face) -> None:
     counts = set()
     for size in (1, 2_100):
@@ -252,5 +264,9 @@ def test_no_statement_needs_a_feature_that_citus_lacks(citus_location: Location,
         statements = every_statement(face)
     check_rules(statements)
     for statement in statements:
-        # Citus joins no array to the rows, and takes no LATERAL with a LIMIT.
+        # Citus takes no LATERAL with a LIMIT. It pulls what an INSERT selects through the coordinator and locks shards.
         assert not re.search(r"\bLATERAL\b", statement, re.IGNORECASE)
+        assert not re.search(r"\bINSERT\b.*\bunnest\b", statement, re.IGNORECASE | re.DOTALL)
+        # Each write takes docshelf's locks first. From then on the locks of Citus only make other collections wait.
+        if "pg_advisory_xact_lock" in statement:
+            assert "set_config('citus.enable_deadlock_prevention', 'off', true)" in statement

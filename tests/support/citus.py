@@ -12,6 +12,10 @@ from sqlalchemy import Connection, text
 
 _OBJECTS = (
     "CREATE TABLE pg_dist_partition (logicalrelid regclass PRIMARY KEY, partmethod text, partkey text, shards int)",
+    "CREATE TABLE pg_dist_local_group (groupid int)",
+    "INSERT INTO pg_dist_local_group VALUES (0)",
+    "CREATE TABLE pg_dist_node (groupid int, nodename text, nodeport int)",
+    "INSERT INTO pg_dist_node VALUES (1, '10.0.0.2', 5432), (0, '10.0.0.1', 5432)",
     "CREATE TABLE citus_calls (number int GENERATED ALWAYS AS IDENTITY, call text)",
     """
     CREATE FUNCTION distribute(name regclass, method text, key text, shards int) RETURNS void LANGUAGE plpgsql AS $$
@@ -60,6 +64,11 @@ def install_citus(connection: Connection) -> None:
     """Create the objects in the first schema of the connection's search path."""
     for statement in _OBJECTS:
         connection.execute(text(statement))
+
+
+def make_worker(connection: Connection) -> None:
+    """Turn the coordinator into a worker that has the metadata."""
+    connection.execute(text("UPDATE pg_dist_local_group SET groupid = 1"))
 
 
 def citus_calls(connection: Connection) -> Sequence[str]:

@@ -180,7 +180,11 @@ class Dialect(ABC):
 
     @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
-        """Take the lock for changes of the schema. It is held until the transaction ends."""
+        """Take the lock for changes of the schema. It is held until the transaction ends.
+
+        Raises:
+            ConfigurationError: as `learn_layout`.
+        """
 
     @abstractmethod
     def create_namespace(self, connection: Connection) -> None:
@@ -210,7 +214,11 @@ class Dialect(ABC):
         return True
 
     def learn_layout(self, connection: Connection) -> None:
-        """Read the layout of the existing entries table."""
+        """Read the layout of the existing entries table.
+
+        Raises:
+            ConfigurationError: this server is a worker of Citus.
+        """
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         """Give this layout to an existing entries table."""

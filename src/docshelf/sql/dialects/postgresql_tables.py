@@ -10,7 +10,7 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateSchema
 
-from docshelf.errors import SchemaError
+from docshelf.errors import ConfigurationError, SchemaError
 from docshelf.sql.dialects.base import Dialect
 from docshelf.sql.rows import Layout
 
@@ -35,6 +35,10 @@ _ANALYZE_SHARE = 0.1
 # Citus lists what it distributes in pg_catalog, which PostgreSQL searches first for every name.
 _DISTRIBUTED = "SELECT count(*) FROM pg_dist_partition"
 _HAS_CITUS = "to_regclass('pg_dist_partition') IS NOT NULL"
+# The group of this node of Citus, which is 0 on the coordinator alone, and the address of the coordinator.
+_NODE = """
+    groupid, (SELECT nodename || ':' || nodeport FROM pg_dist_node WHERE groupid = 0 LIMIT 1) FROM pg_dist_local_group
+"""
 
 
 class PostgreSQLTables(Dialect):
@@ -47,7 +51,10 @@ class PostgreSQLTables(Dialect):
     def lock_schema(self, connection: Connection) -> None:
         # One lock for the whole database: stores with other prefixes may create the same schema.
         number = lock_number("docshelf schema")
-        connection.execute(text("SELECT pg_advisory_xact_lock(CAST(:number AS bigint))"), {"number": number})
+        statement = text(f"SELECT pg_advisory_xact_lock(CAST(:number AS bigint)), {_HAS_CITUS}")
+        _, has_citus = connection.execute(statement, {"number": number}).one()
+        if has_citus:
+            _check_node(*connection.execute(text(f"SELECT {_NODE}")).one())
 
     def create_namespace(self, connection: Connection) -> None:
         schema = self.tables.entries.schema
@@ -129,10 +136,12 @@ class PostgreSQLTables(Dialect):
         table = f"'{self._entries}'::regclass"
         found = f"SELECT relkind, {_HAS_CITUS} FROM pg_class WHERE oid = {table}"
         kind, has_citus = connection.execute(text(found)).one()
-        if has_citus and connection.scalar(text(f"{_DISTRIBUTED} WHERE logicalrelid = {table}")):
-            self.layout = "citus"
-        else:
-            self.layout = "partitioned" if _char(kind) == "p" else "plain"
+        self.layout = "partitioned" if _char(kind) == "p" else "plain"
+        if has_citus:
+            asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = {table}), {_NODE}"
+            is_distributed, *node = connection.execute(text(asked)).one()
+            _check_node(*node)
+            self.layout = "citus" if is_distributed else self.layout
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         if layout.distribute is not None:
@@ -202,6 +211,19 @@ class PostgreSQLTables(Dialect):
         """The quoted name of a table, with an optional suffix, for use in statements."""
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         return str(quote(table, name=table.name + suffix))
+
+
+def _check_node(group: int, coordinator: str | None) -> None:
+    """Raise a ConfigurationError on a worker of Citus.
+
+    A worker sees distributed tables, and no others: docshelf would make a second, local store there. And numbers of its
+    sequences are too large for `seq`.
+    """
+    if group != 0:
+        raise ConfigurationError(
+            "this server is a worker of Citus, where docshelf would make a second store beside that of the cluster; "
+            f"connect to the coordinator, which the workers know as {coordinator or 'the node of group 0'}"
+        )
 
 
 def _char(value: str | bytes) -> str:
