@@ -17,6 +17,7 @@ from benchmarks.peers.base import Peer
 from benchmarks.peers.place import Place, postgresql_schema
 from benchmarks.peers.raw import (
     CopyAsyncpg,
+    PooledAsyncpg,
     RawAsyncpg,
     RawAsyncPsycopg,
     RawPsycopg,
@@ -128,6 +129,7 @@ GROUPS: Sequence[Group] = (
         lambda place: [
             AsyncShelfPeer(place()),
             *(RawAsyncpg(place(), by_hand=by_hand) for by_hand in (False, True)),
+            PooledAsyncpg(place()),
             CopyAsyncpg(place()),
         ],
     ),

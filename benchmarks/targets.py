@@ -42,12 +42,15 @@ class Verdict:
         return self.reached >= self.wanted
 
 
-_BULK: Final = ("cold", "unchanged", "changed", "mget")
 _BY_DEFAULT: Final = "PostgresDocumentStore, batches of 1"
 _AT_BEST: Final = "PostgresDocumentStore, batches of 1,000"
 
 TARGETS: Final[Sequence[Target]] = (
-    *(Target("PostgreSQL", workload, of, 0.7) for workload in _BULK for of in ("raw", "by hand")),
+    *(Target("PostgreSQL", workload, "raw", 0.7) for workload in ("cold", "unchanged", "changed", "mget")),
+    Target("PostgreSQL", "cold", "by hand", 1),
+    Target("PostgreSQL", "unchanged", "by hand", 0.8),
+    Target("PostgreSQL", "changed", "by hand", 0.8),
+    Target("PostgreSQL", "mget", "by hand", 0.7),
     Target("PostgreSQL", "unchanged", "cold", 8),
     Target("SQLite", "unchanged", "cold", 8),
     Target("PostgreSQL, asyncpg", "cold", "COPY", 0.8, size=2_000),
@@ -55,11 +58,14 @@ TARGETS: Final[Sequence[Target]] = (
     Target("PostgreSQL, asyncpg, bytes", "mget", "raw", 0.8),
     Target("PostgreSQL, asyncpg", "get", "raw", 1 / 1.5),
     Target("PostgreSQL, asyncpg", "tasks", "raw", 0.9),
-    Target("LangChain", "cold", "SQLStore", 4, size=2_000),
-    Target("LangChain", "unchanged", "SQLStore", 15, size=2_000),
-    Target("LangChain", "changed", "SQLStore", 12, size=2_000),
-    Target("LangChain", "mget", "SQLStore", 3, size=2_000),
-    Target("LangChain", "mget", "SQLStore", 5, size=20_000),
+    Target("PostgreSQL, asyncpg", "get", "Pool.fetch", 1),
+    Target("PostgreSQL, asyncpg", "tasks", "Pool.fetch", 1),
+    *(
+        Target("LangChain", workload, "SQLStore", wanted, size=size)
+        for size, anchors in ((2_000, (4, 15, 9, 3.5)), (20_000, (6, 20, 14, 2.2)))
+        for workload, wanted in zip(("cold", "unchanged", "changed", "mget"), anchors, strict=True)
+    ),
+    Target("LangChain", "get", "SQLStore", 2.5),
     Target("LangChain", "keys", "SQLStore", 5),
     Target("LlamaIndex", "cold", _BY_DEFAULT, 30, size=2_000),
     Target("LlamaIndex", "cold", _AT_BEST, 12, size=2_000),

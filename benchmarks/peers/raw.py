@@ -24,7 +24,7 @@ from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import text
 
 from benchmarks.corpus import Documents
-from benchmarks.peers.base import AsyncPeer, Peer
+from benchmarks.peers.base import AsyncPeer, Operation, Peer
 from benchmarks.peers.place import Place
 
 COLLECTION = SOURCE = "bench"
@@ -428,6 +428,24 @@ class RawAsyncpg(RawAsyncPeer):
     async def _execute(self, statement: str, *parameters: Any) -> Sequence[Fetched]:
         rows: Sequence[Fetched] = await self._connection.fetch(statement, *parameters)
         return rows
+
+
+class PooledAsyncpg(RawAsyncpg):
+    """What people write for single reads: the pool's own method, and the decoding around it."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place, by_hand=True)
+        self.name = "Pool.fetch"
+        self.remark = f"asyncpg's pool of {POOL} connections and its own method, decoded and checked by hand"
+
+    def can(self, operation: Operation) -> bool:
+        return operation in ("load", "get", "gets")
+
+    async def get(self, key: str) -> Any:
+        return await self._get_from_pool(key)
+
+    async def _get_from_pool(self, key: str) -> Any:
+        return self._values(await self._pool.fetch(self._sql.read_one, COLLECTION, key), [key])[0]
 
 
 class CopyAsyncpg(AsyncPeer):

@@ -787,18 +787,36 @@ class DocShelf:
             for key in page:
                 yield key
 
-    def _pages_of_entries(self, prefix: str | None, source: str | None, values: bool) -> Iterator[Entry]:
-        for page in self._pages(prefix, source):
-            batches = self._run(reading.value_batches(self._context, page, source)) if values else [page]
+    def _batches(self, prefix: str | None, source: str | None) -> Iterator[reading.Batch]:
+        after: str | None = None
+        while batches := self._run(reading.value_batches(self._context, after, prefix, source)):
+            yield from batches
+            after = batches[-1].keys[-1]
+
+    async def _abatches(self, prefix: str | None, source: str | None) -> AsyncIterator[reading.Batch]:
+        after: str | None = None
+        while batches := await self._arun(reading.value_batches(self._context, after, prefix, source)):
             for batch in batches:
-                yield from self._run(reading.present_entries(self._context, batch, source, values=values))
+                yield batch
+            after = batches[-1].keys[-1]
+
+    def _pages_of_entries(self, prefix: str | None, source: str | None, values: bool) -> Iterator[Entry]:
+        if values:
+            for batch in self._batches(prefix, source):
+                yield from self._run(reading.listed_entries(self._context, batch, source))
+            return
+        for page in self._pages(prefix, source):
+            yield from self._run(reading.present_entries(self._context, page, source))
 
     async def _apages_of_entries(self, prefix: str | None, source: str | None, values: bool) -> AsyncIterator[Entry]:
-        async for page in self._apages(prefix, source):
-            batches = await self._arun(reading.value_batches(self._context, page, source)) if values else [page]
-            for batch in batches:
-                for entry in await self._arun(reading.present_entries(self._context, batch, source, values=values)):
+        if values:
+            async for batch in self._abatches(prefix, source):
+                for entry in await self._arun(reading.listed_entries(self._context, batch, source)):
                     yield entry
+            return
+        async for page in self._apages(prefix, source):
+            for entry in await self._arun(reading.present_entries(self._context, page, source)):
+                yield entry
 
     # Writing
 
@@ -1465,9 +1483,8 @@ class DocShelf:
         with progress_bar(self.count() if show_progress else 0, "verifying", show=show_progress) as on_progress:
             context = replace(self._context, on_progress=on_progress)
             try:
-                for page in self._pages(None, None):
-                    for batch in self._run(reading.value_batches(self._context, page, None)):
-                        problems += self._run(maintenance.problems(context, batch))
+                for batch in self._batches(None, None):
+                    problems += self._run(maintenance.problems(context, batch))
             except CorruptEntryError as exc:  # a key that is not text; SQLite sorts it after all others
                 problems += exc.problems
         return problems
@@ -1478,9 +1495,8 @@ class DocShelf:
         with progress_bar(await self.acount() if show_progress else 0, "verifying", show=show_progress) as on_progress:
             context = replace(self._context, on_progress=on_progress)
             try:
-                async for page in self._apages(None, None):
-                    for batch in await self._arun(reading.value_batches(self._context, page, None)):
-                        problems += await self._arun(maintenance.problems(context, batch))
+                async for batch in self._abatches(None, None):
+                    problems += await self._arun(maintenance.problems(context, batch))
             except CorruptEntryError as exc:
                 problems += exc.problems
         return problems

@@ -211,6 +211,13 @@ def test_yield_keys_is_a_statement_a_page(face: Face, monkeypatch: pytest.Monkey
     assert sent(list, face.yield_keys()) <= 5
 
 
+def test_yield_items_is_a_statement_a_page_and_one_a_batch(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_PAGE_VALUES", 10)
+    face.mset(items(35))
+    assert sent(list, face.yield_items()) == 1 + 4 + 1  # the last page is empty
+    assert sent(list, face.yield_items(source="none")) == 1
+
+
 def every_statement(face: Face) -> list[str]:
     """The statements of all operations."""
     with recorded_statements() as statements:

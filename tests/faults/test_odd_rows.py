@@ -128,6 +128,7 @@ def forge(location: Location, data: bytes) -> None:
 FORGED = {
     "nested 1,000 deep": DEEP,
     "nested 255 deep": b"[" * 255 + b"]" * 255,
+    "nested 255 deep beside others": b"[" + b"1," * 60 + b'{"a":1,"b":' * 254 + b"1" + b"}" * 254 + b"]",
     "a set of one hash": orjson.dumps({"$set": [{"$int": hex(n * (2**61 - 1))} for n in range(20_000)]}),
     "a dict of one hash": orjson.dumps({"$dict": [[{"$int": hex(n * (2**61 - 1))}, 1] for n in range(20_000)]}),
 }

@@ -76,13 +76,14 @@ def test_everything_is_measured_on_both_databases(
     expected = {(group, peer, workload) for group in OURS for peer in peers[group] for workload in of_all}
     expected |= {("PostgreSQL, asyncpg, bytes", peer, "tasks") for peer in ("docshelf, bytes", "raw")}
     expected |= {("PostgreSQL, asyncpg", peer, "tasks") for peer in PEERS} | {("PostgreSQL, asyncpg", "COPY", "cold")}
+    expected |= {("PostgreSQL, asyncpg", "Pool.fetch", workload) for workload in ("cold", "get", "tasks")}
     series = [one for one in found["series"] if one["group"] in OURS]
     assert {(one["group"], one["peer"], one["workload"]) for one in series} == expected
     assert all(len(one["seconds"]) == len(one["cpu_seconds"]) == 1 for one in found["series"])
     assert all(seconds > 0 for one in found["series"] for seconds in one["seconds"])
     assert "fsync=" in found["setting"]["PostgreSQL"]
     judged = {target["of"] for target in found["targets"] if target["group"] in OURS}
-    assert judged == {"raw", "by hand", "cold sync"}
+    assert judged == {"raw", "by hand", "Pool.fetch", "cold sync"}
     [table] = tmp_path.glob("*.md")
     assert done.stdout.startswith(table.read_text("utf-8"))
     assert "times as fast as\n  cold sync" in done.stdout

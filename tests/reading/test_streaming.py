@@ -106,6 +106,19 @@ def test_pages_end_where_the_keys_end(face: Face) -> None:
         assert list(sized.yield_items()) == [(key, 1) for key in keys]
 
 
+@pytest.mark.parametrize("added", [1, 20])
+def test_entries_that_are_added_after_their_page_was_read_are_left_out(
+    face: Face, monkeypatch: pytest.MonkeyPatch, added: int
+) -> None:
+    monkeypatch.setattr(reading, "_PAGE_VALUES", 2)
+    face.mset({key: key for key in "adgj"})
+    items = face.yield_items()
+    found = [next(items)]
+    face.mset({f"h{number}": "new" for number in range(added)})
+    face.mdelete(["g"])
+    assert [*found, *items] == [("a", "a"), ("d", "d"), ("j", "j")]
+
+
 @pytest.mark.usefixtures("small_pages")
 def test_keys_of_entries_that_hold_only_a_version_are_left_out_on_request(face: Face) -> None:
     keys = [f"k{number}" for number in range(9)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from docshelf.errors import ABOUT_THE_STORE, CorruptEntryError, DatabaseError, DocShelfError, SchemaError
 from docshelf.operations.context import Context
+from docshelf.operations.reading import Batch
 from docshelf.sql.migrations import is_current, schema_version, upgrade
 from docshelf.sql.rows import DEFAULT_LAYOUT, Layout
 from docshelf.steps import Compute, Flow, Read, Write
@@ -48,10 +48,10 @@ def setup(context: Context, layout: Layout = DEFAULT_LAYOUT) -> Flow[None]:
         ) from exc
 
 
-def problems(context: Context, keys: Sequence[str]) -> Flow[list[Problem]]:
-    """The rows of some keys that cannot be read. Reports progress for each row. They fit in memory together."""
+def problems(context: Context, batch: Batch) -> Flow[list[Problem]]:
+    """The rows of a batch that cannot be read. Reports progress for each row."""
     rows: list[Stored] = yield Read(
-        lambda connection: context.queries.fetch(connection, context.collection, keys, None, bounded=True)
+        lambda connection: context.queries.fetch_listed(connection, context.collection, batch.keys, None, batch.rows)
     )
 
     def check() -> list[Problem]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
 from docshelf.operations.context import Context
+from docshelf.sql.pages import Sized
 from docshelf.sql.queries import NoteRow, latest
 from docshelf.sql.rows import Identity
 from docshelf.sql.sources import SourcePage, SourceQueries
@@ -153,23 +156,47 @@ def key_page(
     return list(dict.fromkeys(keys))
 
 
-def value_batches(context: Context, keys: Sequence[str], source: str | None) -> Flow[list[list[str]]]:
-    """A page of keys, split into batches whose values fit in memory together."""
-    sizes = yield Read(lambda connection: context.queries.sizes(connection, context.collection, keys, source))
-    batches: list[list[str]] = [[]]
-    batch_bytes = 0
-    for key, size in sizes:
-        if batches[-1] and (batch_bytes + size > _PAGE_BYTES or len(batches[-1]) >= _PAGE_VALUES):
-            batches.append([])
-            batch_bytes = 0
-        batches[-1].append(key)
-        batch_bytes += size
-    return batches
+class Batch(NamedTuple):
+    """Keys that follow each other and whose values fit in memory together, and how many rows they had."""
+
+    keys: list[str]
+    rows: int
 
 
-def present_entries(context: Context, keys: Sequence[str], source: str | None, *, values: bool) -> Flow[list[Entry]]:
-    """The entries of the keys that still exist, in the order of the keys. They fit in memory together."""
-    entries = yield from _entries(context, keys, source, values=values, bounded=True)
+def value_batches(context: Context, after: str | None, prefix: str | None, source: str | None) -> Flow[list[Batch]]:
+    """The next page of keys, in batches. No batch is the end."""
+    sized: list[Sized] = yield Read(
+        lambda connection: context.queries.sized_page(
+            connection, context.collection, after=after, prefix=prefix, source=source, limit=_PAGE_KEYS
+        )
+    )
+    batches: list[Batch] = []
+    keys: list[str] = []
+    rows = size = 0
+    for key, of_key in groupby(sized, itemgetter(0)):
+        sizes = [one.size for one in of_key]
+        if keys and (size + sum(sizes) > _PAGE_BYTES or len(keys) >= _PAGE_VALUES):
+            batches.append(Batch(keys, rows))
+            keys, rows, size = [], 0, 0
+        keys.append(key)
+        rows += len(sizes)
+        size += sum(sizes)
+    return [*batches, Batch(keys, rows)] if keys else batches
+
+
+def listed_entries(context: Context, batch: Batch, source: str | None) -> Flow[list[Entry]]:
+    """The entries of a batch that still exist, in the order of their keys."""
+    rows: list[Stored] = yield Read(
+        lambda connection: context.queries.fetch_listed(connection, context.collection, batch.keys, source, batch.rows)
+    )
+    newest = latest(rows)
+    decoded = yield from _decoded(context, [newest[key] for key in batch.keys if key in newest], values=True)
+    return [entry_of(row, value) for row, value in decoded]
+
+
+def present_entries(context: Context, keys: Sequence[str], source: str | None) -> Flow[list[Entry]]:
+    """The entries of the keys that still exist, in the order of the keys, without their values."""
+    entries = yield from _entries(context, keys, source, values=False)
     return [entry_of(*entries[key]) for key in keys if key in entries]
 
 
@@ -241,16 +268,14 @@ def changed_sources(context: Context, fingerprints: Mapping[str, str]) -> Flow[l
 
 
 def _entries(
-    context: Context, keys: Sequence[str], source: str | None, *, values: bool, bounded: bool = False
+    context: Context, keys: Sequence[str], source: str | None, *, values: bool
 ) -> Flow[dict[str, tuple[Stored, Any]]]:
-    """For each key the row written last, with its value. `bounded` as for `Queries.fetch`."""
+    """For each key the row written last, with its value."""
     if not keys:
         return {}
     unique = list(dict.fromkeys(keys))
     rows: list[Stored] = yield Read(
-        lambda connection: context.queries.fetch(
-            connection, context.collection, unique, source, values=values, bounded=bounded
-        )
+        lambda connection: context.queries.fetch(connection, context.collection, unique, source, values=values)
     )
     decoded = yield from _decoded(context, list(latest(rows).values()), values=values)
     return {row.key: (row, value) for row, value in decoded}

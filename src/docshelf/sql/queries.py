@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, delete, func, null, select, type_coerce, update
 from sqlalchemy.types import NullType
 
 from docshelf.sql.chunks import KEYS_PER_STATEMENT, bounded, chunked
 from docshelf.sql.notes import note_of
+from docshelf.sql.pages import PageQueries, bounds_of
 from docshelf.sql.rows import Identity, checked_identity
 from docshelf.sql.search import SearchQueries
-from docshelf.sql.statements import Statements
 from docshelf.sql.value_reads import ValueReads
 from docshelf.types import Problem, SourceNote, Stats
-from docshelf.validation import prefix_end
 from docshelf.values.json import dumps
 from docshelf.values.stored import Stored
 
@@ -32,20 +31,11 @@ _TIMES: Final = ("created_at", "updated_at")
 _DEFAULTS: Final = tuple(Stored._field_defaults.values())
 ExistingRow = Sequence[Any]
 """What a write needs to know of an existing entry: key, source, hash as the driver returns it, version."""
-
-
 NoteRow = Sequence[Any]
 """What is stored of a source's note: its name, fingerprint and metadata, of any type where others wrote it."""
 
 
-class Sized(NamedTuple):
-    """A key and the size of its packed values in bytes, over all its sources."""
-
-    key: str
-    size: int
-
-
-class Queries(Statements):
+class Queries(PageQueries):
     """The statements of one set of tables on one kind of database.
 
     Attributes:
@@ -75,7 +65,6 @@ class Queries(Statements):
             type_coerce(s.metadata, NullType()).label("metadata"),
         )
         self._values = ValueReads(dialect)
-        self._of_source = e.source == bindparam("source")
         self._of_sources = dialect.in_array(e.source, "sources")
         self.search = SearchQueries(dialect)
 
@@ -211,58 +200,30 @@ class Queries(Statements):
         rows = self._select(connection, "existing keys", columns, collection, keys=keys, sources=_as_set(source))
         return {row[0] for row in rows}
 
-    def page(
-        self,
-        connection: Connection,
-        collection: str,
-        *,
-        after: str | None,
-        prefix: str | None,
-        source: str | None,
-        limit: int,
-        with_value: bool = False,
-    ) -> list[str]:
-        """At most `limit` keys after the key `after`, in order. A key in several sources may appear several times.
+    def fetch_listed(
+        self, connection: Connection, collection: str, keys: Sequence[str], source: str | None, rows: int
+    ) -> list[Stored]:
+        """The rows of some keys with their values, which fit into one statement.
 
         Args:
-            with_value: leave out entries that hold only a version.
+            keys: keys that follow each other, in order.
+            rows: how many rows they had when they were listed.
         """
-        key = self._entries.c.key
-        bounds = {
-            "after": after,
-            "prefix": prefix if after is None else None,
-            "prefix_end": prefix_end(prefix) if prefix else None,
-            "source": source,
-        }
-        parameters = {name: value for name, value in bounds.items() if value is not None}
-        holds_value = [self._entries.c.content_type.is_not(None)] if with_value else []
+        e = self._entries.c
+        parameters: dict[str, Any] = {"collection": collection, "first": keys[0], "last": keys[-1], "limit": rows + 1}
+        conditions = [self._of_collection, e.key >= bindparam("first"), e.key <= bindparam("last")]
+        if source is not None:
+            conditions.append(self._of_source)
+            parameters["source"] = source
+
+        columns: list[Any] = self._stored
 
         def build() -> Select[Any]:
-            conditions = [*self._conditions(parameters), *holds_value]
-            return select(key).where(*conditions).order_by(key).limit(bindparam("limit"))
+            return select(*columns).where(*conditions).order_by(e.key).limit(bindparam("limit"))
 
-        rows = self._rows(
-            connection,
-            ("page", with_value, *parameters),
-            build,
-            {**parameters, "collection": collection, "limit": limit},
-        )
-        keys = [row[0] for row in rows]
-        if keys and type(keys[-1]) is not str:  # SQLite sorts values of other types after all text
-            texts = [key for key in keys if type(key) is str]
-            if not texts:
-                checked_identity((keys[0], source or ""))
-            return texts
-        return keys
-
-    def sizes(self, connection: Connection, collection: str, keys: Sequence[str], source: str | None) -> list[Sized]:
-        """Each key with the size of its packed values, in key order."""
-        e = self._entries.c
-        columns = (e.key, func.coalesce(func.length(e.value), 0))
-        sizes: dict[str, int] = {}
-        for key, size in self._select(connection, "sizes", columns, collection, keys=keys, sources=_as_set(source)):
-            sizes[key] = sizes.get(key, 0) + size
-        return [Sized(key, size) for key, size in sorted(sizes.items())]
+        found = list(starmap(Stored, self._rows(connection, ("listed", source is None), build, parameters)))
+        # Entries were added between them meanwhile: they may be many, or large.
+        return found if len(found) <= rows else self.fetch(connection, collection, keys, source, bounded=True)
 
     def count(
         self,
@@ -274,8 +235,7 @@ class Queries(Statements):
         at_most: int | None = None,
     ) -> int:
         """The number of entries, narrowed by a prefix of the key and by a source; no more than `at_most`."""
-        bounds = {"prefix": prefix, "prefix_end": prefix_end(prefix) if prefix else None, "source": source}
-        parameters = {name: value for name, value in bounds.items() if value is not None}
+        parameters = bounds_of(None, prefix, source)
         limit = {} if at_most is None else {"limit": at_most}
 
         def build() -> Select[Any]:
@@ -426,17 +386,6 @@ class Queries(Statements):
             return
         for chunk in chunked(keys, KEYS_PER_STATEMENT):
             yield from self._rows_of_keys(connection, name, lambda: columns, parameters, chunk, *conditions)
-
-    def _conditions(self, parameters: Collection[str]) -> list[ColumnElement[bool]]:
-        """The conditions for the parameters that are given."""
-        key = self._entries.c.key
-        conditions = {
-            "after": key > bindparam("after"),
-            "prefix": key >= bindparam("prefix"),
-            "prefix_end": key < bindparam("prefix_end"),
-            "source": self._of_source,
-        }
-        return [self._of_collection, *(conditions[name] for name in parameters)]
 
 
 def identities_of(rows: Iterable[ExistingRow]) -> Iterator[Identity]:

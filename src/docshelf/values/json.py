@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 250
 # Below this many brackets, no value nests deeper than orjson writes.
 _FEW_BRACKETS: Final = 250
+# Containers with more members than this are not looked through.
+_FEW_MEMBERS: Final = 50
 # How many members of a set, or keys of a dict, may have one hash. Python compares each of them with all others: 50,000
 # multiples of 2**61 - 1, whose hash is 0, would take minutes.
 _MAX_EQUAL_HASHES: Final = 100
@@ -100,7 +102,8 @@ def loads(data: bytes) -> Any:
     """
     try:
         value = orjson.loads(data)
-        if data.count(b"[") + data.count(b"{") > _FEW_BRACKETS:
+        # Counting takes longer than parsing: most values are seen to be shallow by a look at a few members.
+        if not _is_shallow(value) and data.count(b"[") + data.count(b"{") > _FEW_BRACKETS:
             _check_depth(value)
         return _decode(value) if _may_hold_tags(data) else value
     except DecodeError:
@@ -111,6 +114,20 @@ def loads(data: bytes) -> Any:
         raise DecodeError(f"not canonical JSON ({type(exc).__name__})") from exc
     except (ValueError, TypeError, ArithmeticError, DecimalException) as exc:
         raise DecodeError(f"not canonical JSON ({type(exc).__name__})") from exc
+
+
+def _is_shallow(value: Any, depth: int = 3) -> bool:
+    """True when `value` nests no deeper than this. False where that would take long to find out, too."""
+    kind = type(value)
+    if kind is not dict and kind is not list:
+        return True
+    if depth == 0 or len(value) > _FEW_MEMBERS:
+        return not value
+    for item in value.values() if kind is dict else value:
+        kind = type(item)
+        if (kind is dict or kind is list) and not _is_shallow(item, depth - 1):
+            return False
+    return True
 
 
 def _check_depth(value: Any) -> None:
