@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import Connection, Engine, inspect, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -16,6 +18,7 @@ from docshelf.schema import define_tables
 from tests.conftest import Location
 from tests.support.citus import add_shard, make_worker
 from tests.support.face import Face, Loop
+from tests.support.operations import OPERATIONS, fill
 from tests.support.statements import recorded_statements
 from tests.support.version1 import make_version_1
 
@@ -100,9 +103,14 @@ def test_a_store_that_was_split_already_is_refused_on_a_worker(
     new_face().set("k", "v")
     with new_engine(location).begin() as connection:
         make_worker(connection)
-    for method, arguments in (("setup", ()), ("get", ("k",)), ("set", ("k", "w"))):
+    calls: list[Callable[[Face], object]] = [
+        lambda face: face.setup(),
+        lambda face: face.get("k"),
+        lambda face: face.set("k", "w"),
+    ]
+    for call in calls:
         with pytest.raises(ConfigurationError, match=WORKER):
-            getattr(new_face(), method)(*arguments)
+            call(new_face())
 
 
 def test_the_workers_know_how_many_rows_there_are_and_how_large_they_are(
@@ -198,3 +206,30 @@ def test_a_given_async_engine_with_another_encoding_is_refused(loop: Loop, locat
     with DocShelf(location.url) as shelf:
         shelf.setup(distribute="citus")
     loop.run(write())
+
+
+@pytest.mark.parametrize("distributed", [True, False])
+def test_asyncpg_asks_no_catalog_about_types(
+    distributed: bool, loop: Loop, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a database with Citus that takes two seconds, for each connection.
+    with DocShelf(location.url) as shelf:
+        shelf.setup(distribute="citus" if distributed else None)
+    asked: list[object] = []
+    connections: Any = asyncpg.Connection
+    introspect = connections._introspect_types
+
+    async def noted(connection: Any, types: object, timeout: object) -> object:
+        asked.append(types)
+        return await introspect(connection, types, timeout)
+
+    monkeypatch.setattr(connections, "_introspect_types", noted)
+    face = Face(DocShelf(location.url), "async", loop)
+    for operation in OPERATIONS:
+        sized = face.of(face.shelf.view(operation.name))
+        fill(sized)
+        operation.call(sized)
+    face.mset({f"k{number}": number for number in range(100)})
+    face.mset({f"k{number}": -number for number in range(100)})
+    face.close()
+    assert not asked

@@ -134,10 +134,12 @@ class PostgreSQL(PostgreSQLTables):
             statement = text(f"SELECT {lock}({table}, CAST(:whole AS int)), {now}")
         else:
             slots = {hashlib.sha256(source.encode()).digest()[0] % _LOCK_SLOTS for source in sources}
-            parameters["slots"] = sorted(lock_number(f"{slot}\0{collection}") for slot in slots)
+            numbers = sorted(lock_number(f"{slot}\0{collection}") for slot in slots)
+            # As texts: asyncpg asks the catalogs about other arrays, for each connection, and Citus takes seconds.
+            parameters["slots"] = [str(number) for number in numbers]
             statement = text(
                 f"SELECT pg_advisory_xact_lock_shared({table}, CAST(:whole AS int)), (SELECT "
-                f"count({lock}({table}, slot)) FROM unnest(CAST(:slots AS int[])) AS slot), {now}"
+                f"count({lock}({table}, CAST(slot AS int))) FROM unnest(CAST(:slots AS text[])) AS slot), {now}"
             )
         row = connection.execute(statement, parameters).one()
         return WriteStamp(row.time, row.number * SEQ_PER_WRITE)
@@ -185,7 +187,7 @@ class PostgreSQL(PostgreSQLTables):
         self, connection: Connection, batch: UpsertBatch, rows: Sequence[PackedRow]
     ) -> Iterator[Iterable[Any]]:
         """Write rows in the order of their keys, by as many statements as they need."""
-        if len(rows) > _ROWS_IN_TEXT and self.layout != "citus":
+        if len(rows) > _ROWS_IN_TEXT and not self.has_citus:
             yield self._upsert_arrays(connection, batch, rows)
             return
         ordered = sorted(rows, key=itemgetter(0, 1))

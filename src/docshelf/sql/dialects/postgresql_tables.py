@@ -29,11 +29,11 @@ _STORAGE = "toast_tuple_target = 8160"
 _DISTINCT_SOURCES = -0.5
 # By default autovacuum waits until a fifth of the rows are dead: in a table of 5 million, a million.
 _AUTOVACUUM = "autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05"
-# When to run ANALYZE: after this share of new rows, or this many. Autovacuum does it too, but up to a minute later, and
-# only after the whole table has grown by a tenth. Until then the planner takes a new collection for one row and reads
-# all of it to find some keys: in a table of 100,000 entries an mget of 100 keys took 20 ms, and 0.3 ms after ANALYZE.
-# ANALYZE samples at most 30,000 rows: it took 15 ms for 10,000 entries and 250 ms for 400,000 and more.
-_ANALYZE_SHARE, _ANALYZE_ROWS = 0.1, 100_000
+# ANALYZE is due after this share of new rows. Autovacuum does it too, but up to a minute later, and after the whole
+# table has grown. Until then the planner takes a new collection for one row, and reads all of it to find some keys: in
+# a table of 100,000 entries an mget of 100 keys took 20 ms, and 0.3 ms after ANALYZE. It samples at most 30,000 rows of
+# a table and of each partition: 15 ms for 10,000 entries, 250 ms for 400,000 and more.
+_ANALYZE_SHARE = 0.1
 # Citus lists what it distributes in pg_catalog, which PostgreSQL searches first for every name.
 _DISTRIBUTED = "SELECT count(*) FROM pg_dist_partition"
 _HAS_CITUS = "to_regclass('pg_dist_partition') IS NOT NULL"
@@ -49,6 +49,8 @@ class PostgreSQLTables(Dialect):
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
         self._entries = self._quoted(tables.entries)
+        # True once the extension is known to be there, whether or not it distributes the entries.
+        self.has_citus = False
 
     def lock_schema(self, connection: Connection) -> None:
         # One lock for the whole database: stores with other prefixes may create the same schema.
@@ -158,7 +160,7 @@ class PostgreSQLTables(Dialect):
             if is_distributed:
                 layout = "citus"
                 check_encoding(connection)
-        self.layout = layout  # once: other threads read it meanwhile
+        self.layout, self.has_citus = layout, bool(has_citus)  # once: other threads read it meanwhile
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         if layout.distribute is not None:
@@ -169,7 +171,7 @@ class PostgreSQLTables(Dialect):
 
     def refresh_statistics(self, connection: Connection, new_rows: int) -> int | None:
         estimate = connection.scalar(text(self._estimate))
-        due_from = min(int((estimate or 0) * _ANALYZE_SHARE), _ANALYZE_ROWS)
+        due_from = int((estimate or 0) * _ANALYZE_SHARE)
         if new_rows < due_from:
             return due_from
         # A role without the right gets a warning only. If another session holds the lock, it may be running ANALYZE.
