@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
-from sqlalchemy import Connection, Engine, event, inspect, text
+from sqlalchemy import Connection, Engine, event, inspect, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from docshelf import ConfigurationError, DocShelf, Item, SchemaError
 from docshelf.moving import export_jsonl, import_jsonl
 from docshelf.schema import define_tables
 from tests.conftest import Location
 from tests.support.citus import add_shard, citus_calls, make_worker
-from tests.support.face import Face
+from tests.support.face import Face, Loop
+from tests.support.operations import OPERATIONS, fill
 from tests.support.statements import recorded_statements
 from tests.support.tables import connected
 from tests.support.version1 import make_version_1
@@ -264,3 +268,68 @@ def test_reads_go_on_where_another_process_has_distributed_the_entries(
         event.remove(Engine, "before_cursor_execute", refuse)
     assert len(refused) == 1
     assert face.shelf._backend.dialect.layout == "citus"
+
+
+REFUSED_ENCODING = "the client encoding of this engine is not UTF-8.* create the engine with client_encoding=utf8"
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+def test_a_given_engine_with_another_encoding_is_refused(
+    driver: str, new_engine: Callable[..., Engine], location: Location
+) -> None:
+    # Citus takes its texts for UTF-8: it stores other keys, and finds none of those that are there.
+    latin1 = new_engine(replace(location, url=location.url.replace(":", f"+{driver}:", 1)), client_encoding="latin1")
+    with DocShelf(engine=latin1) as shelf, DocShelf(location.url) as other:
+        shelf.set("\u00fc", "a table that is not distributed")
+        other.setup(distribute="citus")
+        with latin1.begin() as connection, pytest.raises(ConfigurationError, match=REFUSED_ENCODING):
+            other.bind(connection).set("\u00fc", 1)
+        with DocShelf(engine=latin1) as late:
+            for call in (late.setup, late.count, lambda: late.set("\u00fc", 1)):
+                with pytest.raises(ConfigurationError, match=REFUSED_ENCODING):
+                    call()
+        assert list(other.yield_keys()) == ["\u00fc"]
+
+
+def test_a_given_async_engine_with_another_encoding_is_refused(loop: Loop, location: Location) -> None:
+    async def write() -> None:
+        url = make_url(location.async_url)
+        settings = {"options": url.query["options"], "client_encoding": "latin1"}
+        engine = create_async_engine(
+            url.difference_update_query(["options"]), connect_args={"server_settings": settings}
+        )
+        async with DocShelf(async_engine=engine) as shelf:
+            with pytest.raises(ConfigurationError, match=REFUSED_ENCODING):
+                await shelf.aset("k", "v")
+        await engine.dispose()
+
+    with DocShelf(location.url) as shelf:
+        shelf.setup(distribute="citus")
+    loop.run(write())
+
+
+@pytest.mark.parametrize("distributed", [True, False])
+def test_asyncpg_asks_no_catalog_about_types(
+    distributed: bool, loop: Loop, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a database with Citus that takes two seconds, for each connection.
+    with DocShelf(location.url) as shelf:
+        shelf.setup(distribute="citus" if distributed else None)
+    asked: list[object] = []
+    connections: Any = asyncpg.Connection
+    introspect = connections._introspect_types
+
+    async def noted(connection: Any, types: object, timeout: object) -> object:
+        asked.append(types)
+        return await introspect(connection, types, timeout)
+
+    monkeypatch.setattr(connections, "_introspect_types", noted)
+    face = Face(DocShelf(location.url), "async", loop)
+    for operation in OPERATIONS:
+        sized = face.of(face.shelf.view(operation.name))
+        fill(sized)
+        operation.call(sized)
+    face.mset({f"k{number}": number for number in range(100)})
+    face.mset({f"k{number}": -number for number in range(100)})
+    face.close()
+    assert not asked

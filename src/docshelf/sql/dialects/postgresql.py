@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, Insert, insert
 from sqlalchemy.exc import DBAPIError
 
 from docshelf.sql.dialects.base import unfilled_index
-from docshelf.sql.dialects.postgresql_tables import PostgreSQLTables, lock_number
+from docshelf.sql.dialects.postgresql_tables import PostgreSQLTables, check_encoding, lock_number
 from docshelf.sql.drivers.copy import binary_rows, columns_for, copier, statement_for
 from docshelf.sql.drivers.reads import driver_call, sql_state
 from docshelf.sql.rows import SEQ_PER_WRITE, Identity, KeyForm, PackedRow, RowTimes, UpsertBatch, WriteStamp
@@ -152,6 +152,8 @@ class PostgreSQL(PostgreSQLTables):
     def begin_write(
         self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool
     ) -> WriteStamp:
+        if self.layout == "citus":
+            check_encoding(connection)
         # The expressions of a SELECT list are evaluated in order: the clock is read after the locks are taken.
         lock = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
         table = f"CAST(CAST('{self._entries}'::regclass AS oid) AS int)"
@@ -162,10 +164,12 @@ class PostgreSQL(PostgreSQLTables):
             statement = text(f"SELECT {lock}({table}, CAST(:whole AS int)), {now}")
         else:
             slots = {hashlib.sha256(source.encode()).digest()[0] % _LOCK_SLOTS for source in sources}
-            parameters["slots"] = sorted(lock_number(f"{slot}\0{collection}") for slot in slots)
+            numbers = sorted(lock_number(f"{slot}\0{collection}") for slot in slots)
+            # As texts: asyncpg asks the catalogs about other arrays, for each connection, and Citus takes seconds.
+            parameters["slots"] = [str(number) for number in numbers]
             statement = text(
                 f"SELECT pg_advisory_xact_lock_shared({table}, CAST(:whole AS int)), (SELECT "
-                f"count({lock}({table}, slot)) FROM unnest(CAST(:slots AS int[])) AS slot), {now}"
+                f"count({lock}({table}, CAST(slot AS int))) FROM unnest(CAST(:slots AS text[])) AS slot), {now}"
             )
         row = connection.execute(statement, parameters).one()
         return WriteStamp(row.time, row.number * SEQ_PER_WRITE)
@@ -213,7 +217,7 @@ class PostgreSQL(PostgreSQLTables):
         self, connection: Connection, batch: UpsertBatch, rows: Sequence[PackedRow]
     ) -> Iterator[Iterable[Any]]:
         """Write rows in the order of their keys, by as many statements as they need."""
-        if len(rows) > _ROWS_IN_TEXT and self.layout != "citus":
+        if len(rows) > _ROWS_IN_TEXT and not self.has_citus:
             yield self._upsert_arrays(connection, batch, rows)
             return
         ordered = sorted(rows, key=itemgetter(0, 1))

@@ -13,6 +13,7 @@ from sqlalchemy.schema import CreateSchema
 from docshelf.errors import ConfigurationError, SchemaError
 from docshelf.logs import LOGGER
 from docshelf.sql.dialects.base import Dialect
+from docshelf.sql.drivers.reads import has_utf8
 from docshelf.sql.rows import DEFAULT_LAYOUT, Layout, LayoutKind
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class PostgreSQLTables(Dialect):
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
         self._entries = self._quoted(tables.entries)
+        # True once the extension is known to be there, whether or not it distributes the entries.
+        self.has_citus = False
 
     def lock_schema(self, connection: Connection) -> None:
         # One lock for the whole database: stores with other prefixes may create the same schema.
@@ -185,8 +188,10 @@ class PostgreSQLTables(Dialect):
             asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = {table}), {_NODE}"
             is_distributed, *node = connection.execute(text(asked)).one()
             _check_node(*node)
-            layout = "citus" if is_distributed else layout
-        self.layout = layout  # once: other threads read it meanwhile
+            if is_distributed:
+                layout = "citus"
+                check_encoding(connection)
+        self.layout, self.has_citus = layout, bool(has_citus)  # once: other threads read it meanwhile
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         # The small tables stay on the coordinator, where all statements begin. The sources may be millions: by source,
@@ -275,6 +280,19 @@ class PostgreSQLTables(Dialect):
         """The quoted name of a table, with an optional suffix, for use in statements."""
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         return str(quote(table, name=table.name + suffix))
+
+
+def check_encoding(connection: Connection) -> None:
+    """Raise a ConfigurationError for a connection to Citus whose client encoding is not UTF-8.
+
+    Citus passes texts on to its workers in the client's encoding, as if they were UTF-8: keys are altered when they are
+    written, and not found when they are read.
+    """
+    if not has_utf8(connection):
+        raise ConfigurationError(
+            "the client encoding of this engine is not UTF-8, so Citus would store other keys than those given; create "
+            "the engine with client_encoding=utf8"
+        )
 
 
 def _check_node(group: int, coordinator: str | None) -> None:
