@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from docshelf import ConfigurationError, DocShelf, Item, SchemaError
 from docshelf.moving import export_jsonl, import_jsonl
 from docshelf.schema import define_tables
 from tests.conftest import Location
 from tests.support.citus import add_shard, citus_calls, make_worker
-from tests.support.face import Face
+from tests.support.face import Face, Loop
 from tests.support.statements import recorded_statements
 from tests.support.version1 import make_version_1
 
@@ -230,3 +232,41 @@ def test_a_distributed_store_of_version_1_is_upgraded(
     face.set("l", "text")
     assert face.count() == 2
     assert not caplog.records
+
+
+REFUSED_ENCODING = "the client encoding of this engine is not UTF-8.* create the engine with client_encoding=utf8"
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+def test_a_given_engine_with_another_encoding_is_refused(
+    driver: str, new_engine: Callable[..., Engine], location: Location
+) -> None:
+    # Citus takes its texts for UTF-8: it stores other keys, and finds none of those that are there.
+    latin1 = new_engine(replace(location, url=location.url.replace(":", f"+{driver}:", 1)), client_encoding="latin1")
+    with DocShelf(engine=latin1) as shelf, DocShelf(location.url) as other:
+        shelf.set("\u00fc", "a table that is not distributed")
+        other.setup(distribute="citus")
+        with latin1.begin() as connection, pytest.raises(ConfigurationError, match=REFUSED_ENCODING):
+            other.bind(connection).set("\u00fc", 1)
+        with DocShelf(engine=latin1) as late:
+            for call in (late.setup, late.count, lambda: late.set("\u00fc", 1)):
+                with pytest.raises(ConfigurationError, match=REFUSED_ENCODING):
+                    call()
+        assert list(other.yield_keys()) == ["\u00fc"]
+
+
+def test_a_given_async_engine_with_another_encoding_is_refused(loop: Loop, location: Location) -> None:
+    async def write() -> None:
+        url = make_url(location.async_url)
+        settings = {"options": url.query["options"], "client_encoding": "latin1"}
+        engine = create_async_engine(
+            url.difference_update_query(["options"]), connect_args={"server_settings": settings}
+        )
+        async with DocShelf(async_engine=engine) as shelf:
+            with pytest.raises(ConfigurationError, match=REFUSED_ENCODING):
+                await shelf.aset("k", "v")
+        await engine.dispose()
+
+    with DocShelf(location.url) as shelf:
+        shelf.setup(distribute="citus")
+    loop.run(write())

@@ -17,7 +17,7 @@ from docshelf.sql.dialects.postgresql import PostgreSQL
 from docshelf.sql.drivers import copy
 from docshelf.sql.rows import WriteStamp
 from tests.conftest import Location
-from tests.support.face import Face
+from tests.support.face import Face, Loop
 from tests.support.statements import recorded_statements
 from tests.support.waiting import wait_until
 
@@ -154,13 +154,28 @@ def _waits_for_another(engine: Engine) -> bool:
 
 
 @pytest.mark.parametrize("encoding", ["utf8", "latin1"])
-def test_keys_are_stored_alike_with_any_client_encoding(location: Location, encoding: str) -> None:
-    url = make_url(location.sync_url).update_query_dict({"client_encoding": encoding})
+def test_keys_are_stored_alike_with_any_client_encoding(
+    location: Location, encoding: str, new_engine: Callable[..., Engine]
+) -> None:
+    engine = new_engine(location, client_encoding=encoding)
     values = {f"\u00fc{number}": "\u00e9" for number in range(2 * MANY)}
-    with DocShelf(url, "encoded") as shelf, DocShelf(location.url, "encoded") as plain:
+    with DocShelf(engine=engine, collection="encoded") as shelf, DocShelf(location.url, "encoded") as plain:
         assert shelf.conditional_mset(values).counts["INS"] == len(values)
         assert shelf.mget(list(values)) == plain.mget(list(values)) == list(values.values())
         assert plain.conditional_mset(values).counts["SKIP"] == len(values)
+
+
+def test_own_connections_send_utf8_whatever_the_url_the_environment_and_the_role_say(
+    location: Location, mode: str, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
+    url = make_url(location.sync_url)
+    options = f"{url.query.get('options', '')} -cclient_encoding=latin1"
+    for query in ({}, {"client_encoding": "latin1"}, {"options": options}):
+        face = Face(DocShelf(url.update_query_dict(query), "encoded"), mode, loop)
+        face.set("\u4e00", "\u4e01")  # latin1 lacks both
+        assert list(face.yield_keys()) == ["\u4e00"]
+        face.close()
 
 
 def test_calls_that_read_the_same_clock_do_not_both_insert(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:

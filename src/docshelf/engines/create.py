@@ -31,6 +31,9 @@ _ENGINE_OPTIONS: Final[dict[str, Any]] = {
 # As many connections as SQLAlchemy allows by default. Unlike its default, this keeps more than five of them open: with
 # 64 tasks, reopening connections took three quarters of the time.
 DEFAULT_POOL: Final[Mapping[str, Any]] = {"pool_size": 15, "max_overflow": 0, "pool_timeout": 30.0}
+# Keys may hold any character. Citus alters others than ASCII in another encoding than UTF-8, which the environment, the
+# role or the database may set. asyncpg asks for UTF-8 by itself.
+_ENCODING: Final = "client_encoding"
 # How many seconds SQLite waits for another writer.
 _SQLITE_TIMEOUT: Final = 60
 
@@ -88,7 +91,8 @@ def make_async_engine(target: Target, pool: Mapping[str, Any], application_name:
     if target.async_url.drivername.endswith("+psycopg"):
         options = _named(options, target.async_url, application_name)
     else:
-        options["server_settings"] = {"application_name": application_name, **options.get("server_settings", {})}
+        given = {name: value for name, value in options.get("server_settings", {}).items() if name != _ENCODING}
+        options["server_settings"] = {"application_name": application_name, **given}
         options.setdefault("connection_class", _connection_class())
     engine = create_async_engine(target.async_url, connect_args=options, **_ENGINE_OPTIONS, **pool)
     _tune_psycopg(engine.sync_engine)
@@ -96,9 +100,10 @@ def make_async_engine(target: Target, pool: Mapping[str, Any], application_name:
 
 
 def _named(options: Mapping[str, Any], url: URL, application_name: str) -> dict[str, Any]:
-    """Arguments for libpq, with the application's name where the URL gives none."""
+    """Arguments for libpq, with the application's name where the URL gives none, and always in UTF-8."""
     given = url.query.get("fallback_application_name", application_name)
-    return {**({} if "application_name" in url.query else {"application_name": given}), **options}
+    named = {} if "application_name" in url.query else {"application_name": given}
+    return {**named, **options, _ENCODING: "utf8"}
 
 
 @cache

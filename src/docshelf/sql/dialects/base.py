@@ -213,7 +213,7 @@ class Dialect(ABC):
         """Read the layout of the existing entries table.
 
         Raises:
-            ConfigurationError: this server is a worker of Citus.
+            ConfigurationError: this server is a worker of Citus, or the client encoding is not one for Citus.
         """
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:

@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, Insert, insert
 from sqlalchemy.exc import DBAPIError
 
 from docshelf.sql.dialects.base import unfilled_index
-from docshelf.sql.dialects.postgresql_tables import PostgreSQLTables, lock_number
+from docshelf.sql.dialects.postgresql_tables import PostgreSQLTables, check_encoding, lock_number
 from docshelf.sql.drivers.copy import binary_rows, columns_for, copier, statement_for
 from docshelf.sql.drivers.reads import driver_call, sql_state
 from docshelf.sql.rows import SEQ_PER_WRITE, Identity, PackedNote, PackedRow, RowTimes, UpsertBatch, WriteStamp
@@ -123,6 +123,8 @@ class PostgreSQL(PostgreSQLTables):
     def begin_write(
         self, connection: Connection, collection: str, sources: Collection[str] | None, *, exclusive: bool
     ) -> WriteStamp:
+        if self.layout == "citus":
+            check_encoding(connection)
         # The expressions of a SELECT list are evaluated in order: the clock is read after the locks are taken.
         lock = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
         table = f"CAST(CAST('{self._entries}'::regclass AS oid) AS int)"

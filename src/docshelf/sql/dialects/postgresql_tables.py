@@ -13,6 +13,7 @@ from sqlalchemy.schema import CreateSchema
 from docshelf.errors import ConfigurationError, SchemaError
 from docshelf.logs import LOGGER
 from docshelf.sql.dialects.base import Dialect
+from docshelf.sql.drivers.reads import has_utf8
 from docshelf.sql.rows import DEFAULT_LAYOUT, Layout, LayoutKind
 
 if TYPE_CHECKING:
@@ -185,7 +186,9 @@ class PostgreSQLTables(Dialect):
             asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = {table}), {_NODE}"
             is_distributed, *node = connection.execute(text(asked)).one()
             _check_node(*node)
-            layout = "citus" if is_distributed else layout
+            if is_distributed:
+                layout = "citus"
+                check_encoding(connection)
         self.layout = layout  # once: other threads read it meanwhile
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
@@ -275,6 +278,19 @@ class PostgreSQLTables(Dialect):
         """The quoted name of a table, with an optional suffix, for use in statements."""
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         return str(quote(table, name=table.name + suffix))
+
+
+def check_encoding(connection: Connection) -> None:
+    """Raise a ConfigurationError for a connection to Citus whose client encoding is not UTF-8.
+
+    Citus passes texts on to its workers in the client's encoding, as if they were UTF-8: keys are altered when they are
+    written, and not found when they are read.
+    """
+    if not has_utf8(connection):
+        raise ConfigurationError(
+            "the client encoding of this engine is not UTF-8, so Citus would store other keys than those given; create "
+            "the engine with client_encoding=utf8"
+        )
 
 
 def _check_node(group: int, coordinator: str | None) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.util import await_only
 
+from docshelf.sql.drivers.reads import has_utf8
 from docshelf.sql.rows import PackedRow, RowTimes
 
 if TYPE_CHECKING:
@@ -143,13 +144,13 @@ def copier(
         )
         return int(status.rpartition(" ")[2])
 
+    if not has_utf8(connection):
+        return None
     if dialect.driver == "psycopg2":
-        return psycopg2 if driver.encoding in ("UTF8", "UNICODE") else None
+        return psycopg2
     if dialect.driver in ("psycopg", "psycopg_async"):
-        if driver.info.encoding != "utf-8":
-            return None
         return (lambda statement, data: await_only(psycopg_async(statement, data))) if dialect.is_async else psycopg
-    if dialect.driver == "asyncpg":  # it supports UTF-8 only
+    if dialect.driver == "asyncpg":
         return lambda statement, data: await_only(asyncpg(statement, data))
     return None
 

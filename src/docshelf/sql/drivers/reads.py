@@ -96,6 +96,18 @@ def sql_state(error: BaseException) -> str | None:
     return state
 
 
+def has_utf8(connection: Connection) -> bool:
+    """True when the client encoding is UTF-8; also for an unknown driver."""
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.driver == "psycopg2":
+        return driver.encoding in ("UTF8", "UNICODE")
+    if connection.dialect.driver in ("psycopg", "psycopg_async"):
+        return bool(driver.info.encoding == "utf-8")
+    if connection.dialect.driver == "asyncpg":
+        return str(driver.get_settings().client_encoding).replace("-", "").upper() in ("UTF8", "UNICODE")
+    return True
+
+
 def is_answer(error: BaseException) -> bool:
     """True for an error that a PostgreSQL server sent on a connection that goes on, whatever its SQLSTATE says.
 
