@@ -363,6 +363,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folder = item.path.relative_to(_TESTS).parts[0]
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         backends = {parameter for parameter in parameters if isinstance(parameter, str)}
+        if CITUS_URL is not None and "sqlite" in backends:  # other runs have it
+            deselected.append(item)
+            continue
+        if CITUS_URL is not None and (mark := item.get_closest_marker("no_citus")):
+            item.add_marker(pytest.mark.skip(reason=f"Citus: {mark.args[0]}"))
         if not ALL and _adds_nothing(folder, backends, local):
             deselected.append(item)
             continue

@@ -53,6 +53,7 @@ def test_estimates_name_the_same_collections_and_read_no_values(shelves: Face) -
     assert not [statement for statement in statements if "length(" in statement]
 
 
+@pytest.mark.no_citus("its coordinator has no estimates, so docshelf counts")
 def test_estimates_come_near_once_the_database_knows_its_rows(face: Face, location: Location) -> None:
     for name, count in (("few", 40), ("many", 2000)):
         face.of(face.shelf.view(name)).mset({f"k{n}": n for n in range(count)})

@@ -14,6 +14,7 @@ from docshelf import ConfigurationError, DocShelf, SchemaError
 from tests.conftest import Location
 from tests.support.face import Face, Loop
 
+pytestmark = pytest.mark.no_citus("a table is either partitioned or distributed")
 PARTITIONS = 3
 
 

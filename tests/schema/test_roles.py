@@ -31,7 +31,8 @@ class Place:
         self.location = location
         self.role = f"role_of_{location.schema}"
         self._engine = engine
-        self.execute(f"CREATE ROLE {self.role}", f"GRANT USAGE ON SCHEMA {location.schema} TO {self.role}")
+        # Citus logs in to its workers under the name of the role.
+        self.execute(f"CREATE ROLE {self.role} LOGIN", f"GRANT USAGE ON SCHEMA {location.schema} TO {self.role}")
 
     def execute(self, *statements: str) -> None:
         with self._engine.begin() as connection:

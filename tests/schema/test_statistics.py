@@ -45,6 +45,7 @@ def without_autovacuum(engine: Engine) -> None:
         connection.execute(text("ALTER TABLE docshelf_entries SET (autovacuum_enabled = off)"))
 
 
+@pytest.mark.no_citus("its coordinator has no statistics of the shards")
 def test_keys_of_a_table_that_was_just_filled_are_found_by_its_primary_key(pg_face: Face, engine: Engine) -> None:
     pg_face.setup()
     without_autovacuum(engine)
@@ -150,6 +151,7 @@ def test_keys_in_few_sources_are_not_tried_in_each_source(pg_location: Location,
                 assert "source_idx" not in plan, (statement, size)
 
 
+@pytest.mark.no_citus("its coordinator has no statistics of the shards")
 def test_few_new_rows_cost_nothing_more_until_they_are_many(pg_face: Face, engine: Engine) -> None:
     pg_face.setup()
     without_autovacuum(engine)
@@ -163,6 +165,7 @@ def test_few_new_rows_cost_nothing_more_until_they_are_many(pg_face: Face, engin
     assert not any("ANALYZE" in statement or "pg_class" in statement for statement in sent)
 
 
+@pytest.mark.no_citus("its coordinator has no statistics of the shards")
 def test_a_small_addition_to_a_large_table_is_left_to_the_server(pg_face: Face, engine: Engine) -> None:
     pg_face.setup()
     without_autovacuum(engine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -229,3 +230,16 @@ def test_yield_sources_streams_what_sources_lists(face: Face, monkeypatch: pytes
     assert list(face.yield_sources()) == face.sources() == expected
     with closing(face.yield_sources()) as some:
         assert next(some).source == ""
+
+
+@pytest.mark.parametrize("count", [1, 16, 17, 300])
+def test_notes_of_any_number_of_sources_are_stored_at_once(face: Face, count: int) -> None:
+    names = [f"s{number:03}" for number in range(count)]
+    notes = {name: SourceNote(f"f{name}" if name[-1] in "1357" else None, {"of": name}) for name in names}
+    for again in (False, True):
+        notes = {name: replace(note, metadata={"of": name, "again": again}) for name, note in notes.items()}
+        with recorded_statements() as statements:
+            face.sync([Item("k", "v", name) for name in names], scope="sources", notes=notes)
+        # PostgreSQL takes more than 16 rows as arrays. On Citus they are in the text, in statements of few lengths.
+        assert 1 <= sum("INSERT INTO docshelf_sources" in statement for statement in statements) <= 4
+        assert face.source_notes(names) == notes

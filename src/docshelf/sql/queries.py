@@ -12,7 +12,7 @@ from sqlalchemy.types import NullType
 from docshelf.sql.chunks import KEYS_PER_STATEMENT, bounded, chunked
 from docshelf.sql.notes import note_of
 from docshelf.sql.pages import PageQueries, bounds_of
-from docshelf.sql.rows import Identity, checked_identity
+from docshelf.sql.rows import Identity, PackedNote, checked_identity
 from docshelf.sql.search import SearchQueries
 from docshelf.sql.value_reads import ValueReads
 from docshelf.types import Problem, SourceNote, Stats
@@ -297,24 +297,12 @@ class Queries(PageQueries):
         self, connection: Connection, collection: str, notes: Mapping[str, SourceNote], now: datetime
     ) -> None:
         """Store the notes of some sources."""
-        statement = self.dialect.insert(self._sources)
-        columns = self._sources.c
-        upsert = statement.on_conflict_do_update(
-            index_elements=[columns.collection, columns.source],
-            set_={name: statement.excluded[name] for name in ("fingerprint", "metadata", "synced_at")},
-        )
-        rows: list[dict[str, Any]] = [
-            {
-                "collection": collection,
-                "source": source,
-                "fingerprint": note.fingerprint,
-                "metadata": None if note.metadata is None else dumps(note.metadata).decode(),
-                "synced_at": now,
-            }
+        rows = [
+            PackedNote(source, note.fingerprint, None if note.metadata is None else dumps(note.metadata).decode())
             for source, note in sorted(notes.items())
         ]
-        for chunk in bounded(rows, lambda row: len(row["metadata"] or ""), self.dialect):
-            connection.execute(upsert, chunk)
+        for chunk in bounded(rows, lambda row: len(row.metadata or ""), self.dialect):
+            self.dialect.put_notes(connection, collection, chunk, now)
 
     def forget_fingerprints(self, connection: Connection, collection: str, sources: Collection[str]) -> None:
         """Remove the fingerprints of some sources. Their entries no longer match the files of the last sync."""

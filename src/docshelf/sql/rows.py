@@ -58,6 +58,14 @@ class PackedRow(NamedTuple):
     search_fields: str | None = None
 
 
+class PackedNote(NamedTuple):
+    """What is stored about a source, ready to be written. `metadata` is canonical JSON."""
+
+    source: str
+    fingerprint: str | None
+    metadata: str | None
+
+
 RowTimes = Mapping[int, tuple[datetime, datetime]]
 """created_at and updated_at of rows, by their positions."""
 

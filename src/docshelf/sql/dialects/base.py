@@ -12,7 +12,17 @@ from sqlalchemy import Table, Text, bindparam, literal, select, text
 from sqlalchemy.schema import CreateColumn
 
 from docshelf.schema import Tables, define_tables
-from docshelf.sql.rows import Identity, KeyForm, Layout, LayoutKind, PackedRow, RowTimes, UpsertBatch, WriteStamp
+from docshelf.sql.rows import (
+    Identity,
+    KeyForm,
+    Layout,
+    LayoutKind,
+    PackedNote,
+    PackedRow,
+    RowTimes,
+    UpsertBatch,
+    WriteStamp,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement, Connection, Select
@@ -139,6 +149,18 @@ class Dialect(ABC):
         Returns:
             INS or UPD by the position of the row. Rows that needed no write are left out.
         """
+
+    def put_notes(self, connection: Connection, collection: str, notes: Sequence[PackedNote], now: datetime) -> None:
+        """Store the notes of some sources, which are in order."""
+        sources = self.tables.sources
+        statement = self.insert(sources)
+        updated = ("fingerprint", "metadata", "synced_at")
+        upsert = statement.on_conflict_do_update(
+            index_elements=[sources.c.collection, sources.c.source],
+            set_={name: statement.excluded[name] for name in updated},
+        )
+        rows = [{"collection": collection, "synced_at": now, **note._asdict()} for note in notes]
+        connection.execute(upsert, rows)
 
     def copy_entries(self, connection: Connection, collection: str, new: str, stamp: WriteStamp) -> None:
         """Copy the entries of a collection into one that has none, in one statement."""

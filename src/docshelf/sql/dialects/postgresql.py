@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import count as count_from
 from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import orjson
 from sqlalchemy import (
@@ -34,7 +34,7 @@ from docshelf.sql.dialects.base import unfilled_index
 from docshelf.sql.dialects.postgresql_tables import PostgreSQLTables, check_encoding, lock_number
 from docshelf.sql.drivers.copy import binary_rows, columns_for, copier, statement_for
 from docshelf.sql.drivers.reads import driver_call, sql_state
-from docshelf.sql.rows import SEQ_PER_WRITE, Identity, KeyForm, PackedRow, RowTimes, UpsertBatch, WriteStamp
+from docshelf.sql.rows import SEQ_PER_WRITE, Identity, KeyForm, PackedNote, PackedRow, RowTimes, UpsertBatch, WriteStamp
 from docshelf.types import INS, UPD, Op
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from docshelf.schema import Tables
     from docshelf.values.search import Asked
 
+_Row = TypeVar("_Row")
 # Sources share this many locks, so that a batch with many sources takes a bounded number of locks.
 _LOCK_SLOTS = 64
 # How many KB of new rows an index of searchable fields keeps aside, which every search reads from end to end. With the
@@ -217,30 +218,26 @@ class PostgreSQL(PostgreSQLTables):
         self, connection: Connection, batch: UpsertBatch, rows: Sequence[PackedRow]
     ) -> Iterator[Iterable[Any]]:
         """Write rows in the order of their keys, by as many statements as they need."""
-        if len(rows) > _ROWS_IN_TEXT and not self.has_citus:
+        if self._takes_arrays(rows):
             yield self._upsert_arrays(connection, batch, rows)
             return
-        ordered = sorted(rows, key=itemgetter(0, 1))
-        start = 0
-        while start < len(ordered):
-            count = len(ordered) - start
-            if count > _ROWS_IN_TEXT:
-                count = min(1 << (count.bit_length() - 1), _CITUS_ROWS_IN_TEXT)
-            yield self._upsert_values(connection, batch, ordered[start : start + count])
-            start += count
+        for some in _in_few_lengths(sorted(rows, key=itemgetter(0, 1))):
+            yield self._upsert_values(connection, batch, some)
+
+    def _takes_arrays(self, rows: Sequence[Any]) -> bool:
+        """True when rows are written faster as arrays of one statement than in the text of some."""
+        return len(rows) > _ROWS_IN_TEXT and not self.has_citus
 
     def _upsert_values(
         self, connection: Connection, batch: UpsertBatch, rows: Sequence[PackedRow]
     ) -> CursorResult[Any]:
         """Write rows that are in the text of the statement."""
-        numbered = connection.dialect.paramstyle == "numeric_dollar"
-        name = (numbered, batch.has_search_fields, len(rows))
+        name = (connection.dialect.paramstyle, batch.has_search_fields, len(rows))
         statement = self._upserts.get(name)
         if statement is None:
             columns = {**_COLUMNS, **(_SEARCH if batch.has_search_fields else {}), **_TIMES}
-            marks = (f"${number}" if numbered else "%s" for number in count_from(1))
-            lists = (f"({', '.join(islice(marks, 1 + len(columns)))})" for _ in rows)
-            statement = self._upserts[name] = self._upsert_text(columns, f"VALUES {', '.join(lists)}")
+            values = _values(connection, len(rows), 1 + len(columns))
+            statement = self._upserts[name] = self._upsert_text(columns, values)
         collection, stamp, times = batch.collection, batch.stamp, batch.times
         of_write = (stamp.now, stamp.now)
         parameters: list[Any] = []
@@ -273,6 +270,33 @@ class PostgreSQL(PostgreSQLTables):
         if statement is None:
             statement = self._upserts[has_times, has_search] = self._array_upsert(names, _TIMES if has_times else {})
         return connection.execute(statement, parameters)
+
+    def put_notes(self, connection: Connection, collection: str, notes: Sequence[PackedNote], now: datetime) -> None:
+        if self._takes_arrays(notes):
+            columns = zip(*notes, strict=True)
+            parameters = {name: list(column) for name, column in zip(PackedNote._fields, columns, strict=True)}
+            arrays = ", ".join(f"CAST(:{name} AS text[])" for name in PackedNote._fields)
+            given = ", ".join(f"t.{name}" for name in PackedNote._fields)
+            rows = (
+                f"SELECT CAST(:collection AS text), {given}, CAST(:now AS timestamptz) "
+                f'FROM unnest({arrays}) AS t({", ".join(PackedNote._fields)}) ORDER BY t.source COLLATE "C"'
+            )
+            statement = text(self._notes_text(rows))
+            connection.execute(statement, {**parameters, "collection": collection, "now": now})
+            return
+        for some in _in_few_lengths(notes):
+            values = [value for note in some for value in (collection, *note, now)]
+            rows = _values(connection, len(some), 2 + len(PackedNote._fields))
+            connection.exec_driver_sql(self._notes_text(rows), tuple(values))
+
+    def _notes_text(self, rows: str) -> str:
+        """The upsert of notes. `rows` is what gives them, in the order of their sources."""
+        columns = [*PackedNote._fields, "synced_at"]
+        updated = ", ".join(f"{name} = excluded.{name}" for name in columns if name != "source")
+        return (
+            f"INSERT INTO {self._quoted(self.tables.sources)} (collection, {', '.join(columns)}) {rows} "
+            f"ON CONFLICT (collection, source) DO UPDATE SET {updated}"
+        )
 
     def _copy(self, connection: Connection, batch: UpsertBatch) -> bool:
         """Insert the new rows of a batch by COPY. False if that is not possible; nothing was written then."""
@@ -419,6 +443,24 @@ class PostgreSQL(PostgreSQLTables):
             "RETURNING key, source"
         )
         return statement.bindparams(bindparam("versions", type_=JSONB))
+
+
+def _in_few_lengths(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Split rows so that the statements that have them in their text are of few lengths."""
+    start = 0
+    while start < len(rows):
+        count = len(rows) - start
+        if count > _ROWS_IN_TEXT:
+            count = min(1 << (count.bit_length() - 1), _CITUS_ROWS_IN_TEXT)
+        yield rows[start : start + count]
+        start += count
+
+
+def _values(connection: Connection, rows: int, columns: int) -> str:
+    """VALUES with the placeholders of the driver."""
+    numbered = connection.dialect.paramstyle == "numeric_dollar"
+    marks = (f"${number}" if numbered else "%s" for number in count_from(1))
+    return "VALUES " + ", ".join(f"({', '.join(islice(marks, columns))})" for _ in range(rows))
 
 
 def _where(one_source: bool) -> str:
