@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
@@ -901,7 +901,10 @@ class DocShelf:
         counts = check_report(report)
         plan = mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff, counts=counts)
         if self._in_chunks(chunked) and not dry_run:
-            return self._run(operations_in_chunks.write_items(self._context, items, source, plan, counts=counts))
+            total = len(items) if isinstance(items, Sized) else None
+            with progress_bar(total, "writing", show=show_progress) as on_progress:
+                context = replace(self._context, on_progress=on_progress)
+                return self._run(operations_in_chunks.write_items(context, items, source, plan, counts=counts))
         return self._write(items, source, plan, show_progress=show_progress)
 
     async def aconditional_mset(
@@ -922,7 +925,10 @@ class DocShelf:
         counts = check_report(report)
         plan = mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff, counts=counts)
         if self._in_chunks(chunked) and not dry_run:
-            return await self._arun(operations_in_chunks.write_items(self._context, items, source, plan, counts=counts))
+            total = len(items) if isinstance(items, Sized) else None
+            with progress_bar(total, "writing", show=show_progress) as on_progress:
+                context = replace(self._context, on_progress=on_progress)
+                return await self._arun(operations_in_chunks.write_items(context, items, source, plan, counts=counts))
         return await self._awrite(items, source, plan, show_progress=show_progress)
 
     def sync(
