@@ -342,7 +342,7 @@ class DocShelf:
         Raises:
             SchemaError: the schema is newer than this docshelf, a table of that name was not made by docshelf, the role
                 may not create what is missing, the table has other partitions, or the database has no Citus.
-            ConfigurationError: an argument is invalid for this database.
+            ConfigurationError: an argument is invalid for this database, or this server is a worker of Citus.
 
         Example:
             >>> shelf = DocShelf(":memory:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from docshelf import DatabaseError, DocShelf, TooManyConnectionsError, UnreachableError
 from tests.support.face import Face, Loop
 from tests.support.operations import OPERATIONS, fill
+from tests.support.pages import ROOT, check_blocks
 from tests.support.pgbouncer import running_pgbouncer
 from tests.support.proxy import Proxy
 
@@ -40,6 +42,11 @@ def test_a_store_works_through_pgbouncer(proxy: Proxy, pgbouncer: str, mode: str
         assert dict(face.yield_items(source="f")) == items
         assert face.mdelete(list(items)[:10]).counts["DEL"] == 10
     face.close()
+
+
+def test_the_page_about_workers_runs_through_pgbouncer(proxy: Proxy, tmp_path: Path) -> None:
+    with running_pgbouncer(proxy.port, search_path=proxy.schema) as url:
+        check_blocks(ROOT / "docs" / "how-to" / "workers.md", tmp_path, url=f"postgresql{url}")
 
 
 def test_many_clients_work_through_pgbouncer_at_once(proxy: Proxy, pgbouncer: str, loop: Loop) -> None:

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from sqlalchemy import text
 
 from docshelf import Item, MassDeleteError, Source, SourceNote, file_fingerprint
 from docshelf.operations import reading
+from tests.conftest import Location
 from tests.support.face import Face
+from tests.support.statements import recorded_statements
+from tests.support.tables import connected
 
 
 def listed(face: Face) -> list[tuple[str, int, str | None]]:
@@ -51,6 +55,17 @@ def test_changed_sources_answers_many_at_once_in_input_order(face: Face) -> None
     assert face.changed_sources({"z": "z1", "y": "y1", "x": "x2", "a": "a1"}) == ["z", "x", "a"]
     assert face.changed_sources({"y": "y1", "x": "x1"}) == []
     assert face.changed_sources({}) == []
+
+
+def test_a_question_about_fingerprints_reads_no_metadata(face: Face, location: Location) -> None:
+    face.sync({"a": 1}, source="x", fingerprint="x1", metadata={"title": "X"})
+    with connected(location) as connection:
+        connection.execute(text("UPDATE docshelf_sources SET metadata = '{'"))
+    with recorded_statements() as statements:
+        assert face.changed_sources({"x": "x1"}) == []
+        assert face.source_changed("x", "x2")
+    assert len(statements) == 2
+    assert not any("metadata" in statement for statement in statements)
 
 
 FORGETTING: dict[str, Callable[[Face], object]] = {

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from docshelf import DocShelf, Item, MassDeleteError, Report, SourceNote
 from tests.conftest import Location
+from tests.support.effort import examples
 from tests.support.face import Face, Loop
 from tests.support.operations import missing
 
@@ -470,7 +471,7 @@ def test_a_store_behaves_like_the_model(
         run(
             Opened,
             settings=settings(
-                max_examples=40,
+                max_examples=examples(40),
                 stateful_step_count=20,
                 deadline=None,
                 database=None,

@@ -27,12 +27,12 @@ def setup(context: Context, layout: Layout = DEFAULT_LAYOUT) -> Flow[None]:
     def is_done(connection: Connection) -> bool:
         if not (is_current(connection, dialect) and dialect.is_laid_out(connection, layout)):
             return False
-        context.known_fields.read(connection, dialect)
+        context.learn(connection)
         return True
 
     def apply(connection: Connection) -> None:
         upgrade(connection, dialect, layout=layout)
-        context.known_fields.read(connection, dialect)
+        context.learn(connection)
 
     if (yield Read(is_done)):
         return

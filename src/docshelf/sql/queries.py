@@ -36,6 +36,10 @@ ExistingRow = Sequence[Any]
 """What a write needs to know of an existing entry: key, source, hash as the driver returns it, version."""
 
 
+NoteRow = Sequence[Any]
+"""What is stored of a source's note: its name, fingerprint and metadata, of any type where others wrote it."""
+
+
 class Sized(NamedTuple):
     """A key and the size of its packed values in bytes, over all its sources."""
 
@@ -349,6 +353,30 @@ class Queries(Statements):
                 notes[row.source], unreadable = note_of(row)
                 problems += unreadable
         return notes, problems
+
+    def note_page(self, connection: Connection, collection: str, *, after: str | None, limit: int) -> Iterable[NoteRow]:
+        """The notes of at most `limit` sources after a name, in order, as they are stored."""
+        s = self._sources.c
+
+        def build() -> Select[Any]:
+            statement = select(*self._note_columns).where(s.collection == bindparam("collection"))
+            return statement.where(s.source > bindparam("after")).order_by(s.source).limit(bindparam("limit"))
+
+        parameters = {"collection": collection, "after": after or "", "limit": limit}
+        return self._rows(connection, "note page", build, parameters)
+
+    def fingerprints(self, connection: Connection, collection: str, sources: Collection[str]) -> dict[str, Any]:
+        """The fingerprints of some sources, as the driver returns them: SQLite holds values of any type."""
+        source, fingerprint, _ = self._note_columns
+        conditions = (self._sources.c.collection == bindparam("collection"), self.dialect.in_array(source, "sources"))
+        found: dict[str, Any] = {}
+        for chunk in chunked(list(sources), KEYS_PER_STATEMENT):
+            parameters = {"collection": collection, "sources": self.dialect.array(chunk)}
+            rows = self._rows(
+                connection, "fingerprints", lambda: select(source, fingerprint).where(*conditions), parameters
+            )
+            found |= {row[0]: row[1] for row in rows}
+        return found
 
     def put_notes(
         self, connection: Connection, collection: str, notes: Mapping[str, SourceNote], now: datetime
