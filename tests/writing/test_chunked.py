@@ -18,7 +18,7 @@ from docshelf import (
 )
 from docshelf.operations import chunked
 from docshelf.operations.upsert import ConditionalUpsert, delete_entries
-from docshelf.sql import queries
+from docshelf.sql import existing_pages
 from docshelf.sql.dialects.postgresql import PostgreSQL
 from docshelf.sql.dialects.sqlite import SQLite
 from tests.conftest import Location
@@ -33,7 +33,7 @@ NOTES = {"f": SourceNote("f2", {"title": "F"}), "h": SourceNote("h1"), "kept": S
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunked, "_CHUNK_ROWS", CHUNK)
-    monkeypatch.setattr(queries, "_PAGE_ROWS", 2 * CHUNK)
+    monkeypatch.setattr(existing_pages, "_PAGE_ROWS", 2 * CHUNK)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_a_sync_that_ended_early_does_the_rest_when_it_is_run_again(
 ) -> None:
     whole = filled(face, "whole")
     expected = called(whole, scope)
-    for count in (0, 1, 3, 5, 6, 7, 8, 50):
+    for count in (1, 4, 6, 50):
         parts = filled(face, f"parts {count}")
         stop_after(count)
         try:
@@ -157,17 +157,16 @@ def test_a_sync_that_ended_early_does_the_rest_when_it_is_run_again(
         else:
             break
         before = {(one.key, one.source): (one.updated_at, one.version) for one in parts.find()}
-        if count:
-            # It may not look as if the file of a source were read to its end.
-            assert parts.source_changed("f", "f2")
-            assert parts.source_changed("f", "f1")
+        # It may not look as if the file of a source were read to its end.
+        assert parts.source_changed("f", "f2")
+        assert parts.source_changed("f", "f1")
         report = called(parts, scope, chunked=True)
         assert state(parts) == state(whole)
         written = {(change.key, change.source) for change in report if change.op in ("INS", "UPD")}
         after = {(one.key, one.source): (one.updated_at, one.version) for one in parts.find()}
         assert {identity for identity, label in after.items() if before.get(identity) != label} == written
         assert len(written) == max(0, len(expected.inserted) + len(expected.updated) - count * CHUNK)
-    assert count in (7, 50)
+    assert count == 50
 
 
 def test_the_guard_decides_before_anything_is_written(face: Face) -> None:

@@ -280,7 +280,7 @@ def _delete_pages(context: Context, source: str | None, turns: _Turns, total: Re
 
 
 def _page(context: Context, source: str | None, after: Identity | None, connection: Connection) -> Sequence[Any]:
-    return context.queries.existing_page(connection, context.collection, after=after, source=source, limit=_CHUNK_ROWS)
+    return context.queries.pages.page(connection, context.collection, after=after, source=source, limit=_CHUNK_ROWS)
 
 
 def _source_sizes(context: Context, names: Sequence[str], connection: Connection) -> Mapping[str, int]:

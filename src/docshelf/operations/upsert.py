@@ -82,9 +82,11 @@ class ConditionalUpsert:
         elif plan.move:
             keys = list(dict.fromkeys(key for key, _ in identities))
             rows = context.queries.existing(connection, context.collection, keys=keys, sources=None)
+        elif plan.scope != "collection" and len(plan.sources) != 1:
+            rows = context.queries.existing(connection, context.collection, keys=None, sources=plan.sources)
         else:
-            sources = None if plan.scope == "collection" else plan.sources
-            rows = context.queries.existing_in_pages(connection, context.collection, sources)
+            source = None if plan.scope == "collection" else next(iter(plan.sources))
+            rows = context.queries.pages.all(connection, context.collection, source)
         return self.encoded.compare(rows, unlisted)
 
     def stale(self, comparison: Comparison) -> list[Identity]:

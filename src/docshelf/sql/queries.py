@@ -6,10 +6,11 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, S
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, null, select, tuple_, type_coerce, update
+from sqlalchemy import bindparam, delete, func, null, select, type_coerce, update
 from sqlalchemy.types import NullType
 
 from docshelf.sql.chunks import KEYS_PER_STATEMENT, bounded, chunked
+from docshelf.sql.existing_pages import ExistingPages
 from docshelf.sql.notes import note_of
 from docshelf.sql.rows import Identity, checked_identity
 from docshelf.sql.search import SearchQueries
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from docshelf.sql.dialects.base import Dialect
 
-# How many rows `existing_in_pages` reads at a time.
-_PAGE_ROWS: Final = 10_000
 _TIMES: Final = ("created_at", "updated_at")
 # The fields of `Stored` that `latest_values` does not read.
 _DEFAULTS: Final = tuple(Stored._field_defaults.values())
@@ -52,6 +51,7 @@ class Queries(Statements):
 
     Attributes:
         search: those of searches by field.
+        pages: those that read large collections and sources page by page.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -81,6 +81,7 @@ class Queries(Statements):
         self._of_source = e.source == bindparam("source")
         self._of_sources = dialect.in_array(e.source, "sources")
         self.search = SearchQueries(dialect)
+        self.pages = ExistingPages(dialect)
 
     def __reduce__(self) -> tuple[type[Queries], tuple[Dialect]]:
         return Queries, (self.dialect,)  # another process compiles its own statements
@@ -95,51 +96,6 @@ class Queries(Statements):
     ) -> Iterable[ExistingRow]:
         """Hashes and versions of the entries of some keys in some sources. None for either means all."""
         return self._select(connection, "existing", self._existing_columns, collection, keys=keys, sources=sources)
-
-    def existing_in_pages(
-        self, connection: Connection, collection: str, sources: Collection[str] | None
-    ) -> Iterator[ExistingRow]:
-        """As `existing`, of all keys. A whole collection, or one source, is read in pages: it may be large.
-
-        Pages are statements of their own: outside a transaction that locks others out, rows may change in between.
-        """
-        if sources is not None and len(sources) != 1:
-            yield from self.existing(connection, collection, keys=None, sources=sources)
-            return
-        source = None if sources is None else next(iter(sources))
-        after: Identity | None = None
-        while True:
-            rows = self.existing_page(connection, collection, after=after, source=source, limit=_PAGE_ROWS)
-            yield from rows
-            if len(rows) < _PAGE_ROWS:
-                return
-            after = checked_identity((rows[-1][0], rows[-1][1]))
-
-    def existing_page(
-        self, connection: Connection, collection: str, *, after: Identity | None, source: str | None, limit: int
-    ) -> Sequence[ExistingRow]:
-        """At most `limit` rows after an identity, as `existing` gives them, in the order of key and source."""
-        e = self._entries.c
-        parameters: dict[str, Any] = {}
-        if source is not None:
-            parameters["source"] = source
-        if after is not None:
-            parameters["after"] = after[0]
-            if source is None:
-                parameters["after_source"] = after[1]
-
-        def build() -> Select[Any]:
-            conditions = self._conditions([name for name in parameters if not name.startswith("after")])
-            if source is not None:
-                conditions += [e.key > bindparam("after")] if after is not None else []
-            elif after is not None:
-                conditions.append(tuple_(e.key, e.source) > tuple_(bindparam("after"), bindparam("after_source")))
-            return (
-                select(*self._existing_columns).where(*conditions).order_by(e.key, e.source).limit(bindparam("limit"))
-            )
-
-        name = ("existing page", *parameters)
-        return list(self._rows(connection, name, build, {**parameters, "collection": collection, "limit": limit}))
 
     def existing_pairs(
         self, connection: Connection, collection: str, identities: Sequence[Identity]
