@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.stores import BaseStore
 
 from docshelf import ArgumentTypeError, DocShelf, Entry, Item, Report, SourceNote
-from docshelf.adapters import ShelfOptions, Url, as_list
+from docshelf.adapters import ReportKind, ShelfOptions, Url, as_list
 from langchain_docshelf.base import LangChainStore, are_of, notes_of
 from langchain_docshelf.byte_keys import fits_scan, is_folded, scan_prefix, stored_item, unfolded
 from langchain_docshelf.documents import SourceKey, check_document, document_content_types, document_in, source_of
@@ -110,11 +110,11 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
             ArgumentTypeError: a value is no document, or its source is no text. Nothing was written.
             UnsupportedValueError: a document has data that cannot be stored without loss. Nothing was written.
         """
-        self.conditional_mset(key_value_pairs)
+        self.conditional_mset(key_value_pairs, report="counts")
 
     async def amset(self, key_value_pairs: Documents) -> None:
         """As `mset`."""
-        await self.aconditional_mset(key_value_pairs)
+        await self.aconditional_mset(key_value_pairs, report="counts")
 
     def mdelete(self, keys: Sequence[str]) -> None:
         """Delete the documents of keys, in all sources."""
@@ -139,6 +139,8 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
         move: bool = False,
         dry_run: bool = False,
         diff: bool = False,
+        report: ReportKind = "changes",
+        chunked: bool = False,
         show_progress: bool = False,
     ) -> Report:
         """As `mset`; returns one change for each document.
@@ -146,11 +148,19 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
         Args:
             move: keep each key in one source only. A document that is written under another source than before is
                 deleted from the old one, and the report lists that as DEL.
-            dry_run, diff: as for `docshelf.DocShelf.conditional_mset`.
+            dry_run, diff, report, chunked: as for `docshelf.DocShelf.conditional_mset`.
             show_progress: show a progress bar.
         """
         items = self._items(key_value_pairs, None)
-        return self._shelf.conditional_mset(items, move=move, dry_run=dry_run, diff=diff, show_progress=show_progress)
+        return self._shelf.conditional_mset(
+            items,
+            move=move,
+            dry_run=dry_run,
+            diff=diff,
+            report=report,
+            chunked=chunked,
+            show_progress=show_progress,
+        )
 
     async def aconditional_mset(
         self,
@@ -159,12 +169,20 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
         move: bool = False,
         dry_run: bool = False,
         diff: bool = False,
+        report: ReportKind = "changes",
+        chunked: bool = False,
         show_progress: bool = False,
     ) -> Report:
         """As `conditional_mset`."""
         items = self._items(key_value_pairs, None)
         return await self._shelf.aconditional_mset(
-            items, move=move, dry_run=dry_run, diff=diff, show_progress=show_progress
+            items,
+            move=move,
+            dry_run=dry_run,
+            diff=diff,
+            report=report,
+            chunked=chunked,
+            show_progress=show_progress,
         )
 
     def sync(
@@ -178,6 +196,8 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
         max_delete: float | None = None,
         allow_mass_delete: bool = False,
         notes: Mapping[str, SourceNote] | None = None,
+        report: ReportKind = "changes",
+        chunked: bool = False,
         show_progress: bool = False,
     ) -> Report:
         """Make sources hold exactly these documents: insert, update, skip, and delete the rest, in one transaction.
@@ -187,7 +207,8 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
             source: store all documents under this source, whatever their metadata say, and leave other sources as they
                 are. By default every source that a document or `notes` names is synced.
             scope: "collection" deletes the documents of all other sources too.
-            dry_run, diff, max_delete, allow_mass_delete, notes, show_progress: as for `docshelf.DocShelf.sync`.
+            dry_run, diff, max_delete, allow_mass_delete, notes, report, chunked, show_progress: as for
+                `docshelf.DocShelf.sync`.
 
         Raises:
             MassDeleteError: the sync would delete more than it may. Nothing was written.
@@ -201,6 +222,8 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
             max_delete=max_delete,
             allow_mass_delete=allow_mass_delete,
             notes=notes_of(source, notes),
+            report=report,
+            chunked=chunked,
             show_progress=show_progress,
         )
 
@@ -215,6 +238,8 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
         max_delete: float | None = None,
         allow_mass_delete: bool = False,
         notes: Mapping[str, SourceNote] | None = None,
+        report: ReportKind = "changes",
+        chunked: bool = False,
         show_progress: bool = False,
     ) -> Report:
         """As `sync`."""
@@ -226,16 +251,23 @@ class DocShelfStore(LangChainStore, BaseStore[str, Document]):
             max_delete=max_delete,
             allow_mass_delete=allow_mass_delete,
             notes=notes_of(source, notes),
+            report=report,
+            chunked=chunked,
             show_progress=show_progress,
         )
 
-    def delete_source(self, source: str) -> Report:
-        """Delete a source with all its documents. The same keys in other sources stay."""
-        return self._shelf.delete_source(source)
+    def delete_source(self, source: str, *, report: ReportKind = "changes", chunked: bool = False) -> Report:
+        """Delete a source with all its documents. The same keys in other sources stay.
 
-    async def adelete_source(self, source: str) -> Report:
+        Args:
+            source: its name.
+            report, chunked: as for `docshelf.DocShelf.delete_source`.
+        """
+        return self._shelf.delete_source(source, report=report, chunked=chunked)
+
+    async def adelete_source(self, source: str, *, report: ReportKind = "changes", chunked: bool = False) -> Report:
         """As `delete_source`."""
-        return await self._shelf.adelete_source(source)
+        return await self._shelf.adelete_source(source, report=report, chunked=chunked)
 
     def documents_of(self, entries: Iterable[Entry | None]) -> list[Document | None]:
         """The documents of entries of `shelf`; None for each entry that is missing.

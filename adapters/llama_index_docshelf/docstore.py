@@ -127,8 +127,8 @@ class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
         Args:
             nodes: all nodes of the document. Each names the document as its source, as LlamaIndex's node parsers do.
             ref_doc_id: the document. By default, every document that a node names is synced.
-            options: dry_run, diff, max_delete, allow_mass_delete, fingerprint, metadata, show_progress of
-                `docshelf.DocShelf.sync`. The default metadata is that of the nodes.
+            options: dry_run, diff, max_delete, allow_mass_delete, fingerprint, metadata, report, chunked, show_progress
+                of `docshelf.DocShelf.sync`. The default metadata is that of the nodes.
 
         Raises:
             docshelf.ArgumentValueError: a node names another document, or none.

@@ -30,6 +30,7 @@ from docshelf.errors import (
     UnsupportedValueError,
     ValueTooLargeError,
 )
+from docshelf.operations.report import CountsReport
 from docshelf.store import DocShelf
 from docshelf.types import (
     Change,
@@ -64,6 +65,7 @@ __all__ = [
     "ContentType",
     "CorruptEntryError",
     "CorruptEntryWarning",
+    "CountsReport",
     "DatabaseError",
     "Diff",
     "DocShelf",

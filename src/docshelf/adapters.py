@@ -18,7 +18,7 @@ from docshelf.operations.guard import entries_refusal, sources_refusal
 from docshelf.operations.reading import labels
 from docshelf.steps import Call, Compute, Flow, aperform, async_name, perform
 from docshelf.store import DocShelf, OnShelf
-from docshelf.types import Label
+from docshelf.types import Label, ReportKind
 from docshelf.validation import check_share, plain_value
 from docshelf.values.content_types import ContentType
 from docshelf.values.documents import as_document
@@ -36,6 +36,7 @@ __all__ = [
     "Compute",
     "Flow",
     "Label",
+    "ReportKind",
     "ShelfOptions",
     "ShelfStore",
     "Url",

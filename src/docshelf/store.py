@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
@@ -25,6 +25,7 @@ from docshelf.errors import (
     DatabaseError,
 )
 from docshelf.logs import logged_call, logs_calls
+from docshelf.operations import chunked as operations_in_chunks
 from docshelf.operations import collections, deleting, diagnosis, maintenance, reading, searching, writing
 from docshelf.operations.context import Context
 from docshelf.operations.plan import PlanOf, Scope, mset_plan, sync_plan
@@ -45,6 +46,7 @@ from docshelf.types import (
     Op,
     Problem,
     Report,
+    ReportKind,
     Source,
     SourceNote,
     Sources,
@@ -62,6 +64,7 @@ from docshelf.validation import (
     check_optional_source,
     check_pairs,
     check_prefix,
+    check_report,
     check_share,
     check_source,
     check_sources,
@@ -853,7 +856,7 @@ class DocShelf:
         [change] = await self.aconditional_mset([Item(key, value, source, version)])
         return change.key, change.op
 
-    def mset(self, items: Items, *, source: str = "", show_progress: bool = False) -> None:
+    def mset(self, items: Items, *, source: str = "", chunked: bool = False, show_progress: bool = False) -> None:
         """Write the items that are new or differ from their entries, in one transaction.
 
         If an error is raised, nothing was written.
@@ -863,9 +866,13 @@ class DocShelf:
                 one source, the last item wins. The items of a generator are not all held in memory: beyond 32 MiB
                 their bytes go to a temporary file until the call ends.
             source: the source of items that name none.
+            chunked: write in transactions of at most 2,000 items, so that no other writer waits for the whole call, and
+                keep only the items of one in memory. A call that ends early has written some of its items; the same
+                call, run again, writes the rest. Not in a bound store.
             show_progress: show a progress bar.
 
         Raises:
+            ConfigurationError: `chunked` in a bound store.
             UnsupportedValueError: a value cannot be stored without loss. Names the key and the path.
             ValueTooLargeError: a value exceeds `max_value_bytes`.
             ArgumentTypeError, ArgumentValueError: an item, key, source or version is invalid.
@@ -877,11 +884,15 @@ class DocShelf:
             >>> len(shelf)
             2
         """
-        self.conditional_mset(items, source=source, show_progress=show_progress)
+        self.conditional_mset(items, source=source, report="counts", chunked=chunked, show_progress=show_progress)
 
-    async def amset(self, items: Items, *, source: str = "", show_progress: bool = False) -> None:
+    async def amset(
+        self, items: Items, *, source: str = "", chunked: bool = False, show_progress: bool = False
+    ) -> None:
         """As `mset`."""
-        await self.aconditional_mset(items, source=source, show_progress=show_progress)
+        await self.aconditional_mset(
+            items, source=source, report="counts", chunked=chunked, show_progress=show_progress
+        )
 
     def conditional_mset(
         self,
@@ -892,6 +903,8 @@ class DocShelf:
         notes: Mapping[str, SourceNote] | None = None,
         dry_run: bool = False,
         diff: bool = False,
+        report: ReportKind = "changes",
+        chunked: bool = False,
         show_progress: bool = False,
     ) -> Report:
         """As `mset`. Returns a report of what was done to each key.
@@ -902,6 +915,8 @@ class DocShelf:
             notes: fingerprints and metadata to store, by source, in the same transaction.
             dry_run: report what would be done, and write nothing.
             diff: fill `report.diffs`. This reads the old values of updated entries and holds old and new in memory.
+            report: "counts" returns a `CountsReport`: counts alone, no memory for each key.
+            chunked: as for `mset`; the notes are stored at the end. With `dry_run` it means nothing.
 
         Example:
             >>> shelf = DocShelf(":memory:")
@@ -910,7 +925,13 @@ class DocShelf:
             [('a', 'SKIP'), ('b', 'INS')]
         """
         source = check_source(source)
-        plan = mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff)
+        counts = check_report(report)
+        plan = mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff, counts=counts)
+        if self._in_chunks(chunked) and not dry_run:
+            total = len(items) if isinstance(items, Sized) else None
+            with progress_bar(total, "writing", show=show_progress) as on_progress:
+                context = replace(self._context, on_progress=on_progress)
+                return self._run(operations_in_chunks.write_items(context, items, source, plan, counts=counts))
         return self._write(items, source, plan, show_progress=show_progress)
 
     async def aconditional_mset(
@@ -922,11 +943,19 @@ class DocShelf:
         notes: Mapping[str, SourceNote] | None = None,
         dry_run: bool = False,
         diff: bool = False,
+        report: ReportKind = "changes",
+        chunked: bool = False,
         show_progress: bool = False,
     ) -> Report:
         """As `conditional_mset`."""
         source = check_source(source)
-        plan = mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff)
+        counts = check_report(report)
+        plan = mset_plan(move=move, notes=notes, dry_run=dry_run, diff=diff, counts=counts)
+        if self._in_chunks(chunked) and not dry_run:
+            total = len(items) if isinstance(items, Sized) else None
+            with progress_bar(total, "writing", show=show_progress) as on_progress:
+                context = replace(self._context, on_progress=on_progress)
+                return await self._arun(operations_in_chunks.write_items(context, items, source, plan, counts=counts))
         return await self._awrite(items, source, plan, show_progress=show_progress)
 
     def sync(
@@ -942,6 +971,8 @@ class DocShelf:
         fingerprint: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         notes: Mapping[str, SourceNote] | None = None,
+        report: ReportKind = "changes",
+        chunked: bool = False,
         show_progress: bool = False,
     ) -> Report:
         """Make a source hold exactly these items: insert, update, skip, and delete the rest, in one transaction.
@@ -961,10 +992,17 @@ class DocShelf:
             fingerprint: the caller's hash of the source's raw file, for `source_changed`.
             metadata: the caller's own data about the source; None keeps the stored metadata.
             notes: fingerprint and metadata by source, for the scopes "sources" and "collection".
+            report: as for `conditional_mset`.
+            chunked: write and delete in transactions of at most 2,000 entries, so that no other writer waits for the
+                whole sync. All items are read, and the guard decides, before the first write; deletions come last, then
+                the notes. A call that ends early has done a part of this, and a source of which it changed an entry has
+                no fingerprint; the same call, run again, does the rest. What others write meanwhile stays. Not in a
+                bound store.
             show_progress: show a progress bar.
 
         Raises:
             MassDeleteError: the sync would delete more than allowed. Nothing was written.
+            ConfigurationError: `chunked` in a bound store.
             Others as for `mset`.
 
         Example:
@@ -982,10 +1020,12 @@ class DocShelf:
             diff=diff,
             max_delete=max_delete,
             allow_mass_delete=allow_mass_delete,
+            counts=check_report(report),
             note=SourceNote(fingerprint, metadata),
             notes=notes,
         )
-        return self._write(items, source, plan, show_progress=show_progress)
+        chunked = self._in_chunks(chunked) and not dry_run
+        return self._write(items, source, plan, chunked=chunked, show_progress=show_progress)
 
     async def async_(
         self,
@@ -1000,6 +1040,8 @@ class DocShelf:
         fingerprint: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         notes: Mapping[str, SourceNote] | None = None,
+        report: ReportKind = "changes",
+        chunked: bool = False,
         show_progress: bool = False,
     ) -> Report:
         """As `sync`."""
@@ -1011,10 +1053,12 @@ class DocShelf:
             diff=diff,
             max_delete=max_delete,
             allow_mass_delete=allow_mass_delete,
+            counts=check_report(report),
             note=SourceNote(fingerprint, metadata),
             notes=notes,
         )
-        return await self._awrite(items, source, plan, show_progress=show_progress)
+        chunked = self._in_chunks(chunked) and not dry_run
+        return await self._awrite(items, source, plan, chunked=chunked, show_progress=show_progress)
 
     def set_versions(
         self,
@@ -1023,6 +1067,7 @@ class DocShelf:
         source: str | None = None,
         expected: Mapping[str, str | None] | None = None,
         new_sources: Mapping[str, str] | None = None,
+        report: ReportKind = "changes",
     ) -> Report:
         """Set the versions of entries, without changing their values.
 
@@ -1034,6 +1079,7 @@ class DocShelf:
                 for an entry without a version, and for a missing entry, which is then created: of several writers one
                 creates it.
             new_sources: key to source, for the entries that are created. Other keys get "". Not together with `source`.
+            report: as for `conditional_mset`.
 
         Example:
             >>> shelf = DocShelf(":memory:")
@@ -1043,7 +1089,7 @@ class DocShelf:
             >>> shelf.get_entry("a").version
             'v1'
         """
-        return self._run(self._set_versions(versions, source, expected, new_sources))
+        return self._run(self._set_versions(versions, source, expected, new_sources, report))
 
     async def aset_versions(
         self,
@@ -1052,9 +1098,10 @@ class DocShelf:
         source: str | None = None,
         expected: Mapping[str, str | None] | None = None,
         new_sources: Mapping[str, str] | None = None,
+        report: ReportKind = "changes",
     ) -> Report:
         """As `set_versions`."""
-        return await self._arun(self._set_versions(versions, source, expected, new_sources))
+        return await self._arun(self._set_versions(versions, source, expected, new_sources, report))
 
     def _set_versions(
         self,
@@ -1062,6 +1109,7 @@ class DocShelf:
         source: str | None,
         expected: Mapping[str, str | None] | None,
         new_sources: Mapping[str, str] | None,
+        report: ReportKind,
     ) -> Flow[Report]:
         checked = check_versions(versions)
         return writing.set_versions(
@@ -1070,21 +1118,37 @@ class DocShelf:
             check_optional_source(source),
             check_expected(expected, checked),
             check_new_sources(new_sources, source),
+            counts=check_report(report),
         )
 
-    def _write(self, items: Items, source: str, plan_of: PlanOf, *, show_progress: bool) -> Report:
+    def _in_chunks(self, chunked: bool) -> bool:
+        if chunked and self.is_bound:
+            raise ConfigurationError(
+                "chunked=True commits after each part, and this store works in the caller's transaction; leave it out"
+            )
+        return chunked
+
+    def _write(
+        self, items: Items, source: str, plan_of: PlanOf, *, show_progress: bool, chunked: bool = False
+    ) -> Report:
         self._backend.check_open()
         with closing(self._backend.run(writing.encode_items(self._context, items, source))) as encoded:
             plan = plan_of(encoded.identities)
             with progress_bar(len(encoded), "writing", show=show_progress) as on_progress:
-                return self._run(writing.write(replace(self._context, on_progress=on_progress), encoded, plan))
+                context = replace(self._context, on_progress=on_progress)
+                write = operations_in_chunks.sync if chunked else writing.write
+                return self._run(write(context, encoded, plan))
 
-    async def _awrite(self, items: Items, source: str, plan_of: PlanOf, *, show_progress: bool) -> Report:
+    async def _awrite(
+        self, items: Items, source: str, plan_of: PlanOf, *, show_progress: bool, chunked: bool = False
+    ) -> Report:
         self._backend.check_open()
         with closing(await self._backend.arun(writing.encode_items(self._context, items, source))) as encoded:
             plan = plan_of(encoded.identities)
             with progress_bar(len(encoded), "writing", show=show_progress) as on_progress:
-                return await self._arun(writing.write(replace(self._context, on_progress=on_progress), encoded, plan))
+                context = replace(self._context, on_progress=on_progress)
+                write = operations_in_chunks.sync if chunked else writing.write
+                return await self._arun(write(context, encoded, plan))
 
     def mdelete(
         self,
@@ -1097,6 +1161,8 @@ class DocShelf:
         max_delete: float | None = None,
         allow_mass_delete: bool = False,
         dry_run: bool = False,
+        report: ReportKind = "changes",
+        chunked: bool = False,
     ) -> Report:
         """Delete the entries of keys, or the entries whose fields match, in one transaction.
 
@@ -1115,8 +1181,13 @@ class DocShelf:
                 of the collection's sources with all their entries, if these are at least 10.
             allow_mass_delete: do not refuse.
             dry_run: return the report of the call, and delete nothing.
+            report: as for `conditional_mset`.
+            chunked: delete in transactions of at most 2,000 keys or entries, so that no other writer waits for the
+                whole call. One that ends early has deleted some; the same call, run again, deletes the rest. Not in a
+                bound store.
 
         Raises:
+            ConfigurationError: `chunked` in a bound store.
             MassDeleteError: the call was refused. Nothing was deleted.
             ArgumentTypeError, ArgumentValueError: an argument is invalid, or both `keys` and `where` were given.
 
@@ -1126,7 +1197,11 @@ class DocShelf:
             >>> shelf.mdelete(where={"year": {"$lt": 2000}}).counts["DEL"], shelf.mdelete(["b", "none"]).counts["DEL"]
             (1, 1)
         """
-        return self._run(self._deletion(keys, source, expected, where, prefix, max_delete, allow_mass_delete, dry_run))
+        return self._run(
+            self._deletion(
+                keys, source, expected, where, prefix, max_delete, allow_mass_delete, dry_run, report, chunked
+            )
+        )
 
     async def amdelete(
         self,
@@ -1139,10 +1214,14 @@ class DocShelf:
         max_delete: float | None = None,
         allow_mass_delete: bool = False,
         dry_run: bool = False,
+        report: ReportKind = "changes",
+        chunked: bool = False,
     ) -> Report:
         """As `mdelete`."""
         return await self._arun(
-            self._deletion(keys, source, expected, where, prefix, max_delete, allow_mass_delete, dry_run)
+            self._deletion(
+                keys, source, expected, where, prefix, max_delete, allow_mass_delete, dry_run, report, chunked
+            )
         )
 
     def _deletion(  # noqa: PLR0917 - the arguments of `mdelete`, in their order
@@ -1155,27 +1234,44 @@ class DocShelf:
         max_delete: float | None,
         allow_mass_delete: bool,
         dry_run: bool,
+        report: ReportKind,
+        chunked: bool,
     ) -> Flow[Report]:
+        counts, chunked = check_report(report), self._in_chunks(chunked) and not dry_run
         if (keys is None) == (where is None):
             raise ArgumentTypeError("give either keys or where=; where={} is every entry")
         if keys is not None:
             if prefix is not None or max_delete is not None or allow_mass_delete:
                 raise ArgumentTypeError("prefix, max_delete and allow_mass_delete go with where=, not with keys")
             checked = check_keys(keys)
-            labels = check_expected(expected, checked)
-            return deleting.delete_keys(self._context, checked, check_optional_source(source), labels, dry_run=dry_run)
+            labels, of = check_expected(expected, checked), check_optional_source(source)
+            if chunked:
+                return operations_in_chunks.remove_keys(self._context, checked, of, labels, counts=counts)
+            return deleting.delete_keys(self._context, checked, of, labels, dry_run=dry_run, counts=counts)
         if expected is not None:
             raise ArgumentTypeError("expected goes with keys, not with where=")
         limits = searching.DeleteLimits(check_share(max_delete), allow_mass_delete)
-        return searching.delete(self._context, _search(where, prefix, source), limits, dry_run=dry_run)
+        search = _search(where, prefix, source)
+        if chunked:
+            return operations_in_chunks.remove_matching(self._context, search, limits, counts=counts)
+        return searching.delete(self._context, search, limits, dry_run=dry_run, counts=counts)
 
-    def clear(self) -> int:
-        """Delete all entries and sources of the collection. Returns how many entries there were."""
-        return self._run(deleting.clear(self._context))
+    def clear(self, *, chunked: bool = False) -> int:
+        """Delete all entries and sources of the collection. Returns how many entries there were.
 
-    async def aclear(self) -> int:
+        Args:
+            chunked: as for `mdelete`.
+
+        Raises:
+            ConfigurationError: `chunked` in a bound store.
+        """
+        clear = operations_in_chunks.clear_collection if self._in_chunks(chunked) else deleting.clear
+        return self._run(clear(self._context))
+
+    async def aclear(self, *, chunked: bool = False) -> int:
         """As `clear`."""
-        return await self._arun(deleting.clear(self._context))
+        clear = operations_in_chunks.clear_collection if self._in_chunks(chunked) else deleting.clear
+        return await self._arun(clear(self._context))
 
     def collections(self, *, exact: bool = True) -> Collections:
         """Every collection of the table that has entries or sources, ordered by name.
@@ -1360,8 +1456,16 @@ class DocShelf:
         """As `changed_sources`."""
         return await self._arun(reading.changed_sources(self._context, check_fingerprints(fingerprints)))
 
-    def delete_source(self, source: str) -> Report:
+    def delete_source(self, source: str, *, report: ReportKind = "changes", chunked: bool = False) -> Report:
         """Delete a source with all its entries. The same keys in other sources stay.
+
+        Args:
+            source: its name.
+            report: as for `conditional_mset`.
+            chunked: as for `mdelete`.
+
+        Raises:
+            ConfigurationError: `chunked` in a bound store.
 
         Example:
             >>> shelf = DocShelf(":memory:")
@@ -1369,26 +1473,47 @@ class DocShelf:
             >>> shelf.delete_source("b.md").counts["DEL"], shelf.get("a")
             (1, 1)
         """
-        return self.delete_sources([source])
+        return self.delete_sources([source], report=report, chunked=chunked)
 
-    async def adelete_source(self, source: str) -> Report:
+    async def adelete_source(self, source: str, *, report: ReportKind = "changes", chunked: bool = False) -> Report:
         """As `delete_source`."""
-        return await self.adelete_sources([source])
+        return await self.adelete_sources([source], report=report, chunked=chunked)
 
-    def delete_sources(self, sources: Iterable[str], *, keys: Iterable[str] = ()) -> Report:
+    def delete_sources(
+        self,
+        sources: Iterable[str],
+        *,
+        keys: Iterable[str] = (),
+        report: ReportKind = "changes",
+        chunked: bool = False,
+    ) -> Report:
         """Delete sources with all their entries, in one transaction.
 
         Args:
             sources: their names. Unknown names are skipped.
             keys: also delete the entries of these keys, in every source.
-        """
-        names, checked = check_sources(sources), check_keys(keys)
-        return self._run(deleting.delete_sources(self._context, names, checked))
+            report: as for `conditional_mset`.
+            chunked: as for `mdelete`.
 
-    async def adelete_sources(self, sources: Iterable[str], *, keys: Iterable[str] = ()) -> Report:
+        Raises:
+            ConfigurationError: `chunked` in a bound store.
+        """
+        delete = operations_in_chunks.remove_sources if self._in_chunks(chunked) else deleting.delete_sources
+        names, checked, counts = check_sources(sources), check_keys(keys), check_report(report)
+        return self._run(delete(self._context, names, checked, counts=counts))
+
+    async def adelete_sources(
+        self,
+        sources: Iterable[str],
+        *,
+        keys: Iterable[str] = (),
+        report: ReportKind = "changes",
+        chunked: bool = False,
+    ) -> Report:
         """As `delete_sources`."""
-        names, checked = check_sources(sources), check_keys(keys)
-        return await self._arun(deleting.delete_sources(self._context, names, checked))
+        delete = operations_in_chunks.remove_sources if self._in_chunks(chunked) else deleting.delete_sources
+        names, checked, counts = check_sources(sources), check_keys(keys), check_report(report)
+        return await self._arun(delete(self._context, names, checked, counts=counts))
 
     # Maintenance
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import unified_diff
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, overload
 
 from docshelf.display import html
 
@@ -19,6 +19,8 @@ UPD: Final = "UPD"
 SKIP: Final = "SKIP"
 DEL: Final = "DEL"
 OPS: Final[tuple[Op, ...]] = (INS, UPD, SKIP, DEL)
+ReportKind = Literal["changes", "counts"]
+"""What a call reports: a `Change` for each key, or counts alone (`CountsReport`)."""
 
 
 class Item(NamedTuple):
@@ -156,6 +158,7 @@ class Report(Sequence[Change]):
     dry_run: bool = False
     diffs: Diffs = field(default=Diffs(), compare=False)
     refused: str | None = field(default=None, compare=False)
+    _names_keys: ClassVar[bool] = True
     _counts: Counter[str] = field(init=False, compare=False, default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -202,7 +205,7 @@ class Report(Sequence[Change]):
     @property
     def changed(self) -> bool:
         """True if anything was written, or would be in a dry run."""
-        return self._counts[SKIP] != len(self.changes)
+        return self._counts[SKIP] != len(self)
 
     def __repr__(self) -> str:
         counts = " ".join(f"{op}={count}" for op, count in self.counts.items())
@@ -222,7 +225,7 @@ class Report(Sequence[Change]):
         return {}
 
     def _repr_html_(self) -> str:
-        return html.report(self, self._further)
+        return html.report(self, self._further, named=self._names_keys)
 
 
 @dataclass(frozen=True)

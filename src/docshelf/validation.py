@@ -170,6 +170,17 @@ def check_share(max_delete: Any, *, may_be_none: bool = True) -> float | None:
     return max_delete
 
 
+def check_report(report: Any) -> bool:
+    """True where the report of a call is to have counts alone.
+
+    Raises:
+        ArgumentValueError: neither "changes" nor "counts".
+    """
+    if report not in ("changes", "counts"):
+        raise ArgumentValueError(f"report={report!r:.60}: give 'changes' or 'counts'")
+    return bool(report == "counts")
+
+
 def check_optional_source(source: str | None) -> str | None:
     """A source, or None for all sources. Raises as `check_source` does."""
     return None if source is None else check_source(source)

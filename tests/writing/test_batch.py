@@ -73,12 +73,13 @@ def test_of_items_with_the_same_key_and_source_the_last_wins(items: list[Any], s
     encoded = EncodedBatch(codec, source)
     for start in range(0, len(items), width):
         encoded.add(items[start : start + width])
-    assert encoded.identities == list(model)
+    assert list(encoded.identities) == list(model)
     assert [encoded.value(position) for position in range(len(encoded))] == [value for value, _ in model.values()]
-    assert encoded.hashes == [codec.encode(value, "k")[2] for value, _ in model.values()]
+    hashes = [bytes(encoded.hash_of(position)) for position in range(len(encoded))]
+    assert hashes == [codec.encode(value, "k")[2] for value, _ in model.values()]
     # Compare with entries that have the same hashes and another version: only items that state a version differ.
     for version in ("v", "w"):
-        existing = [(*one, value_hash, version) for one, value_hash in zip(model, encoded.hashes, strict=True)]
+        existing = [(*one, value_hash, version) for one, value_hash in zip(model, hashes, strict=True)]
         changed = {encoded.identities[position] for position in encoded.changed(encoded.compare(existing))}
         assert changed == {one for one, (_, stated) in model.items() if stated not in (None, version)}
 

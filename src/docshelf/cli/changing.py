@@ -122,10 +122,10 @@ def _rm(arguments: Arguments, output: Output) -> int:
 
 def _deletion(shelf: DocShelf, arguments: Arguments, where: Mapping[str, Any] | None, *, dry_run: bool) -> Report:
     if arguments.keys:
-        return shelf.mdelete(arguments.keys, source=arguments.source, dry_run=dry_run)
+        return shelf.mdelete(arguments.keys, source=arguments.source, dry_run=dry_run, chunked=arguments.chunked)
     if where is None and arguments.prefix is None:  # a whole source, with what is known of its file
         if not dry_run:
-            return shelf.delete_source(arguments.source)
+            return shelf.delete_source(arguments.source, chunked=arguments.chunked)
         everything: Mapping[str, Any] = {}
         return shelf.mdelete(where=everything, source=arguments.source, allow_mass_delete=True, dry_run=True)
     return shelf.mdelete(
@@ -135,6 +135,7 @@ def _deletion(shelf: DocShelf, arguments: Arguments, where: Mapping[str, Any] | 
         max_delete=arguments.max_delete,
         allow_mass_delete=arguments.allow_mass_delete,
         dry_run=dry_run,
+        chunked=arguments.chunked,
     )
 
 
@@ -160,6 +161,11 @@ def _add_rm(parser: ArgumentParser) -> None:
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument(
         "-n", "--dry-run", action="store_true", help="say what would be deleted; exit code 5 if anything"
+    )
+    parser.add_argument(
+        "--chunked",
+        action="store_true",
+        help="in many short transactions: other writers do not wait, and a run that was stopped is run again",
     )
     add_guard(parser)
 
@@ -197,6 +203,7 @@ VERBS: Final[Sequence[Verb]] = (
             ("docshelf rm note", "delete the entry of a key, in all sources; asks first"),
             ("docshelf rm --source docs:old.md --yes", "delete a source with all its entries"),
             ("docshelf rm --match 'year<2000' --dry-run", "say what would be deleted"),
+            ("docshelf rm --source docs:large.csv --chunked --yes", "a large source, without making others wait"),
         ],
         _add_rm,
     ),

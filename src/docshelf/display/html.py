@@ -61,29 +61,30 @@ _MADE_UP: Final = re.compile(
 )
 
 
-def report(shown: ReportShape, extra_counts: Mapping[str, int]) -> str:
+def report(shown: ReportShape, extra_counts: Mapping[str, int], *, named: bool = True) -> str:
     """A report: a bar of its four counts, and a table of them with the first keys of each.
 
     Args:
         extra_counts: further counts, by name.
+        named: False for a report that names no keys.
     """
     counts = shown.counts
-    sources = {change.source for change in shown}
+    sources = {change.source for change in shown} if named else set()
     where = f" in {len(sources):,} sources" if len(sources) > 1 else ""
     if len(sources) == 1 and (source := next(iter(sources))):
         where = f" in {_code(source)}"
     total = f"{len(shown):,} {'entry' if len(shown) == 1 else 'entries'}{where}"
     # Keys that a machine made tell a reader nothing; the files that they came from do.
-    by_source = len(shown) > 0 and all(map(_is_made_up, islice(shown, _MAX_ROWS)))
-    named = "sources" if by_source else "keys"
-    rows = [_row([("op", _TEXT), ("would be" if shown.dry_run else "done", _NUMBER), (named, _TEXT)], _HEAD)]
+    by_source = named and len(shown) > 0 and all(map(_is_made_up, islice(shown, _MAX_ROWS)))
+    title = "" if not named else "sources" if by_source else "keys"
+    rows = [_row([("op", _TEXT), ("would be" if shown.dry_run else "done", _NUMBER), (title, _TEXT)], _HEAD)]
     for op, count in counts.items():
-        changes = (change for change in shown if change.op == op)
+        changes = (change for change in shown if change.op == op) if named else iter(())
         if by_source:
             names = list(dict.fromkeys(change.source for change in changes))
             first = _first_names(names, len(names))
         else:
-            first = _first_names((change.key for change in changes), count)
+            first = _first_names((change.key for change in changes), count) if named else ""
         cells = [(f"{_swatch(TINTS[op])}{op}", _ONE_LINE), (f"{count:,}", _NUMBER), (first, _TEXT)]
         rows.append(_row(cells, _CELL if count else f"{_CELL};{_FAINT}"))
     rows += [

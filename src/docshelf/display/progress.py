@@ -11,11 +11,13 @@ def _ignore(_count: int) -> None:
 
 
 @contextmanager
-def progress_bar(total: int, description: str, *, show: bool, unit: str = "entry") -> Iterator[Callable[[int], None]]:
+def progress_bar(
+    total: int | None, description: str, *, show: bool, unit: str = "entry"
+) -> Iterator[Callable[[int], None]]:
     """A tqdm progress bar for a `with` block.
 
     Args:
-        total: how many there are to do.
+        total: how many there are to do; None if nobody knows.
         description: the text before the bar.
         show: False shows no bar and does not import tqdm.
         unit: what is counted.

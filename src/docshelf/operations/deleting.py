@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from docshelf.operations.context import Context
 from docshelf.operations.repeatable import repeatable_write
+from docshelf.operations.report import deletions
 from docshelf.operations.upsert import delete_entries
 from docshelf.sql.chunks import KEYS_PER_STATEMENT, chunked
 from docshelf.sql.queries import identities_of
 from docshelf.sql.rows import Identity
 from docshelf.steps import Flow, Read
-from docshelf.types import DEL, Change, Report
+from docshelf.types import Report
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -26,6 +27,7 @@ def delete_keys(
     expected: Mapping[str, str | None] | None,
     *,
     dry_run: bool = False,
+    counts: bool = False,
 ) -> Flow[Report]:
     """Delete the entries of some keys.
 
@@ -33,9 +35,10 @@ def delete_keys(
         source: delete in this source only; None deletes in all sources.
         expected: delete only entries that have these versions; None stands for no version.
         dry_run: report what would be deleted, and delete nothing.
+        counts: report counts alone.
     """
     if not keys:
-        return Report(dry_run=dry_run)
+        return deletions((), counts=counts, dry_run=dry_run)
     queries, dialect, collection = context.queries, context.dialect, context.collection
     unique = list(dict.fromkeys(keys))
 
@@ -60,13 +63,15 @@ def delete_keys(
     deleted: set[Identity] = yield Read(matching) if dry_run else repeatable_write(apply, operator.or_)
     order = {key: position for position, key in enumerate(unique)}
     in_order = sorted(deleted, key=lambda identity: (order[identity[0]], identity[1]))
-    return Report(tuple(Change(key, DEL, of) for key, of in in_order), dry_run=dry_run)
+    return deletions(in_order, counts=counts, dry_run=dry_run)
 
 
-def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]) -> Flow[Report]:
+def delete_sources(
+    context: Context, sources: Sequence[str], keys: Sequence[str], *, counts: bool = False
+) -> Flow[Report]:
     """Delete some sources with their entries, and the entries of some keys in every source, in one transaction."""
     if not sources and not keys:
-        return Report()
+        return deletions((), counts=counts)
     queries, collection = context.queries, context.collection
     names, unique = set(sources), list(dict.fromkeys(keys))
 
@@ -84,7 +89,7 @@ def delete_sources(context: Context, sources: Sequence[str], keys: Sequence[str]
         return set(deleted)
 
     deleted: set[Identity] = yield repeatable_write(apply, operator.or_)
-    return Report(tuple(Change(key, DEL, of) for key, of in sorted(deleted)))
+    return deletions(sorted(deleted), counts=counts)
 
 
 def _delete_where(

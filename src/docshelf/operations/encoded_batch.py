@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, Final, NamedTuple, Protocol, overload
 
 from docshelf.errors import UnsupportedValueError
 from docshelf.operations.spill import Spill
@@ -28,6 +30,16 @@ DIFFERENT: Final = 1
 SAME: Final = 2
 
 
+class Unlisted(Protocol):
+    """Holds the entries that no item names: a list, or something that takes less memory."""
+
+    def append(self, identity: Identity, /) -> None:
+        """Add one."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Identity]: ...
+
+
 class Comparison(NamedTuple):
     """How the existing entries compare with the items of a call.
 
@@ -38,15 +50,40 @@ class Comparison(NamedTuple):
     """
 
     states: bytearray
-    unlisted: list[Identity]
+    unlisted: Unlisted
     entries: int
+
+
+class _Identities(Sequence[Identity]):
+    """The identities of a batch by position. Each is made when it is asked for: a million of them take 72 MB."""
+
+    __slots__ = ("_keys", "_sources")
+
+    def __init__(self, keys: list[str], sources: list[str]) -> None:
+        self._keys = keys
+        self._sources = sources
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[Identity]:
+        return zip(self._keys, self._sources, strict=True)
+
+    @overload
+    def __getitem__(self, index: int) -> Identity: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Identity]: ...
+    def __getitem__(self, index: int | slice) -> Identity | list[Identity]:
+        if isinstance(index, slice):
+            return list(zip(self._keys[index], self._sources[index], strict=True))
+        return self._keys[index], self._sources[index]
 
 
 class EncodedBatch:
     """The items of a call, hashed.
 
-    Each field of a row is a list of its own, because one object per row costs more time. The batch holds canonical
-    bytes and not the items: a generator's items never fill the memory.
+    Each field of a row is an array of its own: one object per row costs more time, and in a million rows hundreds of
+    megabytes. The batch holds canonical bytes and not the items: a generator's items never fill the memory.
     """
 
     __slots__ = (
@@ -55,40 +92,56 @@ class EncodedBatch:
         "_codec",
         "_content_types",
         "_fields",
+        "_further",
+        "_hashes",
+        "_keys",
         "_positions",
         "_rows",
         "_source",
+        "_source_names",
+        "_sources",
         "_spill",
         "_starts",
         "_versions",
-        "hashes",
         "identities",
         "sizes",
     )
 
-    def __init__(self, codec: Codec, source: str) -> None:
+    def __init__(self, codec: Codec, source: str, spill: Spill | None = None) -> None:
         """Make an empty batch. Items without a source belong to `source`."""
-        self.identities: list[Identity] = []
-        self.hashes: list[bytes] = []
-        self.sizes: list[int] = []
+        self._keys: list[str] = []
+        self._sources: list[str] = []
+        self.identities = _Identities(self._keys, self._sources)
+        self.sizes = array("I")
         self._codec = codec
         self._source = source
-        self._starts: list[int] = []
+        # Equal names of sources are one object here, however many the caller made.
+        self._source_names: dict[str, str] = {source: source}
+        self._starts = array("Q")
+        self._hashes = bytearray()  # 32 bytes each
         self._content_types: list[str] = []
         self._fields: tuple[str, ...] = ()
-        self._checksums: list[bytes | None] = []
-        self._versions: dict[Identity, str] = {}
-        self._positions: dict[Identity, int] = {}
+        self._checksums: dict[int, bytes] = {}
+        self._versions: dict[int, str] = {}
+        # By key, because most keys have one source. The others of a key are in `_further`.
+        self._positions: dict[str, int] = {}
+        self._further: dict[Identity, int] = {}
         self._rows: dict[int, PackedRow] = {}
-        self._spill = Spill(_MEMORY_BYTES)
+        self._spill = Spill(_MEMORY_BYTES) if spill is None else spill
         self._added = 0
 
     def __len__(self) -> int:
-        return len(self.identities)
+        return len(self._keys)
 
     def position(self, identity: Identity) -> int:
         """The position of an entry's item in the input."""
-        return self._positions[identity]
+        position = self._positions[identity[0]]
+        return position if self._sources[position] == identity[1] else self._further[identity]
+
+    @property
+    def size(self) -> int:
+        """The canonical bytes that were added."""
+        return len(self._spill)
 
     @property
     def next_window(self) -> int:
@@ -106,30 +159,37 @@ class EncodedBatch:
             ArgumentTypeError, ArgumentValueError, UnsupportedValueError, ValueTooLargeError: for the first item that
                 cannot be stored.
         """
-        positions, versions, encode = self._positions, self._versions, self._codec.encode
-        identities, hashes, sizes, starts = self.identities, self.hashes, self.sizes, self._starts
+        positions, further, encode = self._positions, self._further, self._codec.encode
+        keys, sources, names, versions = self._keys, self._sources, self._source_names, self._versions
+        hashes, sizes, starts = self._hashes, self.sizes, self._starts
         content_types, checksums = self._content_types, self._checksums
         spilled, start = len(self._spill), len(self._spill)
         pending: list[bytes] = []
-        for identity, value, version in check_items(items, self._source, self._added):
-            content_type, data, value_hash, checksum = encode(value, identity[0])
+        for (key, of), value, version in check_items(items, self._source, self._added):
+            content_type, data, value_hash, checksum = encode(value, key)
             size = len(data)
-            new = len(identities)
-            position = positions.setdefault(identity, new)
+            new = len(keys)
+            position = positions.setdefault(key, new)
+            if position != new and sources[position] != of:
+                position = further.setdefault((key, of), new)
             if position == new:
-                identities.append(identity)
-                hashes.append(value_hash)
+                keys.append(key)
+                sources.append(names.setdefault(of, of))
+                hashes += value_hash
                 sizes.append(size)
                 starts.append(start)
                 content_types.append(content_type)
-                checksums.append(checksum)
             else:
-                hashes[position], sizes[position], starts[position] = value_hash, size, start
-                content_types[position], checksums[position] = content_type, checksum
+                hashes[32 * position : 32 * position + 32] = value_hash
+                sizes[position], starts[position], content_types[position] = size, start, content_type
+                if checksums:
+                    checksums.pop(position, None)
+            if checksum is not None:
+                checksums[position] = checksum
             if version is not None:
-                versions[identity] = version
+                versions[position] = version
             elif versions:
-                versions.pop(identity, None)
+                versions.pop(position, None)
             pending.append(data)
             start += size
             if start - spilled >= _SPILL_BYTES:
@@ -138,6 +198,26 @@ class EncodedBatch:
                 spilled = start
         self._spill.put(b"".join(pending))
         self._added += len(items)
+
+    def part(self, positions: Sequence[int]) -> EncodedBatch:
+        """Some of the items as a batch of their own, in this order. It lives as long as this one, which closes it."""
+        part = EncodedBatch(self._codec, self._source, self._spill)
+        for new, position in enumerate(positions):
+            key, of = self.identities[position]
+            if part._positions.setdefault(key, new) != new:
+                part._further[key, of] = new
+            part._keys.append(key)
+            part._sources.append(of)
+            part._source_names[of] = of
+            part._hashes += self.hash_of(position)
+            part.sizes.append(self.sizes[position])
+            part._starts.append(self._starts[position])
+            part._content_types.append(self._content_types[position])
+            if position in self._checksums:
+                part._checksums[new] = self._checksums[position]
+            if position in self._versions:
+                part._versions[new] = self._versions[position]
+        return part
 
     def search_by(self, fields: Sequence[str]) -> None:
         """Pack rows with these search fields from now on."""
@@ -160,31 +240,41 @@ class EncodedBatch:
         """Delete the temporary file."""
         self._spill.close()
 
-    def compare(self, rows: Iterable[ExistingRow]) -> Comparison:
+    def compare(self, rows: Iterable[ExistingRow], unlisted: Unlisted | None = None) -> Comparison:
         """Compare existing rows with the items.
 
         This takes one row at a time: ten thousand rows in a list cost the garbage collector more than the comparison.
+
+        Args:
+            unlisted: what to add the entries to that no item names; by default a list.
         """
-        position_of, hashes, versions = self._positions.get, self.hashes, self._versions
-        unlisted: list[Identity] = []
-        states, entries = bytearray(len(hashes)), 0
+        position_of, sources, further = self._positions.get, self._sources, self._further
+        hashes, versions = self._hashes, self._versions
+        unlisted = [] if unlisted is None else unlisted
+        states, entries = bytearray(len(sources)), 0
         for key, source, value_hash, version in rows:
             entries += 1
-            identity = (key, source)
-            position = position_of(identity)
+            position = position_of(key)
+            if position is not None and sources[position] != source:
+                position = further.get((key, source))
             if position is None:
-                unlisted.append(checked_identity(identity))
+                unlisted.append(checked_identity((key, source)))
             else:
-                same = (value_hash if type(value_hash) is bytes else raw_bytes(value_hash)) == hashes[position]
+                known: Any = value_hash if type(value_hash) is bytes else raw_bytes(value_hash)
+                same = known == hashes[32 * position : 32 * position + 32]
                 if same and versions:
-                    same = versions.get(identity, version) == version
+                    same = versions.get(position, version) == version
                 states[position] = SAME if same else DIFFERENT
         return Comparison(states, unlisted, entries)
 
     def changed(self, comparison: Comparison) -> list[int]:
         """The positions of the items to write, sorted by (key, source). All writers use this order."""
-        changed = [position for position, state in enumerate(comparison.states) if state != SAME]
-        changed.sort(key=self.identities.__getitem__)
+        states = comparison.states
+        # The numbers of the index, which exist already: a million new ones would take 32 MB.
+        changed = [at for at in chain(self._positions.values(), self._further.values()) if states[at] != SAME]
+        if self._further:
+            changed.sort(key=self._sources.__getitem__)
+        changed.sort(key=self._keys.__getitem__)  # keeps the order of the sources of one key
         return changed
 
     def pack(self, positions: Sequence[int]) -> None:
@@ -198,11 +288,11 @@ class EncodedBatch:
             self._rows[position] = PackedRow(
                 *identity,
                 value,
-                self.hashes[position],
-                self._checksums[position],
+                bytes(self.hash_of(position)),
+                self._checksums.get(position),
                 content_type,
                 encoding,
-                self._versions.get(identity),
+                self._versions.get(position),
                 position,
                 self._codec.search_fields(content_type, data, self._fields) if self._fields else None,
             )
@@ -210,6 +300,10 @@ class EncodedBatch:
     def take_rows(self, positions: Sequence[int]) -> list[PackedRow]:
         """Hand over packed rows. If the transaction runs again, they are packed again."""
         return [self._rows.pop(position) for position in positions]
+
+    def hash_of(self, position: int) -> bytearray:
+        """The value hash of an item."""
+        return self._hashes[32 * position : 32 * position + 32]
 
     def _canonical(self, position: int) -> bytes:
         return self._spill.get(self._starts[position], self.sizes[position])

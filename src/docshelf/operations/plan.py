@@ -27,6 +27,9 @@ class WritePlan:
         move: a key lives in one source only. Writing it deletes its entries in other sources.
         max_delete: the share of the existing entries that may be deleted; None guards whole sources instead.
         diff: add the texts of updated entries, before and after, to the report.
+        counts: the report has counts alone.
+        of_sync: this is a part of a sync that is done in parts. The sources that it changes have no fingerprint until
+            the last part.
     """
 
     scope: Scope | None = None
@@ -37,13 +40,15 @@ class WritePlan:
     max_delete: float | None = None
     allow_mass_delete: bool = False
     diff: bool = False
+    counts: bool = False
+    of_sync: bool = False
 
 
 PlanOf = Callable[[Collection[Identity]], WritePlan]
 """Makes the plan of a call from the identities of its items."""
 
 
-def mset_plan(*, move: bool, notes: Mapping[str, SourceNote] | None, dry_run: bool, diff: bool) -> PlanOf:
+def mset_plan(*, move: bool, notes: Mapping[str, SourceNote] | None, dry_run: bool, diff: bool, counts: bool) -> PlanOf:
     """The plan of `mset` and `conditional_mset`."""
     checked_notes = _check_notes(notes)
 
@@ -53,7 +58,7 @@ def mset_plan(*, move: bool, notes: Mapping[str, SourceNote] | None, dry_run: bo
                 "with move=True a key lives in one source only, but the items name one key with two sources"
             )
         sources = frozenset(of for _, of in identities) | checked_notes.keys()
-        return WritePlan(sources=sources, move=move, notes=checked_notes, dry_run=dry_run, diff=diff)
+        return WritePlan(sources=sources, move=move, notes=checked_notes, dry_run=dry_run, diff=diff, counts=counts)
 
     return plan_of
 
@@ -66,6 +71,7 @@ def sync_plan(
     diff: bool,
     max_delete: float | None,
     allow_mass_delete: bool,
+    counts: bool,
     note: SourceNote,
     notes: Mapping[str, SourceNote] | None,
 ) -> PlanOf:
@@ -99,6 +105,7 @@ def sync_plan(
             diff=diff,
             max_delete=max_delete,
             allow_mass_delete=allow_mass_delete,
+            counts=counts,
         )
 
     return plan_of

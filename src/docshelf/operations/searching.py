@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,11 +12,12 @@ from docshelf.operations.context import Context
 from docshelf.operations.guard import entries_refusal, sources_refusal
 from docshelf.operations.reading import entry_of
 from docshelf.operations.repeatable import repeatable_write
+from docshelf.operations.report import deletions
 from docshelf.operations.upsert import delete_entries
 from docshelf.sql.rows import Identity
 from docshelf.sql.search import Bounds, Page
 from docshelf.steps import Compute, Flow, Read
-from docshelf.types import DEL, Change, Entry, Report
+from docshelf.types import Entry, Report
 from docshelf.values.search import narrowing
 from docshelf.values.stored import Stored, raw_bytes
 from docshelf.values.where import All, Condition
@@ -138,6 +139,10 @@ def count(context: Context, search: Search) -> Flow[int]:
         search = search.after(current)
 
 
+Matches = Mapping[Identity, bytes | None]
+"""Entries that match, with the hashes of their values."""
+
+
 @dataclass(frozen=True)
 class DeleteLimits:
     """What a deletion by field may not pass.
@@ -151,17 +156,46 @@ class DeleteLimits:
     allow_mass_delete: bool = False
 
 
-def delete(context: Context, search: Search, limits: DeleteLimits, *, dry_run: bool) -> Flow[Report]:
-    """Delete the entries that match. One that another call changed meanwhile, so that it may not match, stays."""
-    queries, dialect, collection = context.queries, context.dialect, context.collection
+def delete(
+    context: Context, search: Search, limits: DeleteLimits, *, dry_run: bool, counts: bool = False
+) -> Flow[Report]:
+    """Delete the entries that match. One that another call changed meanwhile, so that it may not match, stays.
+
+    Args:
+        counts: report counts alone.
+    """
+    if dry_run:
+        found, refused = yield from _judged_matches(context, search, limits)
+        return deletions(sorted(found), counts=counts, dry_run=True, refused=refused)
+    found = yield from allowed_matches(context, search, limits)
+    deleted: set[Identity] = (yield from delete_unchanged(context, search, found)) if found else set()
+    return deletions(sorted(deleted), counts=counts)
+
+
+def allowed_matches(context: Context, search: Search, limits: DeleteLimits) -> Flow[Matches]:
+    """The entries that match.
+
+    Raises:
+        MassDeleteError: they are more than may be deleted.
+    """
+    found, refused = yield from _judged_matches(context, search, limits)
+    if refused is not None:
+        raise MassDeleteError(refused)
+    return found
+
+
+def _judged_matches(context: Context, search: Search, limits: DeleteLimits) -> Flow[tuple[Matches, str | None]]:
+    """The entries that match, and why they may not be deleted, or None where they may."""
     found = dict((yield from _all_matching(context, search)))
     refused = None
     if not limits.allow_mass_delete:
         refused = yield Read(lambda connection: _refusal(connection, context, search, list(found), limits))
-    if dry_run:
-        return Report(_deletions(found), dry_run=True, refused=refused)
-    if refused is not None:
-        raise MassDeleteError(refused)
+    return found, refused
+
+
+def delete_unchanged(context: Context, search: Search, found: Matches) -> Flow[set[Identity]]:
+    """Delete entries that matched, in one transaction, where their values are still the same."""
+    queries, dialect, collection = context.queries, context.dialect, context.collection
     source = search.bounds.source
 
     def apply(connection: Connection) -> set[Identity]:
@@ -173,14 +207,8 @@ def delete(context: Context, search: Search, limits: DeleteLimits, *, dry_run: b
             queries.forget_fingerprints(connection, collection, {of for _, of in deleted})
         return set(deleted)
 
-    if not found:
-        return Report()
     deleted: set[Identity] = yield repeatable_write(apply, operator.or_)
-    return Report(_deletions(deleted))
-
-
-def _deletions(identities: Any) -> tuple[Change, ...]:
-    return tuple(Change(key, DEL, source) for key, source in sorted(identities))
+    return deleted
 
 
 def _refusal(

@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from docshelf.errors import MassDeleteError
 from docshelf.operations.context import Context
-from docshelf.operations.encoded_batch import ABSENT, Comparison, EncodedBatch
+from docshelf.operations.encoded_batch import ABSENT, Comparison, EncodedBatch, Unlisted
 from docshelf.operations.guard import entries_refusal, sources_refusal
 from docshelf.operations.plan import WritePlan
+from docshelf.operations.report import CountsReport
 from docshelf.sql.chunks import bounded, chunked
 from docshelf.sql.queries import ExistingRow
 from docshelf.sql.rows import Identity, UpsertBatch, WriteStamp
-from docshelf.types import DEL, SKIP, UPD, Change, Diff, Diffs, Op, Report, SourceNote
+from docshelf.types import DEL, INS, SKIP, UPD, Change, Diff, Diffs, Op, Report, SourceNote
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+
+# What was done to an item, one byte each; 0 is nothing.
+_INSERTED: Final = 1
+_UPDATED: Final = 2
+_OPS: Final[tuple[Op, ...]] = (SKIP, INS, UPD)
 
 
 class Outcome(NamedTuple):
     """What a write did.
 
     Attributes:
-        ops: INS or UPD for the items that were written, by position.
+        written: by the position of an item, whether it was inserted or updated.
         deleted: the entries that were deleted.
     """
 
-    ops: Mapping[int, Op]
+    written: bytearray
     deleted: Collection[Identity]
+
+    @property
+    def inserted(self) -> int:
+        """How many items were inserted."""
+        return self.written.count(_INSERTED)
 
 
 def merged_outcome(earlier: Outcome, last: Outcome) -> Outcome:
     """The outcome of attempts of one call: see `repeatable_write`."""
-    return Outcome({**earlier.ops, **last.ops}, {*earlier.deleted, *last.deleted})
+    written = bytearray(new or old for old, new in zip(earlier.written, last.written, strict=True))
+    return Outcome(written, {*earlier.deleted, *last.deleted})
 
 
 @dataclass
@@ -49,24 +62,32 @@ class ConditionalUpsert:
     # How many rows `on_progress` has heard of, over all attempts.
     _reported: int = field(init=False, default=0)
 
-    def read_existing(self, connection: Connection, known_states: bytearray | None = None) -> Comparison:
+    def read_existing(
+        self, connection: Connection, known_states: bytearray | None = None, unlisted: Unlisted | None = None
+    ) -> Comparison:
         """Compare the items with every entry that the call may delete, or else with their own entries.
 
         Args:
             known_states: the states that were read without locks. Rows that were absent are not queried again where
                 nothing is deleted and the upsert itself detects rows that were inserted since.
+            unlisted: as for `EncodedBatch.compare`.
         """
-        context, plan, identities = self.context, self.plan, self.encoded.identities
+        context, plan = self.context, self.plan
+        identities: Sequence[Identity] = self.encoded.identities
         rows: Iterable[ExistingRow]
         if plan.scope is None and not plan.move:
             if known_states is not None and context.dialect.upsert_compares:
                 identities = [one for one, state in zip(identities, known_states, strict=True) if state != ABSENT]
             rows = context.queries.existing_pairs(connection, context.collection, identities)
+        elif plan.move:
+            keys = list(dict.fromkeys(key for key, _ in identities))
+            rows = context.queries.existing(connection, context.collection, keys=keys, sources=None)
+        elif plan.scope != "collection" and len(plan.sources) != 1:
+            rows = context.queries.existing(connection, context.collection, keys=None, sources=plan.sources)
         else:
-            keys = list(dict.fromkeys(key for key, _ in identities)) if plan.move else None
-            sources = plan.sources if plan.scope in ("source", "sources") else None
-            rows = context.queries.existing(connection, context.collection, keys=keys, sources=sources)
-        return self.encoded.compare(rows)
+            source = None if plan.scope == "collection" else next(iter(plan.sources))
+            rows = context.queries.pages.all(connection, context.collection, source)
+        return self.encoded.compare(rows, unlisted)
 
     def stale(self, comparison: Comparison) -> list[Identity]:
         """The entries to delete, sorted."""
@@ -115,22 +136,42 @@ class ConditionalUpsert:
         comparison = self.read_existing(connection, known_states)
         self.check_mass_delete(connection, comparison)
         changed, stale = self.encoded.changed(comparison), self.stale(comparison)
-        ops: dict[int, Op] = {}
+        written = bytearray(len(self.encoded))
         done = 0
         for batch in self._packed_batches(changed, stamp, comparison.states):
-            ops.update(dialect.upsert(connection, batch))
+            for position, op in dialect.upsert(connection, batch).items():
+                written[position] = _INSERTED if op == INS else _UPDATED
             done += len(batch)
             if done > self._reported:  # an earlier attempt may have reported more
                 context.on_progress(done - self._reported)
                 self._reported = done
         deleted = delete_entries(connection, context, stale)
+        self.store_notes(connection, changed, stale, deleted, stamp)
+        return Outcome(written, deleted)
+
+    def store_notes(
+        self,
+        connection: Connection,
+        changed: Sequence[int],
+        stale: Sequence[Identity],
+        deleted: Collection[Identity],
+        stamp: WriteStamp,
+    ) -> None:
+        """Store what the call says of the sources that it changed, and forget the fingerprints of the others."""
+        queries, collection = self.context.queries, self.context.collection
         notes = self.notes_to_write(connection, changed, stale)
         if notes:
-            context.queries.put_notes(connection, collection, notes, stamp.now)
+            queries.put_notes(connection, collection, notes, stamp.now)
         without_note = {source for _, source in deleted} - notes.keys()
         if without_note:
-            context.queries.forget_fingerprints(connection, collection, without_note)
-        return Outcome(ops, deleted)
+            queries.forget_fingerprints(connection, collection, without_note)
+
+    def planned(self, comparison: Comparison, changed: Sequence[int], stale: Collection[Identity]) -> Outcome:
+        """What a call would do."""
+        written = bytearray(len(self.encoded))
+        for position in changed:
+            written[position] = _INSERTED if comparison.states[position] == ABSENT else _UPDATED
+        return Outcome(written, stale)
 
     def notes_to_write(
         self, connection: Connection, changed: Sequence[int], stale: Sequence[Identity]
@@ -139,7 +180,7 @@ class ConditionalUpsert:
         plan = self.plan
         given = {source for source, note in plan.notes.items() if note != SourceNote()}
         touched = set()
-        if plan.scope is not None:
+        if plan.scope is not None or plan.of_sync:
             shrunk = {source for _, source in stale}
             touched = {self.encoded.identities[position][1] for position in changed}
             # A sync of the collection may only delete from a source. Such a source was not synced: it gets no note,
@@ -165,17 +206,20 @@ class ConditionalUpsert:
 
     def report(self, outcome: Outcome, diffs: Sequence[Diff] = (), refused: str | None = None) -> Report:
         """The report of the call. Diffs of entries that were not updated in the end are left out."""
-        position = self.encoded.position
-        updated = Diffs(diff for diff in diffs if outcome.ops.get(position((diff.key, diff.source))) == UPD)
-        ops: list[Op] = [SKIP] * len(self.encoded)
-        for written, op in outcome.ops.items():
-            ops[written] = op
+        position, written = self.encoded.position, outcome.written
+        updated = Diffs(diff for diff in diffs if written[position((diff.key, diff.source))] == _UPDATED)
+        dry_run = self.plan.dry_run
+        if self.plan.counts:
+            counts: dict[Op, int] = {op: written.count(code) for code, op in enumerate(_OPS)}
+            counts[DEL] = len(outcome.deleted)
+            return CountsReport(counts, dry_run=dry_run, diffs=updated, refused=refused)
         new = tuple.__new__  # takes two thirds of the time of Change()
         changes = [
-            new(Change, (key, op, source)) for (key, source), op in zip(self.encoded.identities, ops, strict=True)
+            new(Change, (key, _OPS[code], source))
+            for (key, source), code in zip(self.encoded.identities, written, strict=True)
         ]
         changes += [Change(key, DEL, source) for key, source in sorted(outcome.deleted)]
-        return Report(tuple(changes), dry_run=self.plan.dry_run, diffs=updated, refused=refused)
+        return Report(tuple(changes), dry_run=dry_run, diffs=updated, refused=refused)
 
     def pack_first(self, changed: Sequence[int]) -> None:
         """Pack the rows of the first statement before a connection is taken."""

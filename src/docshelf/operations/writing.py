@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
@@ -11,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from docshelf.errors import CorruptEntryError, DocShelfError, MassDeleteError
 from docshelf.operations.context import Context
-from docshelf.operations.encoded_batch import ABSENT, DIFFERENT, Comparison, EncodedBatch
+from docshelf.operations.encoded_batch import DIFFERENT, Comparison, EncodedBatch
 from docshelf.operations.plan import WritePlan
 from docshelf.operations.repeatable import repeatable_write
+from docshelf.operations.report import CountsReport
 from docshelf.operations.upsert import ConditionalUpsert, Outcome, merged_outcome
 from docshelf.sql.chunks import bounded
 from docshelf.sql.rows import Identity, PackedRow, checked_identity
 from docshelf.steps import Compute, Flow, Maintenance, Read
-from docshelf.types import INS, SKIP, UPD, Change, Diff, Op, Report
+from docshelf.types import SKIP, UPD, Change, Diff, Op, Report
 from docshelf.validation import check_iterable
 from docshelf.values.stored import Stored
 
@@ -39,11 +41,11 @@ def encode_items(context: Context, items: Any, source: str) -> Flow[EncodedBatch
         source: the source of items that name none.
     """
     whole = isinstance(items, Collection)
-    pairs = iter(items.items() if isinstance(items, Mapping) else check_iterable(items, "items", "(key, value) pairs"))
+    pairs = pairs_of(items)
     encoded = EncodedBatch(context.codec, source)
     try:
         while window := list(islice(pairs, None if whole else encoded.next_window)):
-            yield Compute(partial(encoded.add, window), heavy=_is_heavy(window))
+            yield Compute(partial(encoded.add, window), heavy=is_heavy(window))
             window.clear()  # else these items would stay in memory while the next are read
     except BaseException:
         encoded.close()
@@ -51,11 +53,16 @@ def encode_items(context: Context, items: Any, source: str) -> Flow[EncodedBatch
     return encoded
 
 
+def pairs_of(items: Any) -> Iterator[Any]:
+    """The items of a call, one after the other."""
+    return iter(items.items() if isinstance(items, Mapping) else check_iterable(items, "items", "(key, value) pairs"))
+
+
 def write(context: Context, encoded: EncodedBatch, plan: WritePlan) -> Flow[Report]:
     """Write the items that changed; with a scope, delete the entries that no item names."""
     dialect, batch = context.dialect, ConditionalUpsert(context, plan, encoded)
     if not encoded and plan.scope is None and not plan.notes:
-        return Report(dry_run=plan.dry_run)
+        return CountsReport({}, dry_run=plan.dry_run) if plan.counts else Report(dry_run=plan.dry_run)
 
     def probe(connection: Connection) -> tuple[Comparison, list[int], list[Identity], bool, str | None]:
         if context.known_fields.is_due:
@@ -74,16 +81,14 @@ def write(context: Context, encoded: EncodedBatch, plan: WritePlan) -> Flow[Repo
         diffs = yield from _diffs(context, encoded, [p for p in changed if states[p] == DIFFERENT])
     if plan.dry_run or not differs:
         context.on_progress(len(encoded))
-        ops: dict[int, Op] = {position: INS if states[position] == ABSENT else UPD for position in changed}
-        return batch.report(Outcome(ops, stale), diffs, refused)
+        return batch.report(batch.planned(comparison, changed, stale), diffs, refused)
     context.on_progress(len(encoded) - len(changed))
     encoded.search_by(context.known_fields.of(context.collection))
     light = len(changed) <= _LIGHT_ITEMS and sum(encoded.sizes[position] for position in changed) <= _LIGHT_BYTES
     yield Compute(partial(batch.pack_first, changed), heavy=not light)
     del comparison  # the list of unlisted entries may be large
     outcome: Outcome = yield repeatable_write(lambda connection: batch.apply(connection, states), merged_outcome)
-    added = sum(op == INS for op in outcome.ops.values())
-    if added:
+    if added := outcome.inserted:
         with suppress(DocShelfError):  # the write is committed; a failure here must not look like its failure
             yield Maintenance(added, dialect.refresh_statistics)
     return batch.report(outcome, diffs)
@@ -124,6 +129,8 @@ def set_versions(
     source: str | None,
     expected: Mapping[str, str | None] | None,
     new_sources: Mapping[str, str],
+    *,
+    counts: bool,
 ) -> Flow[Report]:
     """Set the versions of the entries of some keys. A key without an entry gets one without a value.
 
@@ -132,9 +139,10 @@ def set_versions(
         expected: change only entries that have these versions. None stands for an entry without a version, and for a
             missing entry, which is then created.
         new_sources: the sources of entries that are created, by key; by default `source`, or "".
+        counts: report counts alone.
     """
     if not versions:
-        return Report()
+        return CountsReport({}) if counts else Report()
     queries, dialect, collection = context.queries, context.dialect, context.collection
     keys = list(versions)
     sources = None if source is None else {source}
@@ -193,10 +201,12 @@ def set_versions(
         if expected is not None:  # entries whose version has changed since the probe were not written
             entries = {identity: differs for identity, differs in entries.items() if not differs}
         entries |= dict.fromkeys(ops, True)
+    if counts:
+        return CountsReport(Counter(ops.get(identity, SKIP) for identity in entries))
     return Report(tuple(Change(key, ops.get((key, of), SKIP), of) for key, of in entries))
 
 
-def _is_heavy(items: Sequence[Any]) -> bool:
+def is_heavy(items: Sequence[Any]) -> bool:
     """True when items take long enough to encode that a thread pays."""
     if len(items) > _LIGHT_ITEMS:
         return True

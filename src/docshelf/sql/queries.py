@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, func, null, select, type_coerce, updat
 from sqlalchemy.types import NullType
 
 from docshelf.sql.chunks import KEYS_PER_STATEMENT, bounded, chunked
+from docshelf.sql.existing_pages import ExistingPages
 from docshelf.sql.notes import note_of
 from docshelf.sql.pages import PageQueries, bounds_of
 from docshelf.sql.rows import Identity, PackedNote, checked_identity
@@ -40,6 +41,7 @@ class Queries(PageQueries):
 
     Attributes:
         search: those of searches by field.
+        pages: those that read large collections and sources page by page.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -67,6 +69,7 @@ class Queries(PageQueries):
         self._values = ValueReads(dialect)
         self._of_sources = dialect.in_array(e.source, "sources")
         self.search = SearchQueries(dialect)
+        self.pages = ExistingPages(dialect)
 
     def __reduce__(self) -> tuple[type[Queries], tuple[Dialect]]:
         return Queries, (self.dialect,)  # another process compiles its own statements

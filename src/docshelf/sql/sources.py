@@ -90,6 +90,12 @@ class SourceQueries:
             problems += unreadable
         return SourcePage(sources, problems, last)
 
+    def noted(self, connection: Connection, collection: str, limit: int) -> list[str]:
+        """The names of at most `limit` sources that were synced, in no order."""
+        s = self._sources.c
+        names = connection.scalars(select(s.source).where(s.collection == collection).limit(limit))
+        return [name for name in names if type(name) is str]
+
 
 def _conditions(source: ColumnElement[str], parameters: dict[str, str]) -> list[ColumnElement[bool]]:
     conditions = {

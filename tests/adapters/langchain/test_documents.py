@@ -228,6 +228,15 @@ class TestSync:
         assert keys(report) == [("SKIP", "a1", "a"), ("INS", "a3", "a"), ("UPD", "b1", "b"), ("DEL", "a2", "a")]
         assert store.yield_keys() == ["a1", "a3", "b1", "c1"]
 
+    def test_large_calls_report_counts_and_commit_in_parts(self, store: Twin) -> None:
+        documents = [(f"k{number}", page("text", "a")) for number in range(9)]
+        report = store.conditional_mset(documents, report="counts", chunked=True)
+        assert report.counts == {"INS": 9, "UPD": 0, "SKIP": 0, "DEL": 0}
+        report = store.sync(documents[:8], report="counts", chunked=True)
+        assert report.counts == {"INS": 0, "UPD": 0, "SKIP": 8, "DEL": 1}
+        assert [source.source for source in store.yield_sources("a")] == ["a"]
+        assert store.delete_source("a", report="counts", chunked=True).counts["DEL"] == 8
+
     def test_source_argument_takes_all_documents(self, store: Twin) -> None:
         store.mset([("a", page("a", "s")), ("b", page("b", "t"))])
         report = store.sync([("x", page("x", "/a/long/path/of/s")), ("y", page("y"))], source="s")

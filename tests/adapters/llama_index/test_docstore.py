@@ -119,6 +119,13 @@ def test_sync_makes_a_document_hold_exactly_these_nodes(docstore: Twin) -> None:
     }
 
 
+def test_sync_reports_counts_alone_and_commits_in_parts(docstore: Twin) -> None:
+    docstore.add_documents(pieces("d", 3))
+    report = docstore.sync(pieces("d", 2), ref_doc_id="d", report="counts", chunked=True)
+    assert report.counts == {"INS": 0, "UPD": 0, "SKIP": 2, "DEL": 1}
+    assert [(source.source, source.entries) for source in docstore.yield_sources()] == [("d", 2)]
+
+
 def test_sync_without_ref_doc_id_leaves_documents_that_no_node_names(docstore: Twin) -> None:
     docstore.add_documents([*pieces("d", 2), *pieces("e", 2), *pieces("f", 2)])
     report = docstore.sync([pieces("d", 1)[0], pieces("e", 1)[0]])

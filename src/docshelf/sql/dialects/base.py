@@ -56,6 +56,8 @@ class Dialect(ABC):
     # True where `upsert` itself detects rows that were inserted since they were read as absent. Where it is False, the
     # caller must read them again under the lock.
     upsert_compares: ClassVar[bool]
+    # Where writers wait for their lock by polling: the longest time between two looks, in seconds; else 0.
+    polling_seconds: ClassVar[float] = 0.0
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables

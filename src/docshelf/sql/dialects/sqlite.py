@@ -39,6 +39,8 @@ class SQLite(Dialect):
     name: ClassVar[str] = "sqlite"
     chunk_rows: ClassVar[int] = 2_000
     upsert_compares: ClassVar[bool] = False
+    # SQLite's busy handler sleeps up to 0.1 seconds at a time.
+    polling_seconds: ClassVar[float] = 0.11
 
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
