@@ -253,12 +253,13 @@ class Times:
 
 
 class Folder:
-    """The folder: files of real text, a hundred in each folder below it, as they stand a minute after an edit."""
+    """The folder: files of real text, a hundred in each folder below it, as they stand long after an edit."""
 
     def __init__(self, root: Path, files: int) -> None:
         corpus = build_corpus(files, _SIZE)
         self._paths = []
-        self._clock = time.time() - 3_600
+        # In the past also after many edits: what is younger than the run could change again within its timestamp.
+        self._clock = time.time() - 365 * 86_400
         for number, document in enumerate(corpus.documents.values()):
             path = root / f"{number // 100:03}" / f"{number:05}.txt"
             path.parent.mkdir(exist_ok=True)

@@ -19,6 +19,8 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import URL, Engine, make_url
 
 from docshelf import DocShelf
+from tests.support.citus import install_citus
+from tests.support.effort import ALL
 from tests.support.face import Face, Loop
 from tests.support.proxy import Proxy
 from tests.support.servers import PASSWORD_ROLE, local_versions, named_server
@@ -52,7 +54,6 @@ _WITHOUT_SQL = ("adapters", "display", "folder", "moving", "values")
 # Tests that do the same again and again, and end it at another step each time.
 _REPEATING = ("test_conflicts.py", "test_crashes.py", "test_injected.py", "test_namespaces.py")
 _ABOUT_DRIVERS = ("engines", "faults", "reading", "schema", "writing")
-_ALL = "DOCSHELF_TEST_ALL" in os.environ
 # psycopg 3 is an extra: it runs on the server of the wheel only, to keep the suite short.
 BACKENDS = ["sqlite", *_SERVERS, "pg18-psycopg"]
 POSTGRESQL = [backend for backend in BACKENDS if backend != "sqlite"]
@@ -229,6 +230,15 @@ def pg_location(request: pytest.FixtureRequest, new_usual_location: Callable[[st
 
 
 @pytest.fixture
+def citus_location(new_location: Callable[[str], Location], new_engine: Callable[..., Engine]) -> Location:
+    """A fresh place on a server that seems to be a coordinator of Citus: see `tests/support/citus.py`."""
+    location = new_location("pg18")
+    with new_engine(location).begin() as connection:
+        install_citus(connection)
+    return location
+
+
+@pytest.fixture
 def loop() -> Iterator[Loop]:
     loop = Loop()
     yield loop
@@ -348,7 +358,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folder = item.path.relative_to(_TESTS).parts[0]
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         backends = {parameter for parameter in parameters if isinstance(parameter, str)}
-        if not _ALL and _adds_nothing(folder, backends, local):
+        if not ALL and _adds_nothing(folder, backends, local):
             deselected.append(item)
             continue
         kept.append(item)

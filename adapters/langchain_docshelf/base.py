@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from docshelf import CorruptEntryError, CorruptEntryWarning, Entry, Problem, Source, SourceNote
@@ -48,6 +48,14 @@ class LangChainStore(ShelfStore):
     async def asources(self) -> list[Source]:
         """As `sources`."""
         return await self._shelf.asources()
+
+    def yield_sources(self, prefix: str | None = None) -> Iterator[Source]:
+        """As `sources`, page by page in constant memory; those whose names begin with `prefix`, where one is given."""
+        return self._shelf.yield_sources(prefix)
+
+    def ayield_sources(self, prefix: str | None = None) -> AsyncIterator[Source]:
+        """As `yield_sources`."""
+        return self._shelf.ayield_sources(prefix)
 
 
 def are_of(kind: type, values: Iterable[Any]) -> bool:

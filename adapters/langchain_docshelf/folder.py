@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -52,6 +52,8 @@ class RetrieverTarget(StoreTarget):
         shelf: the shelf of its document store.
         source_key: that of its document store.
         parent_splitter: that of the retriever.
+        unsettled: a flow that tells of sources whose notes have the given fingerprints, which of them have to be synced
+            all the same.
 
     Raises:
         ConfigurationError: the sources of its documents come from a function.
@@ -59,7 +61,14 @@ class RetrieverTarget(StoreTarget):
 
     writes_notes_last = True
 
-    def __init__(self, retriever: Any, shelf: DocShelf, source_key: Any, parent_splitter: Any) -> None:
+    def __init__(
+        self,
+        retriever: Any,
+        shelf: DocShelf,
+        source_key: Any,
+        parent_splitter: Any,
+        unsettled: Callable[[Mapping[str, str]], Flow[set[str]]],
+    ) -> None:
         if not isinstance(source_key, str):
             raise ConfigurationError(
                 "the retriever's docstore takes sources from a function, so that it cannot file documents under their "
@@ -67,14 +76,13 @@ class RetrieverTarget(StoreTarget):
             )
         super().__init__(shelf, source_key)
         self._retriever = retriever
+        self._unsettled = unsettled
         self._splits_parents = parent_splitter is not None
         self.settings = fingerprint_of(parent_splitter, _SETTINGS_DEPTH)
 
     def changed(self, fingerprints: Mapping[str, str]) -> Flow[set[str]]:
         """The sources whose children are not all live under the retriever's settings."""
-        if not fingerprints:
-            return set()
-        return set((yield Call(self._retriever, "changed_sources", fingerprints)))
+        return (yield from self._unsettled(fingerprints))
 
     def write(
         self, contents: Sequence[Content], notes: Mapping[str, SourceNote], *, dry_run: bool, diff: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.schema import BaseNode
@@ -279,6 +279,14 @@ class DocShelfDocumentStore(ShelfStore, BaseDocumentStore):
     async def asources(self) -> list[Source]:
         """As `sources`."""
         return await self._shelf.asources()
+
+    def yield_sources(self, prefix: str | None = None) -> Iterator[Source]:
+        """As `sources`, page by page in constant memory; those whose names begin with `prefix`, where one is given."""
+        return self._shelf.yield_sources(prefix)
+
+    def ayield_sources(self, prefix: str | None = None) -> AsyncIterator[Source]:
+        """As `yield_sources`."""
+        return self._shelf.ayield_sources(prefix)
 
     # Deleting
 

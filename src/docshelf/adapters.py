@@ -84,13 +84,16 @@ _VIEW_OPTION: Final = "on_corrupt"
 _IN_ONE_PROCESS: Final = ("engine", "async_engine")
 
 
-def read_labels(shelf: DocShelf, sources: Sequence[str]) -> OnShelf:
+def read_labels(shelf: DocShelf, sources: Sequence[str], fold: Callable[[Iterable[Label]], Any] = list) -> OnShelf:
     """A step that reads the `Label`s of all entries of some sources, in no order. It costs a fraction of
     `source_entries`, which also reads and checks what an adapter does not need to see whether entries changed.
 
     Args:
         shelf: the shelf.
         sources: the names of the sources.
+        fold: makes the step's result of the labels, while they are read; again from the first one if reading fails and
+            is tried again. By default a list. Ten thousands of labels in a list cost the garbage collector as much time
+            as reading them.
 
     Example:
         >>> def keys_of(shelf, source):
@@ -101,7 +104,7 @@ def read_labels(shelf: DocShelf, sources: Sequence[str]) -> OnShelf:
         ...     perform(keys_of(shelf, "guide.md"))
         ['a']
     """
-    return OnShelf(shelf, labels, sources)
+    return OnShelf(shelf, labels, sources, fold)
 
 
 class ShelfStore:

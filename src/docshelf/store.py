@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from sqlalchemy import Connection, Engine
 
@@ -35,7 +35,21 @@ from docshelf.sql.queries import Queries
 from docshelf.sql.rows import DEFAULT_LAYOUT, MAX_PARTITIONS, Layout
 from docshelf.sql.search import Bounds
 from docshelf.steps import Flow
-from docshelf.types import Collections, Entry, Finding, Health, Item, Op, Problem, Report, SourceNote, Sources, Stats
+from docshelf.types import (
+    Collections,
+    Entry,
+    EstimatedStats,
+    Finding,
+    Health,
+    Item,
+    Op,
+    Problem,
+    Report,
+    Source,
+    SourceNote,
+    Sources,
+    Stats,
+)
 from docshelf.validation import (
     check_at_most,
     check_collection,
@@ -325,7 +339,7 @@ class DocShelf:
         Raises:
             SchemaError: the schema is newer than this docshelf, a table of that name was not made by docshelf, the role
                 may not create what is missing, the table has other partitions, or the database has no Citus.
-            ConfigurationError: an argument is invalid for this database.
+            ConfigurationError: an argument is invalid for this database, or this server is a worker of Citus.
 
         Example:
             >>> shelf = DocShelf(":memory:")
@@ -553,6 +567,7 @@ class DocShelf:
         source: str | None = None,
         where: Mapping[str, Any] | None = None,
         at_most: int | None = None,
+        exact: bool = True,
     ) -> int:
         """The number of entries. A key in two sources is two entries. An entry that holds only a version counts.
 
@@ -561,6 +576,11 @@ class DocShelf:
             source: count only entries of this source.
             where: count only entries that `find` returns for it. This reads their values.
             at_most: stop at this number, 1 or more. `count(at_most=1)` says fast whether there is any entry.
+            exact: False returns PostgreSQL's estimate, which reads no entries and can be off by the rows that changed
+                since the last ANALYZE; on SQLite and Citus, which have none, it counts. Only of the whole collection.
+
+        Raises:
+            ArgumentTypeError: `exact=False` together with another argument.
 
         Example:
             >>> shelf = DocShelf(":memory:")
@@ -568,7 +588,7 @@ class DocShelf:
             >>> shelf.count(), shelf.count("a"), shelf.count(where={"year": 2020})
             (3, 2, 1)
         """
-        return self._run(self._counting(prefix, source, where, at_most))
+        return self._run(self._counting(prefix, source, where, at_most, exact))
 
     async def acount(
         self,
@@ -577,13 +597,23 @@ class DocShelf:
         source: str | None = None,
         where: Mapping[str, Any] | None = None,
         at_most: int | None = None,
+        exact: bool = True,
     ) -> int:
         """As `count`."""
-        return await self._arun(self._counting(prefix, source, where, at_most))
+        return await self._arun(self._counting(prefix, source, where, at_most, exact))
 
     def _counting(
-        self, prefix: str | None, source: str | None, where: Mapping[str, Any] | None, at_most: int | None
+        self,
+        prefix: str | None,
+        source: str | None,
+        where: Mapping[str, Any] | None,
+        at_most: int | None,
+        exact: bool,
     ) -> Flow[int]:
+        if not exact:
+            if any(narrowing is not None for narrowing in (prefix, source, where, at_most)):
+                raise ArgumentTypeError("exact=False is about the whole collection; leave out the other arguments")
+            return reading.estimated_count(self._context)
         most = check_at_most(at_most)
         if where is not None:
             return searching.count(self._context, _search(where, prefix, source, most))
@@ -1124,7 +1154,7 @@ class DocShelf:
         """Every collection of the table that has entries or sources, ordered by name.
 
         Args:
-            exact: True counts, and reads the whole table for it. False takes PostgreSQL's estimate of the entries and
+            exact: True counts, and reads the whole table for it. False takes the estimates of `count(exact=False)` and
                 leaves out sources and sizes.
         """
         return Collections(self._run(collections.listed(self._context, exact=exact)))
@@ -1230,6 +1260,43 @@ class DocShelf:
     async def asources(self) -> Sources:
         """As `sources`."""
         return Sources(await self._arun(reading.sources(self._context)))
+
+    def yield_sources(self, prefix: str | None = None) -> Iterator[Source]:
+        """The sources of `sources`, page by page in constant memory. No connection is held between pages.
+
+        Args:
+            prefix: only names that begin with this text. It is literal: no wildcards.
+
+        Raises:
+            CorruptEntryError: what is stored about a source cannot be read, with `on_corrupt="raise"`.
+
+        Example:
+            >>> shelf = DocShelf(":memory:")
+            >>> shelf.mset([Item("a", 1, "docs/a.md"), Item("b", 2, "notes/b.md")])
+            >>> [source.source for source in shelf.yield_sources("docs/")]
+            ['docs/a.md']
+        """
+        return self._pages_of_sources(check_prefix(prefix))
+
+    def ayield_sources(self, prefix: str | None = None) -> AsyncIterator[Source]:
+        """As `yield_sources`."""
+        return self._apages_of_sources(check_prefix(prefix))
+
+    def _pages_of_sources(self, prefix: str | None) -> Iterator[Source]:
+        page = self._run(reading.source_page(self._context, None, prefix))
+        yield from page.sources
+        while page.last is not None:
+            page = self._run(reading.source_page(self._context, page.last, prefix))
+            yield from page.sources
+
+    async def _apages_of_sources(self, prefix: str | None) -> AsyncIterator[Source]:
+        page = await self._arun(reading.source_page(self._context, None, prefix))
+        for source in page.sources:
+            yield source
+        while page.last is not None:
+            page = await self._arun(reading.source_page(self._context, page.last, prefix))
+            for source in page.sources:
+                yield source
 
     def source_notes(self, sources: Iterable[str]) -> dict[str, SourceNote]:
         """Fingerprint and metadata of each of these sources that was synced, in input order; one statement.
@@ -1345,8 +1412,16 @@ class DocShelf:
         self._backend.check_open()
         return await self._backend.arun(maintenance.is_set_up(self._context))
 
-    def stats(self) -> Stats:
+    @overload
+    def stats(self, *, exact: Literal[True] = True) -> Stats: ...
+    @overload
+    def stats(self, *, exact: bool) -> Stats | EstimatedStats: ...
+    def stats(self, *, exact: bool = True) -> Stats | EstimatedStats:
         """Numbers and sizes of the collection.
+
+        Args:
+            exact: True reads every row of the collection to count. False returns `EstimatedStats`: the estimate of
+                `count(exact=False)`, and the size on disk.
 
         Example:
             >>> shelf = DocShelf(":memory:")
@@ -1354,10 +1429,18 @@ class DocShelf:
             >>> shelf.stats().entries, shelf.stats().stored_bytes
             (2, 7)
         """
+        if not exact:
+            return self._run(maintenance.estimated_stats(self._context))
         return self._run(maintenance.stats(self._context))
 
-    async def astats(self) -> Stats:
+    @overload
+    async def astats(self, *, exact: Literal[True] = True) -> Stats: ...
+    @overload
+    async def astats(self, *, exact: bool) -> Stats | EstimatedStats: ...
+    async def astats(self, *, exact: bool = True) -> Stats | EstimatedStats:
         """As `stats`."""
+        if not exact:
+            return await self._arun(maintenance.estimated_stats(self._context))
         return await self._arun(maintenance.stats(self._context))
 
     def verify(self, *, show_progress: bool = False) -> list[Problem]:

@@ -437,6 +437,28 @@ class Stats:
         return html.stats(self)
 
 
+@dataclass(frozen=True)
+class EstimatedStats:
+    """What `stats(exact=False)` tells without reading the entries.
+
+    Attributes:
+        entries: about how many there are: see `DocShelf.count`.
+        disk_bytes: as in `Stats`.
+
+    Example:
+        >>> with DocShelf(":memory:") as shelf:
+        ...     shelf.mset({"a": 1, "b": 2})
+        ...     shelf.stats(exact=False).entries
+        2
+    """
+
+    entries: int
+    disk_bytes: int
+
+    def _repr_html_(self) -> str:
+        return html.estimated_stats(self)
+
+
 class Problem(NamedTuple):
     """A row that cannot be read, and why.
 

@@ -190,6 +190,9 @@ def test_stats(command: Command, shelf: DocShelf) -> None:
     [header, values] = command("stats", "--csv").lines
     assert header == "collection,entries,sources,stored_bytes,disk_bytes"
     assert values.startswith("default,6,2,")
+    [estimated] = command("stats", "--estimate", "--json").objects
+    entries = shelf.count(exact=False)
+    assert estimated == {"collection": "default", "entries": entries, "disk_bytes": found["disk_bytes"]}
 
 
 def test_lines_escape_what_would_break_them(command: Command, shelf: DocShelf) -> None:

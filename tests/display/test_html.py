@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from docshelf import Change, DocShelf, Document, Entry, Report, Source, Stats, UnknownDocument
+from docshelf import Change, DocShelf, Document, Entry, EstimatedStats, Report, Source, Stats, UnknownDocument
 from docshelf.display.html import compare, preview, size, visible
 from docshelf.types import Diff, Diffs, Sources
 from tests.conftest import Location
@@ -152,6 +152,8 @@ class TestTables:
         ]
         assert rows[2][2] == "1.5 KB each"
         assert Seen(Stats(0, 0, 0, 8192)._repr_html_()).rows[2][2] == ""
+        rows = Seen(EstimatedStats(9_000, 8192)._repr_html_()).rows
+        assert [row[:2] for row in rows] == [["entries", "9,000"], ["on disk", "8.2 KB"]]
 
     def test_an_entry_shows_its_fields(self) -> None:
         later = NOON + timedelta(hours=1)

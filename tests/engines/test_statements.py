@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from docshelf import Item, SourceNote
+from docshelf import DocShelf, Item, SourceNote
 from docshelf.operations import reading
 from docshelf.sql.dialects import dialect_for
-from tests.conftest import Location
-from tests.support.face import Face
+from tests.conftest import POSTGRESQL, Location
+from tests.support.face import Face, Loop
 from tests.support.operations import OPERATIONS, fill, missing
 from tests.support.statements import of_operations, recorded_statements
 from tests.support.tables import TABLES, contents
@@ -89,6 +90,7 @@ WRITES: dict[str, Callable[[Face, list[str]], object]] = {
     "is_set_up": lambda face, keys: face.is_set_up(),
     "stats": lambda face, keys: face.stats(),
     "yield_keys": lambda face, keys: list(face.yield_keys()),
+    "yield_sources": lambda face, keys: list(face.yield_sources()),
     "yield_entries": lambda face, keys: list(face.yield_entries(values=False)),
 }
 # `find`, `verify` and `yield_items` read values in batches of a size in bytes; `setup` is about tables.
@@ -183,6 +185,17 @@ def test_statements_grow_by_twenty_thousand_keys_or_two_thousand_values_only(fac
         assert sent(read, keys[:2_001]) == 2
 
 
+@pytest.mark.parametrize("location", POSTGRESQL, indirect=True)
+def test_few_rows_are_in_the_text_of_an_upsert_and_more_are_arrays(face: Face) -> None:
+    few, more = items(16), items(17)
+    face.mset(more)
+    for value, expected in (({**few}, [False]), ({**more}, [True])):
+        with recorded_statements() as statements:
+            face.mset(dict.fromkeys(value, f"of {len(value)}"))
+        assert ["unnest" in statement for statement in statements if "DO UPDATE" in statement] == expected
+        assert face.mget([*value]) == [f"of {len(value)}"] * len(value)
+
+
 def test_a_source_is_deleted_by_as_many_statements_whatever_its_size(face: Face) -> None:
     counts = set()
     for size in (1, 2_100):
@@ -198,7 +211,8 @@ def test_yield_keys_is_a_statement_a_page(face: Face, monkeypatch: pytest.Monkey
     assert sent(list, face.yield_keys()) <= 5
 
 
-def test_no_statement_needs_a_feature_that_partitions_or_citus_lack(face: Face) -> None:
+def every_statement(face: Face) -> list[str]:
+    """The statements of all operations."""
     with recorded_statements() as statements:
         face.sync(items(FEW), source="f", fingerprint="f1")
         face.sync(items(FEW, "changed") | {"new": 1}, source="f", metadata={"a": 1})
@@ -210,18 +224,42 @@ def test_no_statement_needs_a_feature_that_partitions_or_citus_lack(face: Face) 
         face.mset([Item("a", 1, "x"), Item("b", 1, "y")])
         for read in READS.values():
             read(face, ["a", "b"])
+            read(face, list(items(FEW)))
         for write in WRITES.values():
             face.mset({"a": 1}, source="f")
             write(face, ["a", "b"])
         list(face.yield_items("a", source="f"))
         face.verify()
+    return statements
+
+
+def check_rules(statements: list[str]) -> None:
+    """What all layouts of the entries need: one table, partitions, and Citus."""
     upserts = [statement for statement in statements if "DO UPDATE" in statement]
     assert len(upserts) > 4
     for statement in statements:
-        assert not re.search(r"\b(xmax|LATERAL|MERGE|RECURSIVE|DECLARE)\b|FOR\s+UPDATE", statement, re.IGNORECASE)
+        assert not re.search(r"\b(xmax|MERGE|RECURSIVE|DECLARE)\b|FOR\s+UPDATE", statement, re.IGNORECASE)
         # SQLite, and PostgreSQL before 17, would try every key in every source.
         assert not re.search(r"\bkey (= ANY|IN).*\bsource (= ANY|IN)", statement, re.DOTALL)
     for statement in upserts:
         update = statement.partition("DO UPDATE")[2]
         assert not re.search(r"\bnow\b|CURRENT_|clock_timestamp|DEFAULT", update, re.IGNORECASE)
         assert "excluded.updated_at" in update or "excluded.synced_at" in update
+
+
+def test_no_statement_needs_a_feature_that_partitions_lack(face: Face) -> None:
+    check_rules(every_statement(face))
+
+
+def test_no_statement_needs_a_feature_that_citus_lacks(citus_location: Location, mode: str, loop: Loop) -> None:
+    with contextlib.closing(Face(DocShelf(citus_location.url), mode, loop)) as face:
+        face.setup(distribute="citus")
+        statements = every_statement(face)
+    check_rules(statements)
+    for statement in statements:
+        # Citus takes no LATERAL with a LIMIT. It pulls what an INSERT selects through the coordinator and locks shards.
+        assert not re.search(r"\bLATERAL\b", statement, re.IGNORECASE)
+        assert not re.search(r"\bINSERT\b.*\bunnest\b", statement, re.IGNORECASE | re.DOTALL)
+        # Each write takes docshelf's locks first. From then on the locks of Citus only make other collections wait.
+        if "pg_advisory_xact_lock" in statement:
+            assert "set_config('citus.enable_deadlock_prevention', 'off', true)" in statement

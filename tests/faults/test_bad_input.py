@@ -163,7 +163,7 @@ def test_every_call_rejects_an_invalid_source(face: Face, refused: Callable[...,
 
 def test_an_invalid_prefix_is_rejected_at_once(face: Face, refused: Callable[..., DocShelfError]) -> None:
     for prefix, kind, said in BAD_NAMES:
-        for name in ("count", "yield_keys", "yield_items", "yield_entries"):
+        for name in ("count", "yield_keys", "yield_items", "yield_entries", "yield_sources"):
             refused(lambda name=name, prefix=prefix: getattr(face, name)(prefix), kind, "prefix", *said)
 
 

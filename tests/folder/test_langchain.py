@@ -19,6 +19,7 @@ from langchain_docshelf.parent_retriever.reconciler import Reconciler
 from tests.adapters.langchain.retrievers import retriever_of, state, text
 from tests.adapters.langchain.vectors import CountingEmbeddings, Vectors
 from tests.folder.conftest import Syncing, Tree
+from tests.support.statements import recorded_statements
 
 PIECES = RecursiveCharacterTextSplitter(chunk_size=10, chunk_overlap=0)
 
@@ -114,6 +115,18 @@ def test_children_that_the_vector_store_lost_are_embedded_although_no_file_chang
     tree.touch("a.md")
     retriever.vectorstore.store.clear()
     assert embedded(sync(retriever))[0] == 3
+
+
+def test_a_run_without_changes_asks_five_times_however_many_files_there_are(
+    retriever: ParentDocumentRetriever, tree: Tree, sync: Syncing
+) -> None:
+    for number in range(30):
+        tree.write(f"{number}.md", text(f"file {number}"))
+    sync(retriever)
+    with recorded_statements() as statements:
+        assert not sync(retriever).changed
+    # Two pages of notes, the second one empty; the parents; the ledger; a sample of its rows.
+    assert len(statements) == 5, statements
 
 
 def test_other_settings_of_the_retriever_make_its_children_anew(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -247,6 +249,29 @@ def test_entries_that_somebody_deleted_come_back(shelf: DocShelf, tree: Tree, sy
     shelf.mdelete(["docs:a.md"])
     assert ops(sync(shelf)) == {"a.md": "UPD"}
     assert shelf.get("docs:a.md").text == "one"
+
+
+def test_notes_that_others_broke_are_written_again(tmp_path: Path, tree: Tree, sync_once: Syncing) -> None:
+    path = tmp_path / "shelf.db"
+    sqlite_shelf = DocShelf(path)
+    for name in ("a.md", "b.md", "c.md"):
+        tree.write(name, name)
+    sync_once(sqlite_shelf)
+    with sqlite3.connect(path) as connection:
+        execute = connection.execute
+        execute("UPDATE docshelf_sources SET fingerprint = x'00' WHERE source = 'docs:a.md'")
+        execute("UPDATE docshelf_sources SET metadata = '{' WHERE source = 'docs:b.md'")
+        execute(
+            "INSERT INTO docshelf_sources (collection, source, synced_at) "
+            "SELECT collection, x'646F63733A', synced_at FROM docshelf_sources LIMIT 1"
+        )
+    report = sync_once(sqlite_shelf)
+    assert not report.changed
+    assert not report.failed
+    notes = sqlite_shelf.source_notes(["docs:a.md", "docs:b.md"])
+    assert [(note.metadata or {})["path"] for note in notes.values()] == ["a.md", "b.md"]
+    assert all(note.fingerprint for note in notes.values())
+    sqlite_shelf.close()
 
 
 def test_two_folders_never_touch_each_other(shelf: DocShelf, tree: Tree, sync_once: Syncing) -> None:

@@ -30,6 +30,7 @@ from docshelf.moving import ExportReport, export_jsonl, files, import_jsonl, jso
 from tests.conftest import Location
 from tests.moving.conftest import Moving
 from tests.moving.contents import by_key, contents, fill
+from tests.support.effort import examples
 from tests.support.values import storable
 
 NAMES = ["export.jsonl", "export.jsonl.zst"]
@@ -518,7 +519,7 @@ def test_a_row_that_cannot_be_read_is_named_or_left_out(
 
 
 @given(storable)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_value_arrives(tmp_path: Path, value: Any) -> None:
     with DocShelf(":memory:") as shelf, DocShelf(":memory:") as there:
         shelf.mset({"k": value, "d": Document("t", {"v": value})})

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docshelf.moving.pickles import RefusedPickleError, read_pickle
+from tests.support.effort import examples
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 SHARED = uuid.UUID(int=7)
@@ -55,7 +56,7 @@ def test_what_is_on_the_list_comes_back(value: Any, protocol: int) -> None:
 
 
 @given(values, st.sampled_from(PROTOCOLS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_such_value_comes_back(value: Any, protocol: int) -> None:
     assert read_pickle(pickle.dumps(value, protocol)) == value
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 
-from docshelf import Collection, CorruptEntryError, DocShelf
+from docshelf import ArgumentTypeError, Collection, CorruptEntryError, DocShelf, EstimatedStats
 from tests.conftest import Location
 from tests.support.face import Face
 from tests.support.statements import recorded_statements
@@ -60,6 +61,21 @@ def test_estimates_come_near_once_the_database_knows_its_rows(face: Face, locati
             connection.exec_driver_sql("ANALYZE docshelf_entries")
     found = {one.name: one.entries for one in face.collections(exact=False)}
     assert found == pytest.approx({"few": 40, "many": 2000}, rel=0.2)
+    many = face.of(face.shelf.view("many"))
+    with recorded_statements() as statements:
+        estimated = many.count(exact=False)
+        stats = many.stats(exact=False)
+    assert estimated == found["many"]
+    assert stats == EstimatedStats(found["many"], many.stats().disk_bytes)
+    if location.dialect == "postgresql":
+        assert not [one for one in statements if "count(" in one]
+
+
+def test_an_estimate_is_of_the_whole_collection(face: Face) -> None:
+    narrowings: list[dict[str, Any]] = [{"prefix": "k"}, {"source": ""}, {"where": {}}, {"at_most": 1}]
+    for narrowing in narrowings:
+        with pytest.raises(ArgumentTypeError, match="whole collection"):
+            face.count(**narrowing, exact=False)
 
 
 def test_a_name_that_is_no_text_is_reported(new_location: Callable[[str], Location]) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from docshelf import DocShelf, Item
+from docshelf.sql.dialects import dialect_for
 from tests.conftest import Location
 from tests.support.face import Face, Loop
 from tests.support.statements import recorded_statements
+from tests.support.tables import TABLES
 
 MANY = {f"k{number:06}": number for number in range(10_000)}
 
@@ -52,6 +57,39 @@ def test_keys_of_a_table_that_was_just_filled_are_found_by_its_primary_key(pg_fa
     assert "Index Cond: ((collection = 'default'::text) AND (key = ANY" in plan
 
 
+def plan_of(engine: Engine, call: Callable[[], object]) -> str:
+    """The plan of the one statement that a call sends."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        sent.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        call()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    [(statement, parameters)] = sent
+    with engine.begin() as connection:
+        return "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars())
+
+
+def test_keys_in_few_sources_are_not_tried_in_each_source(pg_location: Location, engine: Engine) -> None:
+    # Both indexes are of one size here. The one on sources would be searched for each key in each source.
+    with DocShelf(pg_location.url) as shelf:
+        shelf.setup()
+        without_autovacuum(engine)
+        for source in (3, 7, 1, 9, 5, 0, 8, 2, 6, 4):
+            shelf.sync({f"k{source}-{n:04}": os.urandom(1_000) for n in range(1_000)}, source=f"file {source}")
+        keys = list(shelf.yield_keys())
+        for statement in ("SELECT 1", "ANALYZE docshelf_entries", "VACUUM ANALYZE docshelf_entries"):
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(text(statement))
+            for size in (1, 20, 100, 1_000):
+                plan = plan_of(engine, partial(shelf.mget, keys[:: len(keys) // size]))
+                assert "source_idx" not in plan, (statement, size)
+
+
 def test_few_new_rows_cost_nothing_more_until_they_are_many(pg_face: Face, engine: Engine) -> None:
     pg_face.setup()
     without_autovacuum(engine)
@@ -76,6 +114,22 @@ def test_a_small_addition_to_a_large_table_is_left_to_the_server(pg_face: Face, 
     assert known_rows(engine) == 20_000
     pg_face.mset({f"at last {number}": number for number in range(100)})
     assert known_rows(engine) == 22_000
+
+
+@pytest.mark.parametrize("partitions", [None, 2])
+def test_statistics_of_a_large_table_wait_for_a_tenth_of_new_rows(
+    pg_location: Location, engine: Engine, partitions: int | None
+) -> None:
+    with DocShelf(pg_location.url) as shelf:
+        shelf.setup(partitions=partitions)
+    dialect = dialect_for("postgresql", TABLES)
+    with engine.begin() as connection:
+        assert dialect.refresh_statistics(connection, 1_000) is None  # a table without statistics gets them at once
+        connection.execute(text("UPDATE pg_class SET reltuples = 5e6 WHERE oid = to_regclass('docshelf_entries')"))
+        with recorded_statements() as sent:
+            assert dialect.refresh_statistics(connection, 499_999) == 500_000
+        assert not any("ANALYZE" in statement for statement in sent)
+        assert dialect.refresh_statistics(connection, 500_000) is None
 
 
 def test_within_the_callers_transaction_nothing_is_analyzed(pg_location: Location, engine: Engine) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
 
 import pytest
+from sqlalchemy import text
 
 from docshelf import Item, MassDeleteError, Source, SourceNote, file_fingerprint
+from docshelf.operations import reading
+from tests.conftest import Location
 from tests.support.face import Face
+from tests.support.statements import recorded_statements
+from tests.support.tables import connected
 
 
 def listed(face: Face) -> list[tuple[str, int, str | None]]:
@@ -49,6 +55,17 @@ def test_changed_sources_answers_many_at_once_in_input_order(face: Face) -> None
     assert face.changed_sources({"z": "z1", "y": "y1", "x": "x2", "a": "a1"}) == ["z", "x", "a"]
     assert face.changed_sources({"y": "y1", "x": "x1"}) == []
     assert face.changed_sources({}) == []
+
+
+def test_a_question_about_fingerprints_reads_no_metadata(face: Face, location: Location) -> None:
+    face.sync({"a": 1}, source="x", fingerprint="x1", metadata={"title": "X"})
+    with connected(location) as connection:
+        connection.execute(text("UPDATE docshelf_sources SET metadata = '{'"))
+    with recorded_statements() as statements:
+        assert face.changed_sources({"x": "x1"}) == []
+        assert face.source_changed("x", "x2")
+    assert len(statements) == 2
+    assert not any("metadata" in statement for statement in statements)
 
 
 FORGETTING: dict[str, Callable[[Face], object]] = {
@@ -188,3 +205,27 @@ def test_source_notes_are_those_of_the_sources_asked_for(face: Face) -> None:
     notes = face.source_notes(iter(["g", "f", "never synced", "missing", "g"]))
     assert list(notes.items()) == [("g", SourceNote(None, {"title": "G"})), ("f", SourceNote("one", {"title": "F"}))]
     assert face.source_notes([]) == {}
+
+
+def test_yield_sources_streams_what_sources_lists(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_PAGE_SOURCES", 2)
+    # With entries and notes, with either alone, and in an order that mixes them: each kind of page end occurs.
+    face.mset([Item("a", 1, name) for name in ("", "b", "c", "d%", "d1", "é", "\U0010ffff")])
+    for name in ("a", "b", "c1", "d_", "d1", "z"):
+        face.sync({"a": 1} if name in "b d1" else [], source=name, fingerprint=f"of {name}", metadata={"name": name})
+    face.view("another").set("a", 1, source="aa")
+    expected = [Source("", 1), *(source for source in face.sources() if source.source)]
+    names = ["", "a", "b", "c", "c1", "d%", "d1", "d_", "z", "é", "\U0010ffff"]
+    assert [source.source for source in expected] == names
+    assert list(face.yield_sources()) == expected
+    for prefix in ("", "a", "d", "d%", "d_", "c1", "é", "\U0010ffff", "nothing"):
+        assert list(face.yield_sources(prefix)) == [one for one in expected if one.source.startswith(prefix)]
+    assert [(one.entries, one.fingerprint) for one in face.yield_sources("d")] == [
+        (1, None),
+        (1, "of d1"),
+        (0, "of d_"),
+    ]
+    monkeypatch.setattr(reading, "_PAGE_SOURCES", 1)
+    assert list(face.yield_sources()) == face.sources() == expected
+    with closing(face.yield_sources()) as some:
+        assert next(some).source == ""

@@ -74,6 +74,7 @@ OPERATIONS = [
     Operation("rename_collection", ("renamed",), writes=True),
     Operation("copy_collection", ("copied",), writes=True),
     Operation("sources"),
+    Operation("yield_sources", long=True, iterates=True),
     Operation("source_notes", (["s"],)),
     Operation("source_changed", ("s", "f")),
     Operation("changed_sources", ({"s": "f"},)),

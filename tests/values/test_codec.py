@@ -24,6 +24,7 @@ from docshelf import (
 )
 from docshelf.values.content_types import DEFAULT_MAX_VALUE_BYTES, Codec
 from docshelf.values.stored import Stored
+from tests.support.effort import examples
 from tests.support.values import odd_document, shape, storable
 
 
@@ -83,14 +84,14 @@ def hash_of(value: Any, **options: Any) -> bytes:
 
 
 @given(storable, st.sampled_from(["zstd", None]), st.sampled_from(["value", "text", len]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_a_row_reads_back_as_its_value_by_any_codec(value: Any, compression: Any, hash_on: Any) -> None:
     writer = Codec(compression=compression, hash_on=hash_on if hash_on != len else lambda value: repr(type(value)))
     assert shape(Codec().decode(row_of(writer, value))) == shape(value)
 
 
 @given(st.binary())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_bytes_are_stored_as_they_are(data: bytes) -> None:
     encoded = encode(Codec(), data)
     assert encoded.content_type == "bytes"
@@ -383,7 +384,7 @@ def test_a_row_whose_checksum_was_taken_away_is_corrupt() -> None:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_one_changed_bit_anywhere_is_seen(data: st.DataObject) -> None:
     writer = data.draw(st.sampled_from([PLAIN, PARTIAL]))
     row = row_of(writer, Page(data.draw(st.sampled_from(["short", "word " * 200])), {"n": 1}))

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docshelf.values.compression import MIN_BYTES, UnpackError, pack_all, unpack
+from tests.support.effort import examples
 
 MIB = 1024 * 1024
 LIMIT = MIB
@@ -59,7 +60,7 @@ TEXT = b"some words of a text, " * 200
 
 
 @given(st.binary(max_size=3000) | st.binary(min_size=1, max_size=20).map(lambda data: data * 200), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_packed_bytes_unpack_to_the_same_bytes(data: bytes, compress: bool) -> None:
     encoding, packed = pack(data, compress=compress)
     assert unpack(encoding, packed, limit=max(len(data), 1)) == data
@@ -177,7 +178,7 @@ def test_the_memory_that_a_frame_takes_is_seen() -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_mutated_frame_is_unpacked_or_an_unpack_error(data: st.DataObject) -> None:
     frame = bytearray(frame_of(data.draw(st.binary(max_size=30)) * 50))
     for _ in range(data.draw(st.integers(1, 4))):

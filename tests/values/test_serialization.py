@@ -28,6 +28,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from docshelf.values.json import MAX_DEPTH, DecodeError, EncodeError, dumps, loads
+from tests.support.effort import examples
 from tests.support.values import ODD_WALL_TIMES, odd_document, reordered, shape, storable
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -96,7 +97,7 @@ def with_frames_left(left: int, call: Callable[[], Any]) -> Any:
 
 
 @given(storable)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_a_value_is_read_back_equal_with_equal_types_at_every_level(value: Any) -> None:
     assert shape(loads(dumps(value))) == shape(value)
 
@@ -188,7 +189,7 @@ def test_an_instant_outlives_a_change_of_its_zone_rules() -> None:
 
 
 @given(storable, st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_the_order_of_insertion_never_changes_the_bytes(value: Any, chance: random.Random) -> None:
     assert dumps(reordered(value, chance)) == dumps(value)
 
@@ -240,7 +241,7 @@ def test_values_of_different_types_have_different_bytes(one: Any, other: Any) ->
 
 
 @given(storable)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_user_data_that_looks_like_an_encoded_value_stays_plain_data(value: Any) -> None:
     once = json.loads(dumps(value))
     assert shape(loads(dumps(once))) == shape(once)
@@ -261,7 +262,7 @@ tag_like = st.recursive(
 
 
 @given(tag_like)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @example({"$decimal": "1"})
 @example({"$dict": []})
 @example({"$": 1})
@@ -301,7 +302,7 @@ def check_reads_or_refuses(data: bytes) -> None:
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_arbitrary_bytes_are_a_value_or_a_decode_error(data: bytes) -> None:
     check_reads_or_refuses(data)
 
@@ -344,7 +345,7 @@ forged_json = st.recursive(
 
 
 @given(forged_json)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 def test_arbitrary_json_is_a_value_or_a_decode_error(content: Any) -> None:
     check_reads_or_refuses(json.dumps(content).encode())
 
@@ -361,7 +362,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @given(mutated())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_mutated_canonical_bytes_are_a_value_or_a_decode_error(data: bytes) -> None:
     check_reads_or_refuses(data)
 

@@ -24,6 +24,7 @@ from docshelf.validation import (
     check_source,
     prefix_end,
 )
+from tests.support.effort import examples
 
 # Ends of the ranges that UTF-8 writes in 1, 2, 3 and 4 bytes, of the surrogates, and what LIKE would take for its own.
 EDGES = "\x01 %_\\az\x7f\x80\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010fffe\U0010ffff"
@@ -237,7 +238,7 @@ def test_a_prefix_has_exactly_its_texts_between_itself_and_its_end() -> None:
 
 
 @given(texts, texts)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @example("\ud7ff", "\ue000")
 @example("a\U0010ffff", "b")
 @example("\U0010ffff", "\U0010ffff\U0010ffff")
@@ -248,7 +249,7 @@ def test_a_text_is_in_the_range_of_a_prefix_exactly_when_it_starts_with_it(prefi
 
 
 @given(texts)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_the_end_of_a_prefix_is_the_first_text_after_it(prefix: str) -> None:
     end = prefix_end(prefix)
     if end is None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from docshelf import DocShelf, Report
+from docshelf import DocShelf, Item, Report
 from docshelf.adapters import async_name
 from docshelf.operations.plan import Scope
 from docshelf.operations.upsert import ConditionalUpsert
@@ -222,6 +222,45 @@ def isolated(location: Location, new_engine: Callable[..., Engine], whose: str, 
     if whose == "given":
         return DocShelf(engine=new_engine(location, isolation_level=level))
     return DocShelf(f"{location.url}%20-cdefault_transaction_isolation%3D{level.replace(' ', '%5C%20')}")
+
+
+def _changes(of: DocShelf) -> list[Callable[[], object]]:
+    """A write of each kind. In this order each changes entries."""
+    many = {f"k{number}": number for number in range(100)}
+    copied, renamed = (of.view(f"{of.collection} {name}") for name in ("copied", "renamed"))
+    return [
+        lambda: of.mset({key: -number for key, number in many.items()}, source="f"),
+        lambda: of.mset(dict.fromkeys(many, "new"), source="g"),
+        lambda: of.set_versions(dict.fromkeys(many, "1"), source="g"),
+        lambda: of.sync({"k1": "changed"}, source="f", metadata={"a": 1}, max_delete=1),
+        lambda: of.sync([Item(key, number, key) for key, number in many.items()], scope="sources"),
+        lambda: of.conditional_mset(dict.fromkeys(list(many)[:20], "moved"), source="h", move=True),
+        lambda: of.mdelete(list(many)[:50]),
+        lambda: of.delete_sources(["g", "k60"]),
+        lambda: of.copy_collection(copied.collection),
+        lambda: of.rename_collection(renamed.collection),
+        lambda: renamed.delete_source("f"),
+        lambda: copied.clear(),
+    ]
+
+
+@pytest.mark.parametrize("location", ["pg18"], indirect=True)
+def test_a_write_waits_for_no_open_transaction_of_another_collection(
+    location: Location, new_engine: Callable[..., Engine]
+) -> None:
+    engine = new_engine(location)
+    with DocShelf(location.url) as shelf, engine.connect() as first:
+        for name in ("one", "other"):
+            shelf.view(name).sync({f"k{number}": number for number in range(100)}, source="f")
+        for change in _changes(shelf.bind(first).view("one")):
+            change()
+        with engine.begin() as second:
+            second.execute(text("SET lock_timeout = '5s'"))
+            for change in _changes(shelf.bind(second).view("other")):
+                change()
+        first.rollback()
+        assert shelf.view("one").count() == 100
+        assert shelf.view("other renamed").count() > 0
 
 
 @pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])

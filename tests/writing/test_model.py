@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from docshelf import DocShelf, Item, MassDeleteError, Report, SourceNote
 from tests.conftest import Location
+from tests.support.effort import examples
 from tests.support.face import Face, Loop
 from tests.support.operations import missing
 
@@ -419,7 +420,7 @@ class Store(RuleBasedStateMachine):
         model, face = self.model, self.face
         assert face.count() == len(model.rows)
         assert face.count("a", source="f") == sum(key[0] == "a" and source == "f" for key, source in model.rows)
-        listed = [(source.source, source.entries, source.fingerprint) for source in face.sources()]
+        listed = [(source.source, source.entries, source.fingerprint) for source in face.yield_sources()]
         expected = [(of, sum(source == of for _, source in model.rows), model.fingerprints.get(of)) for of in SOURCES]
         # A source that had something once may still be listed.
         assert [one for one in listed if one[1:] != (0, None)] == [one for one in expected if one[1:] != (0, None)]
@@ -470,7 +471,7 @@ def test_a_store_behaves_like_the_model(
         run(
             Opened,
             settings=settings(
-                max_examples=40,
+                max_examples=examples(40),
                 stateful_step_count=20,
                 deadline=None,
                 database=None,

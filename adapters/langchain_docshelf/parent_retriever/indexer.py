@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from langchain_core.documents import Document
@@ -22,6 +24,7 @@ from langchain_docshelf.parent_retriever.ledger import (
     note_label,
     parent_part,
     parent_part_of,
+    rows_with_children,
 )
 from langchain_docshelf.parent_retriever.parents import (
     Identity,
@@ -176,25 +179,33 @@ class Indexer:
     def changed_sources(self, fingerprints: Mapping[str, str]) -> Flow[list[str]]:
         """The sources that are not synced from files of these fingerprints, in input order."""
         changed: set[str] = set((yield Call(self._docs, "changed_sources", fingerprints)))
-        others = {source for source in fingerprints if source not in changed}
-        if others:
-            parents: list[Label] = yield read_labels(self._docs, sorted(others))
-            rows, noted = yield from self._ledger.read_labels(others)
-            if (yield from self._reconciler.is_lost(rows)):
-                changed |= others
-            wanted: dict[str, set[str]] = {source: set() for source in others}
-            for parent in parents:
-                wanted[parent.source].add(self._ledger.row_of((parent.key, parent.source), parent.value_hash))
-            settled: dict[str, set[str]] = {source: set() for source in others}
-            for row in rows:
-                settled[row.source].add(row.key if is_settled(row) else "")
-            changed |= {
-                source
-                for source in others
-                if settled[source] != wanted[source]
-                or noted.get(source) != note_label(fingerprints[source], wanted[source])
-            }
+        same = {source: fingerprint for source, fingerprint in fingerprints.items() if source not in changed}
+        changed |= yield from self.unsettled_sources(same)
         return [source for source in fingerprints if source in changed]
+
+    def unsettled_sources(self, fingerprints: Mapping[str, str]) -> Flow[set[str]]:
+        """Of sources whose notes have these fingerprints, those whose parents or children are not as their sync left
+        them."""
+        if not fingerprints:
+            return set()
+
+        def rows_of(parents: Iterable[Label]) -> dict[str, str]:
+            return {self._ledger.row_of((key, source), value_hash): source for key, source, value_hash, _ in parents}
+
+        sources = list(fingerprints)
+        wanted: dict[str, str] = yield read_labels(self._docs, sources, rows_of)
+        state = yield from self._ledger.read_state(sources, wanted)
+        if (yield from self._reconciler.is_lost(state.live)):
+            return set(fingerprints)
+        rows_by_source = {
+            source: [row for row, _ in rows]
+            for source, rows in groupby(sorted(wanted.items(), key=itemgetter(1)), itemgetter(1))
+        }
+        return state.unsettled | {
+            source
+            for source, fingerprint in fingerprints.items()
+            if state.notes.get(source) != note_label(fingerprint, rows_by_source.get(source, ()))
+        }
 
     def _check(self) -> Flow[None]:
         """Refuse what cannot work, before anything is written."""
@@ -264,7 +275,7 @@ class Indexer:
         unchanged = [(change.key, change.source) for change in plan if change.op == "SKIP"]
         wanted = yield from self._rows_of(unchanged)
         rows = yield from self._ledger.read(sources, scope)
-        lost = reindex or (yield from self._reconciler.is_lost(rows))
+        lost = reindex or (yield from self._reconciler.is_lost(rows_with_children(rows)))
         live = {row.key: count_in(row) for row in rows if row.key in wanted and not is_pending(row) and not lost}
         splitting = [parents[change.key, change.source] for change in plan if _writes(change)]
         splitting += [parents[identity] for row, identity in wanted.items() if row not in live]

@@ -112,6 +112,20 @@ class SourceRows(NamedTuple):
     notes: dict[str, str | None]
 
 
+class SourceState(NamedTuple):
+    """What a ledger says of some sources in short.
+
+    Attributes:
+        unsettled: the sources whose live rows are not exactly those that shall exist.
+        notes: the labels of the notes, by source.
+        live: the rows whose children are all in the vector store, without those that have none.
+    """
+
+    unsettled: set[str]
+    notes: dict[str, str | None]
+    live: list[str]
+
+
 class Ledger:
     """The rows of one vector store.
 
@@ -183,11 +197,32 @@ class Ledger:
         notes = {entry.source: entry.version for entry in entries if entry.key.startswith(_NOTE)}
         return SourceRows([entry for entry in entries if _is_row(entry)], notes)
 
-    def read_labels(self, sources: Collection[str]) -> Flow[tuple[list[Label], dict[str, str | None]]]:
-        """As `read_with_notes`, of some sources: only what tells their state."""
-        labels: list[Label] = yield read_labels(self._shelf, sorted(sources))
-        notes = {label.source: label.version for label in labels if label.key.startswith(_NOTE)}
-        return [label for label in labels if _is_row(label)], notes
+    def read_state(self, sources: Sequence[str], wanted: Mapping[str, str]) -> Flow[SourceState]:
+        """The state of some sources.
+
+        Args:
+            sources: their names.
+            wanted: the rows that shall exist, each with its source.
+        """
+
+        def state_of(rows: Iterable[Label]) -> SourceState:
+            state = SourceState(set(), {}, [])
+            settled = set()
+            for row in rows:
+                if row.key.startswith(_NOTE):
+                    state.notes[row.source] = row.version
+                elif _is_row(row):
+                    if is_settled(row) and wanted.get(row.key) == row.source:
+                        settled.add(row.key)
+                    else:
+                        state.unsettled.add(row.source)
+                    if _has_children(row):
+                        state.live.append(row.key)
+            state.unsettled.update(wanted[row] for row in wanted.keys() - settled)
+            return state
+
+        state: SourceState = yield read_labels(self._shelf, sources, state_of)
+        return state
 
     def read_rows(self, rows: Sequence[str], *, values: bool = False) -> Flow[list[Entry | None]]:
         """The rows with these keys."""
@@ -371,6 +406,15 @@ def count_in(row: Entry | Label) -> int:
     """The number in a row's label: of a pending row, the children that were added; of others, all children."""
     number = (row.version or "").partition(":")[2].partition(" ")[0]
     return int(number) if number.isdigit() else 0
+
+
+def rows_with_children(rows: Iterable[Entry | Label]) -> list[str]:
+    """The keys of the rows whose children are all in the vector store, without those that have none."""
+    return [row.key for row in rows if _has_children(row)]
+
+
+def _has_children(row: Entry | Label) -> bool:
+    return not is_pending(row) and count_in(row) > 0
 
 
 def _namespace_in(shelf: DocShelf) -> Flow[str | None]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from docshelf import DocShelf, Entry, progress_bar
-from docshelf.adapters import Call, Flow, Label
+from docshelf.adapters import Call, Flow
 from langchain_docshelf.parent_retriever.batch import Batch, without
 from langchain_docshelf.parent_retriever.children import ChildMaker, Drafts
-from langchain_docshelf.parent_retriever.ledger import Ledger, Turn, count_in, is_pending
+from langchain_docshelf.parent_retriever.ledger import Ledger, Turn, rows_with_children
 from langchain_docshelf.parent_retriever.parents import Identity, existing_entries
 from langchain_docshelf.parent_retriever.recovery import recover_unreadable
 from langchain_docshelf.vector_access import VectorAccess
@@ -93,7 +93,7 @@ class Reconciler:
             target = yield from read_target(not first)
             rows = yield from self.ledger.drop_unlabelled(target.rows)
             unproven = yield from self._is_unproven()
-            lost = (reindex and first) or (yield from self.is_lost(rows))
+            lost = (reindex and first) or (yield from self.is_lost(rows_with_children(rows)))
             if unproven and rows and not lost:
                 yield from self.ledger.namespace()
             turn = yield from self.ledger.begin(target.wanted, rows, lost=lost)
@@ -121,16 +121,18 @@ class Reconciler:
             )
         return totals
 
-    def is_lost(self, rows: Sequence[Entry | Label]) -> Flow[bool]:
+    def is_lost(self, live: Sequence[str]) -> Flow[bool]:
         """True when a sample of what live rows list is missing: the vector store is new, or others deleted from it.
 
         All that is listed is looked for, once, in a ledger of before namespaces: another collection of the database may
         own some of these ids.
+
+        Args:
+            live: the rows whose children are all in the vector store, without those that have none.
         """
         unproven = yield from self._is_unproven()
         if unproven:
-            rows = yield from self.ledger.read(set(), "collection")
-        live = [row.key for row in rows if not is_pending(row) and count_in(row)]
+            live = rows_with_children((yield from self.ledger.read(set(), "collection")))
         if not live:
             return False
         sample = live if unproven else live[:: -(-len(live) // _SAMPLE)]

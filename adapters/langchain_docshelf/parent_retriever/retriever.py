@@ -286,7 +286,13 @@ class ParentDocumentRetriever(BaseRetriever):
         """How `docshelf.folder.sync_folder` writes into this retriever."""
         from langchain_docshelf.folder import RetrieverTarget
 
-        return RetrieverTarget(self, self.docstore.shelf, self.docstore.source_key, self.parent_splitter)
+        return RetrieverTarget(
+            self,
+            self.docstore.shelf,
+            self.docstore.source_key,
+            self.parent_splitter,
+            lambda fingerprints: self._indexer().unsettled_sources(fingerprints),
+        )
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any

@@ -58,10 +58,9 @@ def _sources(arguments: Arguments, output: Output) -> int:
     if arguments.long:
         columns.append(Column("metadata", flexible=True))
     with reading(arguments) as shelf:
-        found = [one for one in shelf.sources() if one.source.startswith(arguments.prefix or "")]
 
         def rows() -> Iterator[list[Any]]:
-            for one in found:
+            for one in shelf.yield_sources(arguments.prefix):
                 row = [one.source, one.entries, one.synced_at, one.fingerprint]
                 if arguments.long:
                     known = None if one.metadata is None else dict(one.metadata)
@@ -154,18 +153,27 @@ def _add_find(parser: ArgumentParser) -> None:
 
 
 def _stats(arguments: Arguments, output: Output) -> int:
+    facts: dict[str, tuple[Any, str]] = {"collection": (arguments.collection, "text")}
     with reading(arguments) as shelf:
-        stats = shelf.stats()
-    output.facts(
-        {
-            "collection": (arguments.collection, "text"),
-            "entries": (stats.entries, "count"),
-            "sources": (stats.sources, "count"),
-            "stored_bytes": (stats.stored_bytes, "bytes"),
-            "disk_bytes": (stats.disk_bytes, "bytes"),
-        }
-    )
+        if arguments.estimate:
+            about = shelf.stats(exact=False)
+            facts |= {"entries": (about.entries, "count"), "disk_bytes": (about.disk_bytes, "bytes")}
+        else:
+            stats = shelf.stats()
+            facts |= {
+                "entries": (stats.entries, "count"),
+                "sources": (stats.sources, "count"),
+                "stored_bytes": (stats.stored_bytes, "bytes"),
+                "disk_bytes": (stats.disk_bytes, "bytes"),
+            }
+    output.facts(facts)
     return DONE
+
+
+def _add_estimate(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--estimate", action="store_true", help="PostgreSQL's estimate of the entries, without reading the table"
+    )
 
 
 VERBS: Final = (
@@ -174,9 +182,7 @@ VERBS: Final = (
         "list the collections",
         _collections,
         [("docshelf collections", "every collection, with its numbers of entries and sources, and its bytes")],
-        lambda parser: parser.add_argument(
-            "--estimate", action="store_true", help="PostgreSQL's estimate of the entries, without reading the table"
-        ),
+        _add_estimate,
     ),
     Verb(
         "ls",
@@ -224,6 +230,10 @@ VERBS: Final = (
         "stats",
         "count a collection and its bytes",
         _stats,
-        [("docshelf -c papers stats", "entries, sources and sizes of the collection papers")],
+        [
+            ("docshelf -c papers stats", "entries, sources and sizes of the collection papers"),
+            ("docshelf stats --estimate", "at once, however large the collection is"),
+        ],
+        _add_estimate,
     ),
 )

@@ -22,6 +22,7 @@ from docshelf.display.shapes import (
     DiffShape,
     DocumentShape,
     EntryShape,
+    EstimatedStatsShape,
     FolderShape,
     MoveShape,
     ReportShape,
@@ -213,9 +214,19 @@ def stats(numbers: StatsShape) -> str:
         _row([("entries", _TEXT), (f"{numbers.entries:,}", _NUMBER), ("", _TEXT)]),
         _row([("sources", _TEXT), (f"{numbers.sources:,}", _NUMBER), ("", _TEXT)]),
         _row([("values, as packed", _TEXT), (size(numbers.stored_bytes), _NUMBER), (mean and f"{mean} each", _TEXT)]),
-        _row([("on disk", _TEXT), (size(numbers.disk_bytes), _NUMBER), ("the whole table, with indexes", _TEXT)]),
+        _on_disk(numbers.disk_bytes),
     ]
     return _titled("Stats", "", _table(rows))
+
+
+def estimated_stats(numbers: EstimatedStatsShape) -> str:
+    """About how large a collection is."""
+    entries = _row([("entries", _TEXT), (f"{numbers.entries:,}", _NUMBER), ("estimated", _TEXT)])
+    return _titled("EstimatedStats", "", _table([entries, _on_disk(numbers.disk_bytes)]))
+
+
+def _on_disk(disk_bytes: int) -> str:
+    return _row([("on disk", _TEXT), (size(disk_bytes), _NUMBER), ("the whole table, with indexes", _TEXT)])
 
 
 def entry(shown: EntryShape) -> str:

@@ -128,17 +128,22 @@ class CollectionShape(Protocol):
     def stored_bytes(self) -> int | None: ...
 
 
-class StatsShape(Protocol):
-    """Numbers and sizes of a collection."""
+class EstimatedStatsShape(Protocol):
+    """About how large a collection is."""
 
     @property
     def entries(self) -> int: ...
     @property
+    def disk_bytes(self) -> int: ...
+
+
+class StatsShape(EstimatedStatsShape, Protocol):
+    """Numbers and sizes of a collection."""
+
+    @property
     def sources(self) -> int: ...
     @property
     def stored_bytes(self) -> int: ...
-    @property
-    def disk_bytes(self) -> int: ...
 
 
 class FileShape(Protocol):

@@ -12,6 +12,7 @@ from sqlalchemy.util import greenlet_spawn
 from docshelf.engines.errors import is_lost, translated_errors
 from docshelf.engines.retry import Retries, note_retry
 from docshelf.errors import ClosedError, TransientError
+from docshelf.sql.drivers.reads import is_answer
 from docshelf.steps import Compute, Flow, Maintenance, Read, Step, Write, arun_flow, run_flow
 
 if TYPE_CHECKING:
@@ -206,6 +207,8 @@ def _drop_if_lost(connection: Connection, exc: Exception) -> None:
     """Give up a connection that an error ended. Else the pool would try to roll back, and log a traceback."""
     if connection.invalidated or not is_lost(exc):
         return
+    if is_answer(getattr(exc, "orig", None) or exc):
+        return  # the server has lost a connection of its own, such as Citus that to a worker
     if not isinstance(exc, DBAPIError):
         # SQLAlchemy did not see this error of the driver. It shall, so that it drops the other old connections too.
         with suppress(Exception):

@@ -68,6 +68,13 @@ _POOL: Final = Condition(
     "pool_timeout=",
 )
 _OTHER: Final = Condition(DatabaseError)
+_WORKER: Final = Condition(
+    UnreachableError,
+    "Citus has lost a worker: ",
+    "; try again when it is up",
+    text=r"connection to the remote node|connection marked as essential|failed to COPY to shard|"
+    r"could not establish any connections to the node",
+)
 # The first that matches counts.
 CONDITIONS: Final = (
     Condition(
@@ -92,6 +99,13 @@ CONDITIONS: Final = (
     ),
     Condition(
         TooManyConnectionsError,
+        "a worker of Citus has no connection left: ",
+        "; each connection to the coordinator opens up to one for each shard on a worker: lower pool_size=, set "
+        "citus.max_adaptive_executor_pool_size, or raise max_connections of the workers",
+        text=r"remote node .*(too many (clients|connections)|connection slots are reserved)",
+    ),
+    Condition(
+        TooManyConnectionsError,
         "no connection left: ",
         "; each process keeps up to pool_size= connections a store (default 15): lower it, give all stores of a "
         "process one shelf=, or put a pooler in front of the server",
@@ -99,6 +113,7 @@ CONDITIONS: Final = (
         r"too many (clients|connections)|connection slots are reserved|no more connections allowed|max_client_conn|"
         r"max clients reached",
     ),
+    _WORKER,
     Condition(
         UnreachableError,
         "the server starts, stops or recovers: ",
@@ -228,6 +243,8 @@ def _condition(exc: Exception, state: str | None, text: str) -> Condition:
             return condition
     if isinstance(exc, OSError | asyncio.TimeoutError) or (state or "").startswith("08"):
         return _LOST
+    if state in _VAGUE_STATES and _NO_CONNECTION.search(text):
+        return _WORKER  # the server has lost a connection of its own
     if _LOGIN_REFUSED.search(text):
         return _OTHER
     is_lost = isinstance(exc, DBAPIError) and exc.connection_invalidated

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from docshelf.errors import ArgumentTypeError, ArgumentValueError
-from docshelf.operations.transfer import source_page
-from docshelf.steps import Compute, Flow
+from docshelf.operations.reading import note_page
+from docshelf.sql.queries import NoteRow
+from docshelf.steps import Flow
 from docshelf.store import DocShelf, OnShelf
 from docshelf.types import SourceNote
 from docshelf.values.json import DecodeError, loads
@@ -87,42 +89,41 @@ def read_known(shelf: DocShelf, name: str) -> Flow[dict[str, Known]]:
     prefix = f"{name}:"
     known: dict[str, Known] = {}
     last: str | None = prefix
-    while last is not None:
-        page = yield OnShelf(shelf, source_page, last)
-        last = page[-1].source if page and page[-1].source.startswith(prefix) else None
-        known.update((yield Compute(_known_in, page, name)))
+    while last is not None and last.startswith(prefix):
+        page, last = yield OnShelf(shelf, note_page, last, partial(_known_in, name))
+        known.update(page)
     return known
 
 
-def _known_in(page: Iterable[Any], folder: str) -> dict[str, Known]:
+def _known_in(folder: str, rows: Iterable[NoteRow]) -> dict[str, Known]:
     found = {}
-    for row in page:
-        note = _read_note(row.metadata)
+    for source, fingerprint, metadata in rows:
+        note = _read_note(metadata)
         path = note.get("path")
-        if note.get("folder") == folder and isinstance(path, str) and row.source == f"{folder}:{path}":
-            sha256, _, settings = (row.fingerprint or "").partition(":")
+        if note.get("folder") == folder and isinstance(path, str) and source == f"{folder}:{path}":
+            sha256, _, settings = (fingerprint if isinstance(fingerprint, str) else "").partition(":")
             own_id = note.get("id")
             size, mtime_ns = note.get("size"), note.get("mtime_ns")
             found[path] = Known(
                 path,
-                row.source,
-                own_id if isinstance(own_id, str) else row.source,
+                source,
+                own_id if isinstance(own_id, str) else source,
                 sha256,
                 settings,
                 size if isinstance(size, int) else None,
                 mtime_ns if isinstance(mtime_ns, int) else None,
                 note.get("gone") is True,
             )
-        elif note.get("source") == row.source:
+        elif note.get("source") == source:
             # A document store that was given the documents again has put their metadata in the place of the note.
-            path = row.source[len(folder) + 1 :]
-            found[path] = Known(path, row.source, row.source)
+            path = source[len(folder) + 1 :]
+            found[path] = Known(path, source, source)
     return found
 
 
-def _read_note(metadata: str | None) -> dict[str, Any]:
+def _read_note(metadata: Any) -> dict[str, Any]:
     """The metadata of a source; none where they cannot be read, as then no sync of a folder wrote them."""
-    if metadata is None:
+    if not isinstance(metadata, str):
         return {}
     try:
         note = loads(metadata.encode("utf-8", "surrogatepass"))

@@ -119,14 +119,16 @@ class _Run:
             refused = refusal(options.name, len(known), sorted(vanished), len(found.files), options.max_delete)
             if refused is not None and not options.dry_run:
                 raise MassDeleteError(refused)
-        wrong: set[str] = yield from self._target.changed(self._trusted(found, known))
-        unread = [
-            one for one in found.files.values() if not self._is_trusted(one, known) or wrong & {self._source(one)}
-        ]
-        unread_names = {one.name for one in unread}
-        for name in found.files:
-            if name not in unread_names:
-                self._outcomes.append(FileOutcome(name, "SKIP", known[name].source))
+        trusted = {name: known[name] for name, one in found.files.items() if self._is_trusted(one, known.get(name))}
+        wrong: set[str] = yield from self._target.changed(
+            {one.source: fingerprint_from(one.sha256, one.settings) for one in trusted.values()}
+        )
+        unread = []
+        for name, one in found.files.items():
+            if name in trusted and (source := trusted[name].source) not in wrong:
+                self._outcomes.append(FileOutcome(name, "SKIP", source))
+            else:
+                unread.append(one)
         with progress_bar(len(unread), "reading", show=options.show_progress, unit="file") as on_progress:
             for batch in pages(unread, attrgetter("size"), most=_BATCH_FILES, most_bytes=_BATCH_BYTES):
                 made: list[_Made] = yield Compute(self._make, batch, known, moves, wrong)
@@ -175,21 +177,16 @@ class _Run:
 
     # Which files are read
 
-    def _is_trusted(self, found: Found, known: Mapping[str, Known]) -> bool:
+    def _is_trusted(self, found: Found, last: Known | None) -> bool:
         """True if size and time say that a file is as the last sync read it, under the present settings."""
-        one = known.get(found.name)
         return (
-            one is not None
+            last is not None
             and self._options.trust_mtime
-            and bool(one.sha256)
-            and one.settings == self._settings[suffix_of(found.name)]
-            and (one.size, one.mtime_ns) == (found.size, found.mtime_ns)
+            and bool(last.sha256)
+            and last.mtime_ns == found.mtime_ns
+            and last.size == found.size
+            and last.settings == self._settings[found.suffix]
         )
-
-    def _trusted(self, found: Scan, known: Mapping[str, Known]) -> dict[str, str]:
-        """The fingerprints of such files, by source."""
-        trusted = [known[name] for name, one in found.files.items() if self._is_trusted(one, known)]
-        return {one.source: fingerprint_from(one.sha256, one.settings) for one in trusted}
 
     def _moves(self, found: Scan, known: Mapping[str, Known], vanished: Mapping[str, Known]) -> dict[str, Known]:
         """New files that have the bytes of a file that is gone, each with that file."""
@@ -225,7 +222,7 @@ class _Run:
         one = Known(found.name, source, file_id)
         is_new = last is None
         try:
-            file, settings = self._read(found), self._settings[suffix_of(found.name)]
+            file, settings = self._read(found), self._settings[found.suffix]
             now = one._replace(sha256=file.sha256, settings=settings, size=len(file.data), mtime_ns=settled_time(file))
             if last is not None and source not in wrong and (last.sha256, last.settings) == (now.sha256, settings):
                 return _Made(now, is_new)
@@ -271,7 +268,8 @@ class _Run:
 
     def _add_pieces(self, one: _Made) -> None:
         """Make the documents of a file whose bytes are the same, but whose entries are not."""
-        found = Found(one.known.name, str(self._options.root / one.known.name), 0, 0)
+        name = one.known.name
+        found = Found(name, str(self._options.root / name), 0, 0, suffix_of(name))
         try:
             file = self._read(found)
             if file.sha256 != one.known.sha256:

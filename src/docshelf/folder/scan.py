@@ -28,12 +28,14 @@ class Found(NamedTuple):
         path: where it is.
         size: in bytes.
         mtime_ns: when it was last modified, in nanoseconds.
+        suffix: the last suffix of its name in lower case, with the dot; "" if it has none.
     """
 
     name: str
     path: str
     size: int
     mtime_ns: int
+    suffix: str
 
 
 @dataclass
@@ -152,8 +154,10 @@ class _Walk:
                 if entry.is_dir(follow_symlinks=is_link):
                     if self._takes_folder(entry.name, below, ignores, is_link):
                         yield f"{below}/", Path(entry.path), ignores, is_link
-                elif self._takes_file(entry.name, below, ignores, is_link):
-                    self._take(entry, below)
+                else:
+                    suffix = suffix_of(entry.name)
+                    if self._takes_file(entry.name, below, suffix, ignores, is_link):
+                        self._take(entry, below, suffix)
             except OSError as exc:
                 self.found.failures[below] = reason_of(exc)
 
@@ -164,12 +168,11 @@ class _Walk:
             return False
         return self._follows(is_link)
 
-    def _takes_file(self, own: str, below: str, ignores: tuple[_Ignore, ...], is_link: bool) -> bool:
+    def _takes_file(self, own: str, below: str, suffix: str, ignores: tuple[_Ignore, ...], is_link: bool) -> bool:
         if own.startswith(".") and not self._rules.hidden:
             return False
         if self._is_left_out(below, ignores) or not (self._include is None or self._include(below)):
             return False
-        suffix = suffix_of(own)
         if suffix not in self._rules.suffixes:
             self.found.without_reader[suffix] += 1
             return False
@@ -182,10 +185,12 @@ class _Walk:
     def _is_left_out(self, name: str, ignores: tuple[_Ignore, ...]) -> bool:
         if self._exclude is not None and self._exclude(name):
             return True
+        if not ignores:
+            return False
         # The rules of the deepest folder win.
         return next((verdict for one in reversed(ignores) if (verdict := one.verdict(name)) is not None), False)
 
-    def _take(self, entry: os.DirEntry[str], name: str) -> None:
+    def _take(self, entry: os.DirEntry[str], name: str, suffix: str) -> None:
         status = entry.stat()
         if not stat.S_ISREG(status.st_mode):
             return  # a pipe would block whoever opens it
@@ -198,7 +203,7 @@ class _Walk:
             limit = f"{MAX_SOURCE_BYTES - 256:,} bytes are the limit"
             self.found.failures[name] = f"its path below the folder has {size:,} bytes, and {limit}; shorten it"
             return
-        self.found.files[name] = Found(name, entry.path, status.st_size, status.st_mtime_ns)
+        self.found.files[name] = Found(name, entry.path, status.st_size, status.st_mtime_ns, suffix)
 
 
 class _Ignore:

@@ -51,7 +51,7 @@ class FolderTarget:
         return Item(piece.key, piece.document, source)
 
     def changed(self, fingerprints: Mapping[str, str]) -> Flow[set[str]]:
-        """Of sources that have these fingerprints: those that have to be written all the same."""
+        """Of sources whose notes have these fingerprints: those that have to be written all the same."""
         yield from ()
         return set()
 

@@ -11,6 +11,8 @@ from docshelf.sql.queries import Queries
 from docshelf.values.content_types import Codec
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from docshelf.sql.dialects.base import Dialect
 
 
@@ -38,3 +40,8 @@ class Context:
     @property
     def dialect(self) -> Dialect:
         return self.queries.dialect
+
+    def learn(self, connection: Connection) -> None:
+        """Read what another process may have changed: the layout of the entries, and what is searchable."""
+        self.dialect.learn_layout(connection)
+        self.known_fields.read(connection, self.dialect)

@@ -11,7 +11,7 @@ from docshelf.operations.context import Context
 from docshelf.sql.migrations import is_current, schema_version, upgrade
 from docshelf.sql.rows import DEFAULT_LAYOUT, Layout
 from docshelf.steps import Compute, Flow, Read, Write
-from docshelf.types import Health, Problem, Stats
+from docshelf.types import EstimatedStats, Health, Problem, Stats
 from docshelf.values.stored import Stored
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ def setup(context: Context, layout: Layout = DEFAULT_LAYOUT) -> Flow[None]:
     def is_done(connection: Connection) -> bool:
         if not (is_current(connection, dialect) and dialect.is_laid_out(connection, layout)):
             return False
-        context.known_fields.read(connection, dialect)
+        context.learn(connection)
         return True
 
     def apply(connection: Connection) -> None:
         upgrade(connection, dialect, layout=layout)
-        context.known_fields.read(connection, dialect)
+        context.learn(connection)
 
     if (yield Read(is_done)):
         return
@@ -119,4 +119,15 @@ def is_set_up(context: Context) -> Flow[bool]:
 def stats(context: Context) -> Flow[Stats]:
     """Numbers and sizes of the collection."""
     result: Stats = yield Read(lambda connection: context.queries.stats(connection, context.collection))
+    return result
+
+
+def estimated_stats(context: Context) -> Flow[EstimatedStats]:
+    """About how large the collection is, without reading its entries."""
+    dialect, collection = context.dialect, context.collection
+    result: EstimatedStats = yield Read(
+        lambda connection: EstimatedStats(
+            dialect.estimated_entries(connection, collection), dialect.disk_bytes(connection)
+        )
+    )
     return result

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection
 
 from docshelf.operations.context import Context
-from docshelf.sql.queries import latest
+from docshelf.sql.queries import NoteRow, latest
 from docshelf.sql.rows import Identity
+from docshelf.sql.sources import SourcePage, SourceQueries
 from docshelf.steps import Compute, Flow, Read
 from docshelf.types import Entry, Label, Problem, Source, SourceNote
 from docshelf.values.stored import Stored, raw_bytes, utc_time
+
+T = TypeVar("T")
 
 # Up to these limits rows are decoded on the event loop: this blocks it for 2 ms at most. For 100 documents of 2 KB a
 # thread would add a tenth.
 _LIGHT_ROWS: Final = 200
 _LIGHT_PACKED: Final = 262_144
-# When streaming: the keys of a page, and the packed bytes and keys of one batch of values.
+# When streaming: the keys of a page, the sources of a page, and the packed bytes and keys of one batch of values.
 _PAGE_KEYS: Final = 5_000
+_PAGE_SOURCES: Final = 2_000
 _PAGE_BYTES: Final = 8 * 1024 * 1024
 _PAGE_VALUES: Final = 500
 
@@ -69,24 +75,54 @@ def source_entries(context: Context, sources: Sequence[str], *, values: bool) ->
     return [by_source[source] for source in sources]
 
 
-def labels(context: Context, sources: Sequence[str]) -> Flow[list[Label]]:
-    """Key, source, hash and version of each entry of some sources, in no order."""
-    if not sources:
-        return []
-    rows: list[Any] = yield Read(
-        lambda connection: list(
-            context.queries.existing(connection, context.collection, keys=None, sources=set(sources))
-        )
-    )
-    found = []
-    problems = []
-    for key, source, value_hash, version in rows:
-        if type(key) is str and type(source) is str and (version is None or type(version) is str):
-            found.append(Label(key, source, raw_bytes(value_hash), version))
-        else:
-            problems.append(Problem(key, source, "a key, source or version that is not text"))
+def labels(context: Context, sources: Sequence[str], fold: Callable[[Iterable[Label]], T]) -> Flow[T]:
+    """What a function makes of key, source, hash and version of each entry of some sources, in no order.
+
+    The function gets them while they are read, and once more if reading fails and is tried again.
+    """
+    problems: list[Problem] = []
+
+    def read(connection: Connection) -> T:
+        problems.clear()
+        return fold(labels_in(connection) if sources else ())
+
+    def labels_in(connection: Connection) -> Iterator[Label]:
+        rows = context.queries.existing(connection, context.collection, keys=None, sources=set(sources))
+        for key, source, value_hash, version in rows:
+            if type(key) is str and type(source) is str and (version is None or type(version) is str):
+                yield Label(key, source, raw_bytes(value_hash), version)
+            else:
+                problems.append(Problem(key, source, "a key, source or version that is not text"))
+
+    found: T = yield Read(read)
     context.codec.report_problems(problems)
     return found
+
+
+def note_page(
+    context: Context, after: str | None, take: Callable[[Iterable[NoteRow]], T]
+) -> Flow[tuple[T, str | None]]:
+    """What a function makes of the next sources' notes after a name, in order, and the last name; None at the end.
+
+    The function gets them while they are read, and once more if reading fails and is tried again. A note's parts are as
+    they are stored, of any type.
+    """
+    last: str | None = None
+
+    def read(connection: Connection) -> T:
+        nonlocal last
+        last = None
+        return take(rows_in(connection))
+
+    def rows_in(connection: Connection) -> Iterator[NoteRow]:
+        nonlocal last
+        for row in context.queries.note_page(connection, context.collection, after=after, limit=_PAGE_KEYS):
+            if type(row[0]) is str:
+                last = row[0]
+                yield row
+
+    found: T = yield Read(read)
+    return found, last
 
 
 def existing_keys(context: Context, keys: Sequence[str], source: str | None) -> Flow[set[str]]:
@@ -147,12 +183,38 @@ def count(context: Context, prefix: str | None, source: str | None, at_most: int
     return number
 
 
+def estimated_count(context: Context) -> Flow[int]:
+    """About how many entries the collection has."""
+    number: int = yield Read(lambda connection: context.dialect.estimated_entries(connection, context.collection))
+    return number
+
+
+def source_page(context: Context, after: str | None, prefix: str | None) -> Flow[SourcePage]:
+    """The next sources after a name, in order."""
+    page = yield from _source_page(context, after, prefix)
+    context.codec.report_problems(page.problems)
+    return page
+
+
 def sources(context: Context) -> Flow[list[Source]]:
     """Every source that has entries or was synced."""
-    result: list[Source]
-    result, problems = yield Read(lambda connection: context.queries.sources(connection, context.collection))
+    page = yield from _source_page(context, None, None)
+    found, problems = page.sources, page.problems
+    while page.last is not None:
+        page = yield from _source_page(context, page.last, None)
+        found += page.sources
+        problems += page.problems
     context.codec.report_problems(problems)
-    return result
+    return found
+
+
+def _source_page(context: Context, after: str | None, prefix: str | None) -> Flow[SourcePage]:
+    page: SourcePage = yield Read(
+        lambda connection: SourceQueries(context.dialect).page(
+            connection, context.collection, after=after, prefix=prefix, limit=_PAGE_SOURCES
+        )
+    )
+    return page
 
 
 def source_notes(context: Context, sources: Sequence[str]) -> Flow[dict[str, SourceNote]]:
@@ -171,16 +233,11 @@ def changed_sources(context: Context, fingerprints: Mapping[str, str]) -> Flow[l
     """The sources whose fingerprint differs from that of their last sync, in input order."""
     if not fingerprints:
         return []
-    notes: dict[str, SourceNote]
-    # Metadata that cannot be read does not matter here.
-    notes, _ = yield Read(
-        lambda connection: context.queries.get_notes(connection, context.collection, list(fingerprints))
+    # Metadata is not read: it does not matter here, also where it cannot be decoded.
+    known: dict[str, Any] = yield Read(
+        lambda connection: context.queries.fingerprints(connection, context.collection, fingerprints)
     )
-    return [
-        source
-        for source, fingerprint in fingerprints.items()
-        if source not in notes or notes[source].fingerprint != fingerprint
-    ]
+    return [source for source, fingerprint in fingerprints.items() if known.get(source) != fingerprint]
 
 
 def _entries(

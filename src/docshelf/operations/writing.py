@@ -59,7 +59,7 @@ def write(context: Context, encoded: EncodedBatch, plan: WritePlan) -> Flow[Repo
 
     def probe(connection: Connection) -> tuple[Comparison, list[int], list[Identity], bool, str | None]:
         if context.known_fields.is_due:
-            context.known_fields.read(connection, dialect)
+            context.learn(connection)
         comparison = batch.read_existing(connection)
         changed, stale = encoded.changed(comparison), batch.stale(comparison)
         differs = bool(changed or stale or batch.notes_to_write(connection, changed, stale))

@@ -15,10 +15,10 @@ from docshelf.sql.rows import Identity, checked_identity
 from docshelf.sql.search import SearchQueries
 from docshelf.sql.statements import Statements
 from docshelf.sql.value_reads import ValueReads
-from docshelf.types import Problem, Source, SourceNote, Stats
+from docshelf.types import Problem, SourceNote, Stats
 from docshelf.validation import prefix_end
 from docshelf.values.json import dumps
-from docshelf.values.stored import Stored, utc_time
+from docshelf.values.stored import Stored
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,6 +32,10 @@ _TIMES: Final = ("created_at", "updated_at")
 _DEFAULTS: Final = tuple(Stored._field_defaults.values())
 ExistingRow = Sequence[Any]
 """What a write needs to know of an existing entry: key, source, hash as the driver returns it, version."""
+
+
+NoteRow = Sequence[Any]
+"""What is stored of a source's note: its name, fingerprint and metadata, of any type where others wrote it."""
 
 
 class Sized(NamedTuple):
@@ -283,41 +287,6 @@ class Queries(Statements):
         [[number]] = self._rows(connection, name, build, {**parameters, **limit, "collection": collection})
         return int(number)
 
-    def sources(self, connection: Connection, collection: str) -> tuple[list[Source], list[Problem]]:
-        """Every source that has entries or was synced, in order; and the problems of metadata that cannot be read.
-
-        Raises:
-            CorruptEntryError: the name of a source is not text.
-        """
-        e = self._entries.c
-        counted = select(e.source, func.count()).where(self._of_collection).group_by(e.source)
-        counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted, {"collection": collection})}
-        s = self._sources
-        synced_at = type_coerce(self.dialect.readable_time(s.c.synced_at), NullType()).label("synced_at")
-        rows = connection.execute(
-            select(*self._note_columns, synced_at).where(s.c.collection == bindparam("collection")),
-            {"collection": collection},
-        )
-        synced = {row.source: row for row in rows}
-        for name in (*counts, *synced):
-            checked_identity(("", name))
-        sources: list[Source] = []
-        problems: list[Problem] = []
-        for name in sorted({*counts, *synced}):
-            row = synced.get(name)
-            if row is None:
-                sources.append(Source(name, counts.get(name, 0)))
-                continue
-            note, unreadable = note_of(row)
-            time = None
-            try:
-                time = utc_time(row.synced_at)
-            except (ValueError, TypeError, OverflowError):
-                unreadable.append(Problem("", name, "the source's synced_at: not a time that Python has"))
-            problems += unreadable
-            sources.append(Source(name, counts.get(name, 0), note.fingerprint, note.metadata, time))
-        return sources, problems
-
     def get_notes(
         self, connection: Connection, collection: str, sources: Collection[str]
     ) -> tuple[dict[str, SourceNote], list[Problem]]:
@@ -337,6 +306,30 @@ class Queries(Statements):
                 notes[row.source], unreadable = note_of(row)
                 problems += unreadable
         return notes, problems
+
+    def note_page(self, connection: Connection, collection: str, *, after: str | None, limit: int) -> Iterable[NoteRow]:
+        """The notes of at most `limit` sources after a name, in order, as they are stored."""
+        s = self._sources.c
+
+        def build() -> Select[Any]:
+            statement = select(*self._note_columns).where(s.collection == bindparam("collection"))
+            return statement.where(s.source > bindparam("after")).order_by(s.source).limit(bindparam("limit"))
+
+        parameters = {"collection": collection, "after": after or "", "limit": limit}
+        return self._rows(connection, "note page", build, parameters)
+
+    def fingerprints(self, connection: Connection, collection: str, sources: Collection[str]) -> dict[str, Any]:
+        """The fingerprints of some sources, as the driver returns them: SQLite holds values of any type."""
+        source, fingerprint, _ = self._note_columns
+        conditions = (self._sources.c.collection == bindparam("collection"), self.dialect.in_array(source, "sources"))
+        found: dict[str, Any] = {}
+        for chunk in chunked(list(sources), KEYS_PER_STATEMENT):
+            parameters = {"collection": collection, "sources": self.dialect.array(chunk)}
+            rows = self._rows(
+                connection, "fingerprints", lambda: select(source, fingerprint).where(*conditions), parameters
+            )
+            found |= {row[0]: row[1] for row in rows}
+        return found
 
     def put_notes(
         self, connection: Connection, collection: str, notes: Mapping[str, SourceNote], now: datetime

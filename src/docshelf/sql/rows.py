@@ -92,3 +92,5 @@ class Layout(NamedTuple):
 
 
 DEFAULT_LAYOUT: Final = Layout()
+LayoutKind = Literal["plain", "partitioned", "citus"]
+"""How the existing entries table is laid out: one table, hash partitions, or distributed by Citus."""

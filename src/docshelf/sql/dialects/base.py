@@ -12,7 +12,7 @@ from sqlalchemy import Table, Text, literal, select, text
 from sqlalchemy.schema import CreateColumn
 
 from docshelf.schema import Tables, define_tables
-from docshelf.sql.rows import Identity, Layout, PackedRow, RowTimes, UpsertBatch, WriteStamp
+from docshelf.sql.rows import Identity, Layout, LayoutKind, PackedRow, RowTimes, UpsertBatch, WriteStamp
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement, Connection
@@ -32,7 +32,12 @@ def unfilled_index(table: str, collection: str) -> str:
 
 
 class Dialect(ABC):
-    """Statements whose shape differs between databases, over a sync SQLAlchemy `Connection`."""
+    """Statements whose shape differs between databases, over a sync SQLAlchemy `Connection`.
+
+    Attributes:
+        layout: how the entries table is laid out, as `learn_layout` last read it. Statements may take other forms
+            for it.
+    """
 
     name: ClassVar[str]
     # The limits of one statement that carries values, to write or to read: rows, and bytes of values.
@@ -44,6 +49,7 @@ class Dialect(ABC):
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
+        self.layout: LayoutKind = "plain"
 
     def __reduce__(self) -> Any:
         entries = self.tables.entries
@@ -158,7 +164,11 @@ class Dialect(ABC):
 
     @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
-        """Take the lock for changes of the schema. It is held until the transaction ends."""
+        """Take the lock for changes of the schema. It is held until the transaction ends.
+
+        Raises:
+            ConfigurationError: as `learn_layout`.
+        """
 
     @abstractmethod
     def create_namespace(self, connection: Connection) -> None:
@@ -186,6 +196,13 @@ class Dialect(ABC):
             SchemaError: the existing table cannot get this layout.
         """
         return True
+
+    def learn_layout(self, connection: Connection) -> None:
+        """Read the layout of the existing entries table.
+
+        Raises:
+            ConfigurationError: this server is a worker of Citus.
+        """
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         """Give this layout to an existing entries table."""

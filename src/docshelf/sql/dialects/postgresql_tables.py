@@ -10,7 +10,7 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateSchema
 
-from docshelf.errors import SchemaError
+from docshelf.errors import ConfigurationError, SchemaError
 from docshelf.sql.dialects.base import Dialect
 from docshelf.sql.rows import Layout
 
@@ -27,11 +27,18 @@ _STORAGE = "toast_tuple_target = 8160"
 _DISTINCT_SOURCES = -0.5
 # By default autovacuum waits until a fifth of the rows are dead: in a table of 5 million, a million.
 _AUTOVACUUM = "autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05"
-# When to run ANALYZE: after this share of new rows, or this many. Autovacuum does it too, but up to a minute later, and
-# only after the whole table has grown by a tenth. Until then the planner takes a new collection for one row and reads
-# all of it to find some keys: in a table of 100,000 entries an mget of 100 keys took 20 ms, and 0.3 ms after ANALYZE.
-# ANALYZE samples at most 30,000 rows: it took 15 ms for 10,000 entries and 250 ms for 400,000 and more.
-_ANALYZE_SHARE, _ANALYZE_ROWS = 0.1, 100_000
+# ANALYZE is due after this share of new rows. Autovacuum does it too, but up to a minute later, and after the whole
+# table has grown. Until then the planner takes a new collection for one row, and reads all of it to find some keys: in
+# a table of 100,000 entries an mget of 100 keys took 20 ms, and 0.3 ms after ANALYZE. It samples at most 30,000 rows of
+# a table and of each partition: 15 ms for 10,000 entries, 250 ms for 400,000 and more.
+_ANALYZE_SHARE = 0.1
+# Citus lists what it distributes in pg_catalog, which PostgreSQL searches first for every name.
+_DISTRIBUTED = "SELECT count(*) FROM pg_dist_partition"
+_HAS_CITUS = "to_regclass('pg_dist_partition') IS NOT NULL"
+# The group of this node of Citus, which is 0 on the coordinator alone, and the address of the coordinator.
+_NODE = """
+    groupid, (SELECT nodename || ':' || nodeport FROM pg_dist_node WHERE groupid = 0 LIMIT 1) FROM pg_dist_local_group
+"""
 
 
 class PostgreSQLTables(Dialect):
@@ -44,7 +51,10 @@ class PostgreSQLTables(Dialect):
     def lock_schema(self, connection: Connection) -> None:
         # One lock for the whole database: stores with other prefixes may create the same schema.
         number = lock_number("docshelf schema")
-        connection.execute(text("SELECT pg_advisory_xact_lock(CAST(:number AS bigint))"), {"number": number})
+        statement = text(f"SELECT pg_advisory_xact_lock(CAST(:number AS bigint)), {_HAS_CITUS}")
+        _, has_citus = connection.execute(statement, {"number": number}).one()
+        if has_citus:
+            _check_node(*connection.execute(text(f"SELECT {_NODE}")).one())
 
     def create_namespace(self, connection: Connection) -> None:
         schema = self.tables.entries.schema
@@ -116,11 +126,22 @@ class PostgreSQLTables(Dialect):
                 )
         if layout.distribute is None:
             return True
-        if not connection.scalar(text("SELECT count(*) FROM pg_extension WHERE extname = 'citus'")):
+        if not connection.scalar(text(f"SELECT {_HAS_CITUS}")):
             raise SchemaError(
                 "this database does not have the extension citus; run CREATE EXTENSION citus, or leave out distribute"
             )
-        return bool(connection.scalar(text(f"SELECT count(*) FROM pg_dist_partition WHERE logicalrelid = {table}")))
+        return bool(connection.scalar(text(f"{_DISTRIBUTED} WHERE logicalrelid = {table}")))
+
+    def learn_layout(self, connection: Connection) -> None:
+        table = f"'{self._entries}'::regclass"
+        found = f"SELECT relkind, {_HAS_CITUS} FROM pg_class WHERE oid = {table}"
+        kind, has_citus = connection.execute(text(found)).one()
+        self.layout = "partitioned" if _char(kind) == "p" else "plain"
+        if has_citus:
+            asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = {table}), {_NODE}"
+            is_distributed, *node = connection.execute(text(asked)).one()
+            _check_node(*node)
+            self.layout = "citus" if is_distributed else self.layout
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         if layout.distribute is not None:
@@ -131,7 +152,7 @@ class PostgreSQLTables(Dialect):
 
     def refresh_statistics(self, connection: Connection, new_rows: int) -> int | None:
         estimate = connection.scalar(text(f"SELECT reltuples FROM pg_class WHERE oid = '{self._entries}'::regclass"))
-        due_from = min(int((estimate or 0) * _ANALYZE_SHARE), _ANALYZE_ROWS)
+        due_from = int((estimate or 0) * _ANALYZE_SHARE)
         if new_rows < due_from:
             return due_from
         # A role without the right gets a warning only. If another session holds the lock, it may be running ANALYZE.
@@ -190,6 +211,19 @@ class PostgreSQLTables(Dialect):
         """The quoted name of a table, with an optional suffix, for use in statements."""
         quote = postgresql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call]
         return str(quote(table, name=table.name + suffix))
+
+
+def _check_node(group: int, coordinator: str | None) -> None:
+    """Raise a ConfigurationError on a worker of Citus.
+
+    A worker sees distributed tables, and no others: docshelf would make a second, local store there. And numbers of its
+    sequences are too large for `seq`.
+    """
+    if group != 0:
+        raise ConfigurationError(
+            "this server is a worker of Citus, where docshelf would make a second store beside that of the cluster; "
+            f"connect to the coordinator, which the workers know as {coordinator or 'the node of group 0'}"
+        )
 
 
 def _char(value: str | bytes) -> str:

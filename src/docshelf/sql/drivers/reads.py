@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 Rows = Iterable[Sequence[Any]]
 # An execution option that marks engines that docshelf created. Their connections autocommit by default.
 DOCSHELF_ENGINE: Final = "docshelf_own_engine"
-# Beginnings of SQL states: a failed connection, a server that shuts down.
-_CONNECTION_STATES: Final = ("08", "57P0")
 _EVENTS: Final = ("before_execute", "after_execute", "before_cursor_execute", "after_cursor_execute")
 
 
@@ -66,7 +64,7 @@ def fetch_by_driver(connection: Connection, plan: Plan, parameters: Mapping[str,
     """The rows; or None after a failure: SQLAlchemy then runs the statement again and raises its own error.
 
     Within a transaction, a statement after an error of the server cannot succeed. So the error is raised as it is,
-    unless the connection may be lost: SQLAlchemy must notice that itself.
+    unless it ended the connection: SQLAlchemy must notice that itself.
     """
     named = {**plan.constants, **parameters}
     values = named if plan.order is None else [named[name] for name in plan.order]
@@ -74,8 +72,7 @@ def fetch_by_driver(connection: Connection, plan: Plan, parameters: Mapping[str,
         with driver_call(connection):
             return plan.fetch(connection.connection.driver_connection, plan.sql, values)
     except Exception as exc:
-        state = sql_state(exc)
-        if connection.in_transaction() and state is not None and not state.startswith(_CONNECTION_STATES):
+        if connection.in_transaction() and is_answer(exc):
             raise
         return None
 
@@ -97,6 +94,16 @@ def sql_state(error: BaseException) -> str | None:
     """The SQLSTATE code of a PostgreSQL error, from any driver; None if there is none."""
     state: str | None = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     return state
+
+
+def is_answer(error: BaseException) -> bool:
+    """True for an error that a PostgreSQL server sent on a connection that goes on, whatever its SQLSTATE says.
+
+    The coordinator of Citus reports a lost worker by the SQLSTATE of a lost connection: 08006.
+    """
+    diagnosis = getattr(error, "diag", None)  # psycopg2 and psycopg 3
+    severity = getattr(error, "severity_en", None) or getattr(diagnosis, "severity_nonlocalized", None)
+    return bool(severity == "ERROR")
 
 
 def _sqlite3(driver: Any, sql: str, values: Sequence[Any]) -> Rows:
