@@ -36,6 +36,9 @@ PACKAGES = ("docshelf", "langchain_docshelf", "llama_index_docshelf")
 EXTRAS = ("psycopg", "langchain", "llama-index", "arrow", "folder", "pdf", "docx", "pandas", "completion")
 COLUMNS = ("python", "sqlalchemy", "psycopg2-binary", "asyncpg", "psycopg", "langchain-core", "llama-index-core")
 OLDEST_PYTHON = 10
+# What stands in an address that nobody has filled in, and what README says as long as there is nothing on PyPI.
+_PLACEHOLDER = re.compile(r"/(OWNER|NAME|USER)/|\bexample\.(com|net|org)\b|\blocalhost\b")
+_UNRELEASED = "until the first release is on PyPI"
 
 
 class WrongError(Exception):
@@ -119,8 +122,14 @@ def obstacles(metadata: str, changelog: str) -> list[str]:
     links = re.findall(r"\]\(([^)\s]+)|(?:src|srcset|href)=\"([^\"]+)\"", text)
     relative = [link for pair in links for link in pair if link and not re.match(r"https?://|#", link)]
     found = [f"README has relative links: {', '.join(dict.fromkeys(relative))}"] if relative else []
-    if not any(url.startswith("Repository,") for url in message.get_all("Project-URL", [])):
+    addresses = message.get_all("Project-URL", [])
+    if not any(url.startswith("Repository,") for url in addresses):
         found.append("the metadata name no Repository")
+    made_up = [url for url in (*addresses, *(link for pair in links for link in pair)) if _PLACEHOLDER.search(url)]
+    if made_up:
+        found.append(f"these addresses are placeholders: {', '.join(dict.fromkeys(made_up))}")
+    if _UNRELEASED in re.sub(r"\s+", " ", str(page)):
+        found.append(f"README says {_UNRELEASED!r}: write `pip install docshelf`")
     if not re.search(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.MULTILINE):
         found.append(f"CHANGELOG.md has no heading '## [{version}] - YYYY-MM-DD'")
     return found

@@ -447,6 +447,12 @@ class EstimatedStats:
     Attributes:
         entries: about how many there are: see `DocShelf.count`.
         disk_bytes: as in `Stats`.
+
+    Example:
+        >>> with DocShelf(":memory:") as shelf:
+        ...     shelf.mset({"a": 1, "b": 2})
+        ...     shelf.stats(exact=False).entries
+        2
     """
 
     entries: int

@@ -16,11 +16,9 @@ PAGE = (ROOT / "docs" / "command-line.md").read_text("utf-8")
 EXAMPLES = [
     *(command for command, _ in FIRST_STEPS),
     *(command for verb in VERBS for command, _ in verb.examples),
-    *re.findall(r"^\$ (.*)$", PAGE, re.MULTILINE),
     *(
         command
         for page in sorted((ROOT / "docs").rglob("*.md"))
-        if page.name != "command-line.md"
         for command in re.findall(r"^\$ (docshelf .*)$", page.read_text("utf-8"), re.MULTILINE)
     ),
 ]

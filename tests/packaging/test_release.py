@@ -9,11 +9,11 @@ from tests.support.pages import ROOT
 from tools.dist import obstacles
 
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2026-01-31\n"
-PAGE = '[guide](https://example.org/guide.md) and [below](#below)\n\n<img src="https://example.org/a.svg">\n'
+PAGE = '[guide](https://docshelf.test/guide.md) and [below](#below)\n\n<img src="https://docshelf.test/a.svg">\n'
 
 
 def metadata(page: str = PAGE, version: str = "1.2.0", repository: str = "Repository") -> str:
-    urls = f"Project-URL: {repository}, https://example.org\n"
+    urls = f"Project-URL: {repository}, https://docshelf.test\n"
     return f"Metadata-Version: 2.4\nName: docshelf\nVersion: {version}\n{urls}\n{page}"
 
 
@@ -49,6 +49,19 @@ def test_code_has_no_links() -> None:
 def test_a_version_without_a_dated_heading_is_an_obstacle(version: str, changelog: str) -> None:
     [obstacle] = obstacles(metadata(version=version), changelog)
     assert obstacle == f"CHANGELOG.md has no heading '## [{version}] - YYYY-MM-DD'"
+
+
+@pytest.mark.parametrize("address", ["https://forge.test/OWNER/docshelf", "https://example.org/docshelf"])
+def test_an_address_that_nobody_filled_in_is_an_obstacle(address: str) -> None:
+    in_page = obstacles(metadata(f"{PAGE}[more]({address})"), CHANGELOG)
+    in_urls = obstacles(metadata().replace("https://docshelf.test\n", f"{address}\n"), CHANGELOG)
+    assert in_page == [f"these addresses are placeholders: {address}"]
+    assert in_urls == [f"these addresses are placeholders: Repository, {address}"]
+
+
+def test_a_readme_that_knows_of_no_release_is_an_obstacle() -> None:
+    [obstacle] = obstacles(metadata(f"{PAGE}From a checkout, until the first\nrelease is on PyPI:"), CHANGELOG)
+    assert "pip install docshelf" in obstacle
 
 
 def test_a_missing_repository_is_an_obstacle() -> None:
