@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from docshelf.errors import ArgumentTypeError, ArgumentValueError
 from docshelf.operations.reading import note_page
-from docshelf.sql.queries import NoteRow
 from docshelf.steps import Flow
 from docshelf.store import DocShelf, OnShelf
 from docshelf.types import SourceNote
@@ -95,7 +94,7 @@ def read_known(shelf: DocShelf, name: str) -> Flow[dict[str, Known]]:
     return known
 
 
-def _known_in(folder: str, rows: Iterable[NoteRow]) -> dict[str, Known]:
+def _known_in(folder: str, rows: Iterable[Sequence[Any]]) -> dict[str, Known]:
     found = {}
     for source, fingerprint, metadata in rows:
         note = _read_note(metadata)
