@@ -149,8 +149,9 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return original(connection, plan, parameters)
 
     def fail(*_args: Any) -> Any:
-        error = psycopg2.Error("the server's own words")
-        error.sqlstate = states.pop()  # type: ignore[attr-defined] # what the other drivers' errors have
+        error: Any = psycopg2.Error("the server's own words")
+        error.sqlstate = states.pop()  # what the other drivers' errors have
+        error.severity_en = "FATAL" if error.sqlstate.startswith(("08", "57P")) else "ERROR"
         raise error
 
     monkeypatch.setattr(statements_module, "fetch_by_driver", failed)
