@@ -72,6 +72,8 @@ CASES = [
          "default_pool_size"),
     Case("PgBouncer cannot reach the server", LOGIN, "08P01", "pgbouncer cannot connect to server", UnreachableError,
          WAIT, "check host, port and network"),
+    Case("PgBouncer waited for the server", LOGIN, "08P01", "client_login_timeout (server down)", UnreachableError,
+         WAIT, "between the pooler and the server"),
     Case("the server starts", LOGIN, "57P03", "the database system is starting up", UnreachableError, WAIT,
          "try again when it is up"),
     Case("the server recovers", LOGIN, "57P03", "the database system is in recovery mode", UnreachableError, WAIT,

@@ -125,7 +125,7 @@ CONDITIONS: Final = (
         UnreachableError,
         "the pooler has no server: ",
         _CHECK_NETWORK + " between the pooler and the server",
-        text=r"pgbouncer cannot connect to server|server login has been failing|server_login_retry",
+        text=r"pgbouncer cannot connect to server|server login has been failing|server_login_retry|\(server down\)",
     ),
     Condition(TransientError, states=("40001", "40P01", "55P03")),
     Condition(
