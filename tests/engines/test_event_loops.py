@@ -256,6 +256,7 @@ def test_a_loop_that_was_closed_without_ceremony_does_not_hinder_the_next(sessio
 # Cancelling
 
 
+@pytest.mark.no_citus("the lock is waited for on a worker, which the coordinator does not show")
 @pytest.mark.parametrize("by", ["cancel", "timeout"])
 def test_a_cancelled_write_leaves_the_old_state_and_a_store_that_works(
     sessions: Sessions, place: Location, new_engine: Callable[..., Engine], by: str

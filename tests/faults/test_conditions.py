@@ -170,6 +170,7 @@ def test_a_session_that_the_server_ends(proxy: Proxy, far: Face, case: Case) -> 
     assert far.get("k") == "v"
 
 
+@pytest.mark.no_citus("it has no triggers on distributed tables")
 @pytest.mark.parametrize("case", [case for case in CASES if case.when == STATEMENT], ids=lambda case: case.name)
 def test_a_refused_statement(proxy: Proxy, far: Face, new_engine: Callable[..., Engine], case: Case) -> None:
     far.get("k")

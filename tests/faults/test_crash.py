@@ -96,6 +96,7 @@ def test_a_sync_killed_at_any_moment_leaves_nothing_behind(
     assert die_at > 12  # probe, locks, six chunks of upserts, two of deletions, the source, commits
 
 
+@pytest.mark.no_citus("the lock is waited for on a worker, which the coordinator does not show")
 @pytest.mark.parametrize("backend", [pytest.param(backend, marks=forking) for backend in ("pg18", "pg18-psycopg")])
 def test_a_sync_that_is_killed_while_the_server_works_on_it_leaves_the_old_state(
     backend: str, new_location: Callable[[str], Location], new_engine: Callable[..., Engine]

@@ -509,6 +509,7 @@ FAILING = [
 ]
 
 
+@pytest.mark.no_citus("it has no triggers on distributed tables")
 @pytest.mark.parametrize("state", ["40001", "40P01", "55P03", "57P01", "57P03"])
 def test_a_failure_that_may_pass_is_retried(
     pg_location: Location, rival: Engine, mode: str, loop: Loop, state: str
@@ -524,6 +525,7 @@ def test_a_failure_that_may_pass_is_retried(
     face.close()
 
 
+@pytest.mark.no_citus("the lock is waited for on a worker, which the coordinator does not show")
 def test_a_write_waits_for_a_row_that_is_locked_by_others(
     pg_location: Location, rival: Engine, new_engine: Callable[..., Engine]
 ) -> None:

@@ -77,6 +77,7 @@ def test_only_new_rows_are_copied(face: Face) -> None:
     assert set(face.mget([f"k{number}" for number in range(2 * MANY)])) == {"new"}
 
 
+@pytest.mark.no_citus("the lock is waited for on a worker, which the coordinator does not show")
 def test_an_entry_that_another_writer_inserted_in_between_is_not_lost(
     location: Location, face: Face, engine: Engine
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_connection_without_a_transaction_is_written_to_as_well(
         assert shelf.count() == MANY
 
 
+@pytest.mark.no_citus("it has no triggers on distributed tables")
 def test_rows_that_a_trigger_keeps_out_are_not_reported_as_written(face: Face, engine: Engine) -> None:
     face.setup()
     with engine.begin() as connection:
@@ -153,6 +155,7 @@ def _waits_for_another(engine: Engine) -> bool:
         return bool(connection.scalar(text(waiting)))
 
 
+@pytest.mark.no_citus("engines with another encoding are refused")
 @pytest.mark.parametrize("encoding", ["utf8", "latin1"])
 def test_keys_are_stored_alike_with_any_client_encoding(
     location: Location, encoding: str, new_engine: Callable[..., Engine]
