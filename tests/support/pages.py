@@ -89,6 +89,8 @@ def run_blocks(page: Path, folder: Path, *flags: str, url: str | None = None) ->
         url: of a PostgreSQL database that stands in for the one that the page shows, without a driver.
     """
     code = script(page)
+    # A page that takes its database from the environment means its own.
+    inherited = {name: value for name, value in os.environ.items() if name not in ("DOCSHELF_URL", "BROKER_URL")}
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
@@ -99,7 +101,7 @@ def run_blocks(page: Path, folder: Path, *flags: str, url: str | None = None) ->
         [sys.executable, "-W", "error", *flags, "-"],
         input=code if url is None else code.replace(_SHOWN_PLACE, url.removeprefix("postgresql")),
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**inherited, **environment},
         capture_output=True,
         text=True,
         encoding="utf-8",
