@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
@@ -31,7 +31,16 @@ class Twin:
         if self.mode == "sync" or not inspect.ismethod(attribute):
             return attribute
         twin = getattr(self.store, _TWINS.get(name, f"a{name}"))
-        return lambda *args, **options: self.loop.run(twin(*args, **options))
+
+        def call(*args: Any, **options: Any) -> Any:
+            result = twin(*args, **options)
+            return self.loop.run(_drained(result) if isinstance(result, AsyncIterator) else result)
+
+        return call
+
+
+async def _drained(items: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in items]
 
 
 def piece(node_id: str, document: str | None = None, text: str | None = None, **fields: Any) -> TextNode:
