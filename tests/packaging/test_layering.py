@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,7 @@ def statements(tree: ast.AST, *, for_types: bool) -> Iterator[ast.AST]:
         yield from statements(node, for_types=for_types)
 
 
+@cache
 def imports(text: str, *, for_types: bool = True) -> set[str]:
     """The modules that a text imports, at its top or inside functions; `from a import b` gives `a` and `a.b`."""
     found: set[str] = set()
@@ -89,6 +91,7 @@ def imports(text: str, *, for_types: bool = True) -> set[str]:
     return found
 
 
+@cache
 def calls(text: str) -> set[str]:
     """The plain names that a text calls."""
     return {
