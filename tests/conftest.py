@@ -353,7 +353,7 @@ def _adds_nothing(folder: str, parameters: set[str], local: set[str]) -> bool:
     if folder in _WITHOUT_SQL:  # each database once, and each mode once
         return {"sqlite", "async"} <= parameters or {"pg18", "sync"} <= parameters
     if parameters & local:
-        return folder not in _ABOUT_VERSIONS
+        return folder not in _ABOUT_VERSIONS or "async" in parameters
     return "pg18-psycopg" in parameters and folder not in _ABOUT_DRIVERS
 
 
@@ -374,9 +374,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         kept.append(item)
         # Measuring coverage makes tests half as slow again. Other tests run nearly all branches of property tests, the
-        # server of the wheel those of further servers, and SQLite those of the adapters.
-        further = local | {"url"} | ({"pg18"} if folder == "adapters" else set())
+        # server of the wheel those of further servers and of psycopg 3, and SQLite those of the adapters.
+        further = local | {"url", "pg18-psycopg"} | ({"pg18"} if folder == "adapters" else set())
         repeats = item.path.name in _REPEATING or is_hypothesis_test(getattr(item, "obj", None))
+        repeats = repeats or folder in ("docs", "packaging")
         if repeats or backends & further:
             item.add_marker("no_cover")
     if deselected:

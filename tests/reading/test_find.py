@@ -339,7 +339,8 @@ def test_collections_without_searchable_fields_do_not_pay(face: Face, location: 
     assert not [one for one in statements if "collections" in one]
     inserts = [one for one in statements if one.lstrip().startswith("INSERT")]
     assert inserts
-    assert not [one for one in inserts if "search_fields" in one.partition("ON CONFLICT")[0]]
+    if location.dialect != "sqlite":  # whose rows have all columns, as they are tuples: a NULL costs nothing there
+        assert not [one for one in inserts if "search_fields" in one.partition("ON CONFLICT")[0]]
     assert all(row.search_fields is None for row in entry_rows(location).values())
 
 

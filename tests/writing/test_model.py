@@ -422,6 +422,7 @@ class Store(RuleBasedStateMachine):
         assert face.count("a", source="f") == sum(key[0] == "a" and source == "f" for key, source in model.rows)
         listed = [(source.source, source.entries, source.fingerprint) for source in face.yield_sources()]
         expected = [(of, sum(source == of for _, source in model.rows), model.fingerprints.get(of)) for of in SOURCES]
+        assert [(source.source, source.entries, source.fingerprint) for source in face.sources()] == listed
         # A source that had something once may still be listed.
         assert [one for one in listed if one[1:] != (0, None)] == [one for one in expected if one[1:] != (0, None)]
         noted = {source: note.fingerprint for source, note in face.source_notes(SOURCES).items()}

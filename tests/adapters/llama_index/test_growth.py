@@ -57,7 +57,15 @@ CALLS: dict[tuple[type, str], Callable[[Any], Any]] = {
     (DocShelfKVStore, "delete"): lambda store: store.delete("7"),
 }
 # What these return, or change, is the collection.
-WHOLE = {"get_all_document_hashes", "get_all_ref_doc_info", "index_structs", "get_all", "sources", "rename_collection"}
+WHOLE = {
+    "get_all_document_hashes",
+    "get_all_ref_doc_info",
+    "index_structs",
+    "get_all",
+    "sources",
+    "yield_sources",
+    "rename_collection",
+}
 WITHOUT_WORK = {"close", "ingestion_run"}
 
 
