@@ -23,6 +23,7 @@ from docshelf import DocShelf
 from tests.support.citus import distribute_every_table, install_citus
 from tests.support.effort import ALL
 from tests.support.face import Face, Loop
+from tests.support.partitions import PARTITIONS, split_every_table
 from tests.support.proxy import Proxy
 from tests.support.servers import CITUS_URL, PASSWORD_ROLE, local_versions, named_server
 
@@ -338,6 +339,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "no_citus(reason): what Citus refuses, or has otherwise than PostgreSQL")
     if CITUS_URL is not None:
         distribute_every_table(CITUS_URL)
+    if PARTITIONS:
+        split_every_table(PARTITIONS)
     # A job in the background of a shell ignores Ctrl-C, and so would the commands that tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
