@@ -53,6 +53,7 @@ _ABOUT_VERSIONS = ("schema",)
 _WITHOUT_SQL = ("adapters", "display", "folder", "moving", "values")
 # Tests that do the same again and again, and end it at another step each time.
 _REPEATING = ("test_conflicts.py", "test_crashes.py", "test_injected.py", "test_namespaces.py")
+_ONCE = ("reading", "schema", "sources", "writing")
 _ABOUT_DRIVERS = ("engines", "faults", "reading", "schema", "writing")
 # psycopg 3 is an extra: it runs on the server of the wheel only, to keep the suite short.
 BACKENDS = ["sqlite", *_SERVERS, "pg18-psycopg"]
@@ -380,7 +381,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # server of the wheel those of further servers and of psycopg 3, and SQLite those of the adapters.
         further = local | {"url", "pg18-psycopg"} | ({"pg18"} if folder == "adapters" else set())
         repeats = item.path.name in _REPEATING or is_hypothesis_test(getattr(item, "obj", None))
-        repeats = repeats or folder in ("docs", "packaging")
+        # Each operation is written once: where its sync form is measured, the asynchronous one is the same code.
+        repeats = repeats or folder in ("docs", "packaging") or (folder in _ONCE and "async" in backends)
         if repeats or backends & further:
             item.add_marker("no_cover")
     if deselected:
