@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import itertools
 import os
 import shutil
@@ -388,12 +387,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = kept
-
-
-def pytest_collection_finish() -> None:
-    # Tests that collect garbage need not look through ten thousand tests each time, which takes a third of a second.
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_report_header() -> str:
