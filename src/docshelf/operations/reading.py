@@ -83,11 +83,13 @@ def labels(context: Context, sources: Sequence[str], fold: Callable[[Iterable[La
 
     The function gets them while they are read, and once more if reading fails and is tried again.
     """
+    if not sources:
+        return fold(())
     problems: list[Problem] = []
 
     def read(connection: Connection) -> T:
         problems.clear()
-        return fold(labels_in(connection) if sources else ())
+        return fold(labels_in(connection))
 
     def labels_in(connection: Connection) -> Iterator[Label]:
         rows = context.queries.existing(connection, context.collection, keys=None, sources=set(sources))

@@ -20,12 +20,16 @@ _PAGE_ROWS: Final = 10_000
 
 
 class ExistingPages(Statements):
-    """The statements of one set of tables on one kind of database. Rows are as `Queries.existing` gives them."""
+    """The statements of one set of tables on one kind of database.
+
+    Attributes:
+        columns: what a write needs to know of an existing entry, without SQLAlchemy's type conversion.
+    """
 
     def __init__(self, dialect: Dialect) -> None:
         super().__init__(dialect)
         e = self._entries.c
-        self._columns = (e.key, e.source, type_coerce(e.value_hash, NullType()), e.version)
+        self.columns = (e.key, e.source, type_coerce(e.value_hash, NullType()), e.version)
 
     def all(self, connection: Connection, collection: str, source: str | None) -> Iterator[Sequence[Any]]:
         """The rows of a source, or of the whole collection (None).
@@ -59,6 +63,6 @@ class ExistingPages(Statements):
                 conditions.append(e.key > bindparam("after"))
             elif after is not None:
                 conditions.append(tuple_(e.key, e.source) > tuple_(bindparam("after"), bindparam("after_source")))
-            return select(*self._columns).where(*conditions).order_by(e.key, e.source).limit(bindparam("limit"))
+            return select(*self.columns).where(*conditions).order_by(e.key, e.source).limit(bindparam("limit"))
 
         return list(self._rows(connection, ("page", *parameters), build, parameters))

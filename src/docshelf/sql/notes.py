@@ -1,14 +1,32 @@
-"""Reads the note of a source from its row, and says what in it cannot be read."""
+"""The note of a source: its columns, and what in a row cannot be read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import type_coerce
+from sqlalchemy.types import NullType
+
 from docshelf.types import Problem, SourceNote
 from docshelf.values.json import DecodeError, loads
 
 if TYPE_CHECKING:
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row
+
+    from docshelf.schema import Tables
+
+
+def note_columns(tables: Tables) -> tuple[ColumnElement[Any], ...]:
+    """What is stored of a source's note: its name, fingerprint and metadata.
+
+    As the driver returns them: any SQLite column may hold any type.
+    """
+    s = tables.sources.c
+    return (
+        s.source,
+        type_coerce(s.fingerprint, NullType()).label("fingerprint"),
+        type_coerce(s.metadata, NullType()).label("metadata"),
+    )
 
 
 def note_of(row: Row[Any]) -> tuple[SourceNote, list[Problem]]:

@@ -88,18 +88,12 @@ class PageQueries(Statements):
 
     def _conditions(self, parameters: Collection[str]) -> list[ColumnElement[bool]]:
         """The conditions for the parameters that are given."""
-        key = self._entries.c.key
-        conditions = {
-            "after": key > bindparam("after"),
-            "prefix": key >= bindparam("prefix"),
-            "prefix_end": key < bindparam("prefix_end"),
-            "source": self._of_source,
-        }
-        return [self._of_collection, *(conditions[name] for name in parameters)]
+        of_source = [self._of_source] if "source" in parameters else []
+        return [self._of_collection, *within(self._entries.c.key, parameters), *of_source]
 
 
 def bounds_of(after: str | None, prefix: str | None, source: str | None) -> dict[str, str]:
-    """The parameters of `_conditions` for these bounds, without those that are None."""
+    """The parameters of `within` for these bounds, and that of a source, without those that are None."""
     bounds = {
         "after": after,
         "prefix": prefix if after is None else None,
@@ -107,6 +101,16 @@ def bounds_of(after: str | None, prefix: str | None, source: str | None) -> dict
         "source": source,
     }
     return {name: value for name, value in bounds.items() if value is not None}
+
+
+def within(column: ColumnElement[str], parameters: Collection[str]) -> list[ColumnElement[bool]]:
+    """The conditions that a column of names lies within the bounds that are given."""
+    conditions = {
+        "after": column > bindparam("after"),
+        "prefix": column >= bindparam("prefix"),
+        "prefix_end": column < bindparam("prefix_end"),
+    }
+    return [condition for name, condition in conditions.items() if name in parameters]
 
 
 def _with_text_keys(rows: list[Sequence[Any]], source: str | None) -> list[Sequence[Any]]:

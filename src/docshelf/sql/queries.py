@@ -11,7 +11,7 @@ from sqlalchemy.types import NullType
 
 from docshelf.sql.chunks import KEYS_PER_STATEMENT, bounded, chunked
 from docshelf.sql.existing_pages import ExistingPages
-from docshelf.sql.notes import note_of
+from docshelf.sql.notes import note_columns, note_of
 from docshelf.sql.pages import PageQueries, bounds_of
 from docshelf.sql.rows import Identity, PackedNote, checked_identity
 from docshelf.sql.search import SearchQueries
@@ -58,18 +58,13 @@ class Queries(PageQueries):
             null().label(name) if name == "value" else column
             for name, column in zip(Stored._fields, self._stored, strict=True)
         ]
-        self._existing_columns = (e.key, e.source, type_coerce(e.value_hash, NullType()), e.version)
+        self.pages = ExistingPages(dialect)
+        self._existing_columns = self.pages.columns
         self._value_columns = self._stored[: Stored._fields.index("version")]
-        s = tables.sources.c
-        self._note_columns = (
-            s.source,
-            type_coerce(s.fingerprint, NullType()).label("fingerprint"),
-            type_coerce(s.metadata, NullType()).label("metadata"),
-        )
+        self._note_columns = note_columns(tables)
         self._values = ValueReads(dialect)
         self._of_sources = dialect.in_array(e.source, "sources")
         self.search = SearchQueries(dialect)
-        self.pages = ExistingPages(dialect)
 
     def __reduce__(self) -> tuple[type[Queries], tuple[Dialect]]:
         return Queries, (self.dialect,)  # another process compiles its own statements

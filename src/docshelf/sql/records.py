@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from docshelf.sql.chunks import chunked
 from docshelf.sql.dialects.base import Dialect
+from docshelf.sql.statements import Statements
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
@@ -37,35 +38,33 @@ def time_text(microseconds: int) -> str:
     return f"{max(0, microseconds):0{DIGITS}d}"
 
 
-class RecordQueries:
+class RecordQueries(Statements):
     """The statements of one set of tables on one kind of database."""
 
     def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._entries = dialect.tables.entries.c
-        self._label = func.coalesce(self._entries.version, "")
+        super().__init__(dialect)
+        self._label = func.coalesce(self._entries.c.version, "")
 
     def last_label(self, connection: Connection, collection: str) -> str:
         """The greatest label of a collection, "" if there is none."""
-        e = self._entries
+        e = self._entries.c
         return str(connection.scalar(select(func.max(self._label)).where(e.collection == collection)) or "")
 
     def of_keys(self, connection: Connection, collection: str, keys: Sequence[str]) -> list[RecordRow]:
         """Every record of some keys."""
-        e, dialect = self._entries, self._dialect
+        e = self._entries.c
+        columns = (e.key, e.source, self._label)
         rows: list[RecordRow] = []
         for chunk in chunked(list(dict.fromkeys(keys)), _KEYS_PER_STATEMENT):
-            form = dialect.key_form(len(chunk))
-            statement = dialect.of_keys(form, (e.key, e.source, self._label))
-            parameters = {"collection": collection, **dialect.keys(form, chunk)}
-            rows += [RecordRow(*row) for row in connection.execute(statement, parameters)]
+            found = self._rows_of_keys(connection, "records", lambda: columns, {"collection": collection}, chunk)
+            rows += [RecordRow(*row) for row in found]
         return rows
 
     def keys(
         self, connection: Connection, collection: str, *, before: str | None, after: str | None, limit: int | None
     ) -> list[str]:
         """Keys that were last seen between two times, in order."""
-        e = self._entries
+        e = self._entries.c
         last = func.max(self._label)
         statement = select(e.key).where(e.collection == collection).group_by(e.key).order_by(e.key).limit(limit)
         for condition in self._between(last, before, after):
@@ -84,17 +83,17 @@ class RecordQueries:
         limit: int,
     ) -> list[str]:
         """Keys that were last seen in one of some groups between two times, in order; a key of several is repeated."""
-        e = self._entries
+        e = self._entries.c
         seen = func.substr(self._label, DIGITS + 1, DIGITS)
-        statement = select(e.key).where(e.collection == collection, self._dialect.in_array(e.source, "groups"))
+        statement = select(e.key).where(e.collection == collection, self.dialect.in_array(e.source, "groups"))
         if after_key is not None:
             statement = statement.where(e.key > after_key)
         statement = statement.where(*self._between(seen, before, after)).order_by(e.key).limit(limit)
-        return [row[0] for row in connection.execute(statement, {"groups": self._dialect.array(groups)})]
+        return [row[0] for row in connection.execute(statement, {"groups": self.dialect.array(groups)})]
 
     def is_any_since(self, connection: Connection, collection: str, time: str) -> bool:
         """True if a key was seen at that time or later."""
-        e = self._entries
+        e = self._entries.c
         statement = select(e.key).where(e.collection == collection, self._label >= time).limit(1)
         return connection.execute(statement).first() is not None
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import bindparam, func, select, type_coerce
 from sqlalchemy.types import NullType
 
-from docshelf.sql.notes import note_of
+from docshelf.sql.notes import note_columns, note_of
+from docshelf.sql.pages import bounds_of, within
 from docshelf.sql.rows import checked_identity
 from docshelf.types import Problem, Source
-from docshelf.validation import prefix_end
 from docshelf.values.stored import utc_time
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Connection
 
     from docshelf.sql.dialects.base import Dialect
 
@@ -39,14 +39,8 @@ class SourceQueries:
     def __init__(self, dialect: Dialect) -> None:
         self._entries = dialect.tables.entries
         self._sources = dialect.tables.sources
-        s = self._sources.c
-        # As the driver returns them: any SQLite column may hold any type.
-        self._note_columns = (
-            s.source,
-            type_coerce(s.fingerprint, NullType()).label("fingerprint"),
-            type_coerce(s.metadata, NullType()).label("metadata"),
-            type_coerce(dialect.readable_time(s.synced_at), NullType()).label("synced_at"),
-        )
+        synced_at = type_coerce(dialect.readable_time(self._sources.c.synced_at), NullType()).label("synced_at")
+        self._note_columns = (*note_columns(dialect.tables), synced_at)
 
     def page(
         self, connection: Connection, collection: str, *, after: str | None, prefix: str | None, limit: int
@@ -59,15 +53,10 @@ class SourceQueries:
         e, s = self._entries.c, self._sources.c
         counted = select(e.source, func.count()).group_by(e.source)
         noted = select(*self._note_columns)
-        bounds = {
-            "after": after,
-            "prefix": prefix if after is None else None,
-            "prefix_end": prefix_end(prefix) if prefix else None,
-        }
-        parameters = {name: value for name, value in bounds.items() if value is not None}
+        parameters = bounds_of(after, prefix, None)
         counts, notes = (
             connection.execute(
-                statement.where(columns.collection == bindparam("collection"), *_conditions(columns.source, parameters))
+                statement.where(columns.collection == bindparam("collection"), *within(columns.source, parameters))
                 .order_by(columns.source)
                 .limit(bindparam("limit")),
                 {"collection": collection, "limit": limit, **parameters},
@@ -95,15 +84,6 @@ class SourceQueries:
         s = self._sources.c
         names = connection.scalars(select(s.source).where(s.collection == collection).limit(limit))
         return [name for name in names if type(name) is str]
-
-
-def _conditions(source: ColumnElement[str], parameters: dict[str, str]) -> list[ColumnElement[bool]]:
-    conditions = {
-        "after": source > bindparam("after"),
-        "prefix": source >= bindparam("prefix"),
-        "prefix_end": source < bindparam("prefix_end"),
-    }
-    return [conditions[name] for name in parameters]
 
 
 def _source(name: str, entries: int, row: Any) -> tuple[Source, list[Problem]]:

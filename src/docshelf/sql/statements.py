@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam
 from sqlalchemy.exc import DBAPIError
 
-from docshelf.sql.drivers.reads import Rows, can_use_driver, fetch_by_driver, plan_for, sql_state
+from docshelf.sql.drivers.reads import NOT_SUPPORTED, Rows, can_use_driver, fetch_by_driver, plan_for, sql_state
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Select
 
     from docshelf.sql.dialects.base import Dialect
-
-# The SQL state of what Citus does not do.
-_NOT_SUPPORTED: Final = "0A000"
 
 
 class Statements:
@@ -78,7 +75,7 @@ class Statements:
                 connection, (name, form, dialect.layout), build, {**parameters, **dialect.keys(form, keys)}
             )
         except DBAPIError as exc:
-            if form != "each" or sql_state(exc.orig or exc) != _NOT_SUPPORTED:
+            if form != "each" or sql_state(exc.orig or exc) != NOT_SUPPORTED:
                 raise
             with suppress(DBAPIError):  # in a transaction nothing can be read any more
                 dialect.learn_layout(connection)

@@ -33,7 +33,7 @@ from sqlalchemy.exc import DBAPIError
 from docshelf.sql.dialects.base import unfilled_index
 from docshelf.sql.dialects.postgresql_tables import PostgreSQLTables, check_encoding, lock_number
 from docshelf.sql.drivers.copy import binary_rows, columns_for, copier, statement_for
-from docshelf.sql.drivers.reads import driver_call, sql_state
+from docshelf.sql.drivers.reads import NOT_SUPPORTED, driver_call, sql_state
 from docshelf.sql.rows import SEQ_PER_WRITE, Identity, KeyForm, PackedNote, PackedRow, RowTimes, UpsertBatch, WriteStamp
 from docshelf.types import INS, UPD, Op
 
@@ -62,7 +62,6 @@ _CITUS_ROWS_IN_TEXT = 512
 # serialization and deadlock, a lock that is not available, a time limit. The others are those of Citus for a worker
 # that is lost or has no connection left.
 _TRANSACTION_STATES = ("40", "55", "57", "08", "53", "58", "XX")
-_NOT_SUPPORTED = "0A000"
 _NO_TRANSACTION = "25P01"
 # How many keys to look for one by one, by a LATERAL subquery. Citus has none. On 8 partitions it took 100 keys from 1.8
 # ms to 0.9, on 64 from 15 to 4; for a few keys planning it for all partitions takes longer. In one table the array is
@@ -318,7 +317,7 @@ class PostgreSQL(PostgreSQLTables):
             if (sql_state(exc) or "").startswith(_TRANSACTION_STATES):
                 raise
             # PostgreSQL refuses COPY on tables with row-level security: do not try again.
-            self._copy_is_refused = self._copy_is_refused or sql_state(exc) == _NOT_SUPPORTED
+            self._copy_is_refused = self._copy_is_refused or sql_state(exc) == NOT_SUPPORTED
             # Another writer has inserted one of the rows; or the rows are bad, and the INSERT gives a clearer error.
             done = False
         if done:

@@ -58,10 +58,7 @@ class PostgreSQLTables(Dialect):
         statement = text(f"SELECT pg_advisory_xact_lock(CAST(:number AS bigint)), {_HAS_CITUS}")
         _, has_citus = connection.execute(statement, {"number": number}).one()
         if has_citus:
-            asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = to_regclass(CAST(:table AS text))), {_NODE}"
-            is_distributed, *node = connection.execute(text(asked), {"table": self._entries}).one()
-            _check_node(*node)
-            self.layout = "citus" if is_distributed else "plain"
+            self.layout = "citus" if self._is_distributed(connection) else "plain"
 
     def create_namespace(self, connection: Connection) -> None:
         schema = self.tables.entries.schema
@@ -184,14 +181,21 @@ class PostgreSQLTables(Dialect):
         found = f"SELECT relkind, {_HAS_CITUS} FROM pg_class WHERE oid = {table}"
         kind, has_citus = connection.execute(text(found)).one()
         layout: LayoutKind = "partitioned" if _char(kind) == "p" else "plain"
-        if has_citus:
-            asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = {table}), {_NODE}"
-            is_distributed, *node = connection.execute(text(asked)).one()
-            _check_node(*node)
-            if is_distributed:
-                layout = "citus"
-                check_encoding(connection)
+        if has_citus and self._is_distributed(connection):
+            layout = "citus"
+            check_encoding(connection)
         self.layout, self.has_citus = layout, bool(has_citus)  # once: other threads read it meanwhile
+
+    def _is_distributed(self, connection: Connection) -> bool:
+        """True where Citus distributes the entries table.
+
+        Raises:
+            ConfigurationError: this server is a worker of Citus.
+        """
+        asked = f"SELECT ({_DISTRIBUTED} WHERE logicalrelid = to_regclass(CAST(:table AS text))), {_NODE}"
+        is_distributed, *node = connection.execute(text(asked), {"table": self._entries}).one()
+        _check_node(*node)
+        return bool(is_distributed)
 
     def lay_out(self, connection: Connection, layout: Layout) -> None:
         # The small tables stay on the coordinator, where all statements begin. The sources may be millions: by source,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Rows = Iterable[Sequence[Any]]
 # An execution option that marks engines that docshelf created. Their connections autocommit by default.
 DOCSHELF_ENGINE: Final = "docshelf_own_engine"
+# The SQL state of what a server does not do. Citus gives it to many statements.
+NOT_SUPPORTED: Final = "0A000"
 _EVENTS: Final = ("before_execute", "after_execute", "before_cursor_execute", "after_cursor_execute")
 
 
