@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scale`: what each operation costs in a small table and in a large one, plain and partitioned.
+"""`python -m benchmarks.scale`: what each operation costs in small and large tables: plain, partitioned, distributed.
 
 One process and one connection do everything. Times are medians of calls that are spread over the table.
 """
@@ -44,16 +44,23 @@ class Place:
         count: how many entries it gets.
         partitions: into how many hash partitions it is split; 0 for none.
         server: None for an SQLite file.
+        shards: over how many shards Citus distributes it; 0 for not at all.
     """
 
     count: int
     partitions: int
     server: str | None
+    shards: int = 0
 
     @property
     def title(self) -> str:
         """What stands above its column."""
-        kind = "SQLite" if self.server is None else f"{self.partitions} partitions" if self.partitions else "plain"
+        if self.server is None:
+            kind = "SQLite"
+        elif self.shards:
+            kind = f"{self.shards} shards"
+        else:
+            kind = f"{self.partitions} partitions" if self.partitions else "plain"
         return f"{self.count:,} {kind}"
 
 
@@ -78,6 +85,9 @@ class Scale:
         seconds = self._timed(self._ingest)
         found["ingest, seconds a million"] = f"{seconds / self._count * 1e6:.1f}"
         self._vacuum()
+        found["the same again, nothing changed, seconds a million"] = (
+            f"{self._timed(self._ingest) / self._count * 1e6:.1f}"
+        )
         stats = self._shelf.stats()
         found["stored bytes an entry"] = f"{stats.stored_bytes / self._count:,.0f}"
         found["bytes on disk an entry"] = f"{(stats.disk_bytes or 0) / self._count:,.0f}"
@@ -85,6 +95,9 @@ class Scale:
         found["`mget` of 100, ms"] = self._median(lambda turn: self._mget(turn, 100), 31)
         found["`mget` of 1,000, ms"] = self._median(lambda turn: self._mget(turn, 1_000), 15)
         found["`sync` of a source of 100, one changed, ms"] = self._median(self._sync, 31)
+        found["`sync` of a source of 100, all changed, ms"] = self._median(
+            lambda turn: self._sync(turn, all_of_it=True), 31
+        )
         found["`delete_source` of 100, ms"] = self._median(self._delete, 31)
         for first in {self._first(turn) for turn in range(32)}:
             self._fill(range(first, first + _OF_A_SOURCE), None)
@@ -135,11 +148,12 @@ class Scale:
         sources = self._count // _OF_A_SOURCE
         return turn * max(1, sources // 40) % sources * _OF_A_SOURCE
 
-    def _sync(self, turn: int) -> None:
+    def _sync(self, turn: int, *, all_of_it: bool = False) -> None:
         first = self._first(turn)
         items = {_key(n): self._value(n) for n in range(first, first + _OF_A_SOURCE)}
-        items[_key(first)] = f"changed in turn {turn}"
-        assert self._shelf.sync(items, source=_source(first)).counts["UPD"] == 1
+        for key in list(items) if all_of_it else [_key(first)]:
+            items[key] = f"{turn} {all_of_it} {items[key]}"[:_LENGTH]  # as no call before left it
+        assert self._shelf.sync(items, source=_source(first)).counts["UPD"] == (_OF_A_SOURCE if all_of_it else 1)
 
     def _delete(self, turn: int) -> None:
         self._shelf.delete_source(_source(self._first(turn)))
@@ -192,7 +206,10 @@ def _opened(place: Place) -> Iterator[tuple[DocShelf, str]]:
             yield shelf, "docshelf_entries"
         return
     with postgresql_schema(place.server) as (url, schema), DocShelf(url, schema=schema) as shelf:
-        shelf.setup(partitions=place.partitions or None)
+        if place.shards:
+            shelf.setup(distribute="citus", shards=place.shards)
+        else:
+            shelf.setup(partitions=place.partitions or None)
         yield shelf, f"{schema}.docshelf_entries"
 
 
@@ -205,12 +222,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--sqlite", type=int, default=1_000_000, help="entries of the SQLite file; 0 for none (1000000)"
     )
     parser.add_argument("--partitions", default="0,8", help="of each, 0 for a plain table, by comma (0,8)")
+    parser.add_argument("--shards", default="", help="of Citus, by comma; --url is its coordinator (none)")
     parser.add_argument("--url", default=os.environ.get("BENCH_URL"), help="a PostgreSQL server of your own")
     options = parser.parse_args(arguments)
     with ExitStack() as stack:
         server = options.url or stack.enter_context(wheel_server(durable=True)).render_as_string(hide_password=False)
-        layouts = [int(number) for number in options.partitions.split(",")]
-        places = [Place(int(size), layout, server) for size in options.sizes.split(",") for layout in layouts]
+        layouts = [(int(number), 0) for number in options.partitions.split(",")]
+        layouts += [(0, int(number)) for number in options.shards.split(",") if number]
+        places = [
+            Place(int(size), partitions, server, shards)
+            for size in options.sizes.split(",")
+            for partitions, shards in layouts
+        ]
         if options.sqlite:
             places.append(Place(options.sqlite, 0, None))
         columns = []

@@ -54,7 +54,8 @@ _ABOUT_VERSIONS = ("schema",)
 _WITHOUT_SQL = ("adapters", "display", "folder", "moving", "values")
 # Tests that do the same again and again, and end it at another step each time.
 _REPEATING = ("test_conflicts.py", "test_crashes.py", "test_injected.py", "test_namespaces.py")
-_ONCE = ("reading", "schema", "sources", "writing")
+# Tests that take long: SQLite once, and one driver of each kind.
+_LONG = ("test_find.py", "test_large.py", "test_model.py", "test_statements.py")
 _ABOUT_DRIVERS = ("engines", "faults", "reading", "schema", "writing")
 # psycopg 3 is an extra: it runs on the server of the wheel only, to keep the suite short.
 BACKENDS = ["sqlite", *_SERVERS, "pg18-psycopg"]
@@ -356,8 +357,11 @@ def pytest_configure(config: pytest.Config) -> None:
         tempfile.tempdir = None  # Python remembers the folder that it chose
 
 
-def _adds_nothing(folder: str, parameters: set[str], local: set[str]) -> bool:
+def _adds_nothing(path: Path, parameters: set[str], local: set[str]) -> bool:
     """True for what only `make test ALL=1` runs: the combinations that repeat what others show."""
+    folder = path.parts[0]
+    if path.name in _LONG and ({"sqlite", "async"} <= parameters or "pg18-psycopg" in parameters):
+        return True
     if folder in _WITHOUT_SQL:  # each database once, and each mode once
         return {"sqlite", "async"} <= parameters or {"pg18", "sync"} <= parameters
     if parameters & local:
@@ -369,7 +373,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     local = set(_FURTHER)
     kept, deselected = [], []
     for item in items:
-        folder = item.path.relative_to(_TESTS).parts[0]
+        path = item.path.relative_to(_TESTS)
+        folder = path.parts[0]
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         backends = {parameter for parameter in parameters if isinstance(parameter, str)}
         if CITUS_URL is not None and "sqlite" in backends:  # other runs have it
@@ -377,7 +382,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         if CITUS_URL is not None and (mark := item.get_closest_marker("no_citus")):
             item.add_marker(pytest.mark.skip(reason=f"Citus: {mark.args[0]}"))
-        if not ALL and _adds_nothing(folder, backends, local):
+        if not ALL and _adds_nothing(path, backends, local):
             deselected.append(item)
             continue
         kept.append(item)
@@ -385,8 +390,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # server of the wheel those of further servers and of psycopg 3, and SQLite those of the adapters.
         further = local | {"url", "pg18-psycopg"} | ({"pg18"} if folder == "adapters" else set())
         repeats = item.path.name in _REPEATING or is_hypothesis_test(getattr(item, "obj", None))
-        # Each operation is written once: where its sync form is measured, the asynchronous one is the same code.
-        repeats = repeats or folder in ("docs", "packaging") or (folder in _ONCE and "async" in backends)
+        # Each operation is written once: where its sync form is measured, the asynchronous one is the same code. It runs
+        # in greenlets, which coverage could only follow at a high price for all tests.
+        repeats = repeats or folder in ("docs", "packaging") or "async" in backends
         if repeats or backends & further:
             item.add_marker("no_cover")
     if deselected:

@@ -61,7 +61,7 @@ def test_scale_is_measured(new_location: Callable[[str], Location], capsys: pyte
     assert scale.main(["--sizes", "200", "--partitions", "2", "--sqlite", "200", "--url", url]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "| | 200 2 partitions | 200 SQLite |" in lines
-    assert sum(line.count("|") == 4 for line in lines) == 20
+    assert sum(line.count("|") == 4 for line in lines) == 22
 
 
 def test_everything_is_measured_on_both_databases(

@@ -12,8 +12,8 @@ ALL: Final = "DOCSHELF_TEST_ALL" in os.environ
 
 
 def examples(most: int) -> int:
-    """How many random examples a test tries: half of the most, unless all are asked for."""
-    return most if ALL else most // 2
+    """How many random examples a test tries: a third of the most, unless all are asked for."""
+    return most if ALL else most // 3
 
 
 def one_of(cases: Sequence[T]) -> Sequence[T]:
