@@ -340,6 +340,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "no_citus(reason): what Citus refuses, or has otherwise than PostgreSQL")
+    config.addinivalue_line("markers", "no_partitions(reason): what only a table without partitions has")
     if CITUS_URL is not None:
         distribute_every_table(CITUS_URL)
     if PARTITIONS:
@@ -377,11 +378,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folder = path.parts[0]
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         backends = {parameter for parameter in parameters if isinstance(parameter, str)}
-        if CITUS_URL is not None and "sqlite" in backends:  # other runs have it
+        if (CITUS_URL is not None or PARTITIONS) and "sqlite" in backends:  # other runs have it
             deselected.append(item)
             continue
         if CITUS_URL is not None and (mark := item.get_closest_marker("no_citus")):
             item.add_marker(pytest.mark.skip(reason=f"Citus: {mark.args[0]}"))
+        if PARTITIONS and (mark := item.get_closest_marker("no_partitions")):
+            item.add_marker(pytest.mark.skip(reason=f"partitions: {mark.args[0]}"))
         if not ALL and _adds_nothing(path, backends, local):
             deselected.append(item)
             continue
@@ -408,4 +411,5 @@ def pytest_collection_finish() -> None:
 
 def pytest_report_header() -> str:
     citus = "" if CITUS_URL is None else "; pg18 is a coordinator of Citus"
-    return f"docshelf backends: {', '.join(BACKENDS)}{citus}"
+    partitions = f"; each table of PostgreSQL has {PARTITIONS} partitions" if PARTITIONS else ""
+    return f"docshelf backends: {', '.join(BACKENDS)}{citus}{partitions}"

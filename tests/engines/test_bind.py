@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from docshelf import ConfigurationError, DatabaseError, DocShelf, DocShelfError, MissingEngineError, TransientError
 from tests.conftest import Location
 from tests.support.face import Face, Loop
+from tests.support.partitions import table_names
 from tests.support.statements import recorded_statements
 
 
@@ -66,9 +67,9 @@ class Caller:
     def tables(self) -> set[str]:
         with self.transaction() as (connection, _):
             if isinstance(connection, Connection):
-                return set(inspect(connection).get_table_names())
-            names = self._loop.run(connection.run_sync(lambda sync: inspect(sync).get_table_names()))
-            return set(names)
+                return table_names(connection)
+            names: set[str] = self._loop.run(connection.run_sync(table_names))
+            return names
 
     def close(self) -> None:
         self._run(self._engine.dispose())

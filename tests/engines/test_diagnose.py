@@ -12,6 +12,7 @@ from docshelf import DocShelf, Finding
 from docshelf.sql.migrations import STEPS
 from tests.conftest import Location
 from tests.support.face import Face, Loop
+from tests.support.partitions import PARTITIONS
 from tests.support.proxy import Proxy
 from tests.support.tables import connected
 
@@ -37,7 +38,7 @@ def test_a_healthy_store_has_no_problem(face: Face, location: Location) -> None:
     else:
         others = {"version", "privileges", "layout", "pooler", "connections", "statistics", "dead rows"}
         assert found.keys() == wanted | others
-        assert found["layout"].seen == "one table"
+        assert found["layout"].seen == (f"{PARTITIONS} partitions" if PARTITIONS else "one table")
         assert "owner of the tables" in found["privileges"].seen
         assert "this store opens 15 at most" in found["connections"].seen
 

@@ -310,6 +310,7 @@ def explained(location: Location, face: Face, where: dict[str, Any]) -> str:
     return "\n".join(plans)
 
 
+@pytest.mark.no_partitions("PostgreSQL itself names the indexes of partitions")
 def test_equality_goes_by_index(location: Location, new_face: Callable[..., Face], mode: str) -> None:
     if mode == "async":
         pytest.skip("the statements are the same")

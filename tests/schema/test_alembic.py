@@ -105,6 +105,7 @@ def test_a_second_autogenerate_finds_no_difference(team: Team, place: Location) 
     assert "op." not in latest.read_text()
 
 
+@pytest.mark.no_partitions("Alembic's metadata does not name partitions")
 def test_autogenerate_finds_no_difference_in_tables_that_docshelf_made(
     team: Team, place: Location, engine: Engine
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_downgrade_takes_the_tables_away(team: Team, engine: Engine, place: Lo
         assert "docshelf" not in str(catalog(connection, place.schema)["columns" if place.schema else "tables"])
 
 
+@pytest.mark.no_partitions("Alembic makes one table")
 def test_alembic_makes_the_tables_that_setup_makes(
     team: Team,
     place: Location,

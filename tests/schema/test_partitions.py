@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from docshelf import ConfigurationError, DocShelf, SchemaError
+from docshelf.schema import define_tables
 from tests.conftest import Location
 from tests.support.face import Face, Loop
 
@@ -80,10 +81,32 @@ def test_the_same_layout_may_be_asked_for_again_and_no_other(face: Face, place: 
         assert other.get("k") == "v"
 
 
+@pytest.mark.no_partitions("here each table has some")
 def test_a_table_without_partitions_gets_none(face: Face) -> None:
     face.set("k", "v")
     with pytest.raises(SchemaError, match="exists with 0 partitions, not 3"):
         face.setup(partitions=PARTITIONS)
+    assert face.get("k") == "v"
+
+
+@pytest.mark.parametrize("existing", ["plain", "no partitions", "partitions"])
+def test_tables_that_alembic_made_keep_their_layout(
+    face: Face, place: Location, new_engine: Callable[..., Engine], existing: str
+) -> None:
+    tables = define_tables()
+    if existing != "plain":
+        tables.entries.dialect_options["postgresql"]["partition_by"] = "HASH (key)"
+    with new_engine(place).begin() as connection:
+        tables.entries.metadata.create_all(connection)
+        for number in range(PARTITIONS if existing == "partitions" else 0):
+            bounds = f"FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {number})"
+            connection.execute(text(f"CREATE TABLE part_{number} PARTITION OF docshelf_entries {bounds}"))
+    if existing == "plain":
+        with pytest.raises(SchemaError, match=r"exists with 0 partitions, not 3; .*; use another table_prefix"):
+            face.setup(partitions=PARTITIONS)
+    else:
+        face.setup(partitions=PARTITIONS)
+    face.set("k", "v")
     assert face.get("k") == "v"
 
 

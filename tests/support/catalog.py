@@ -12,11 +12,12 @@ _POSTGRESQL = {
                (SELECT collname FROM pg_collation WHERE oid = a.attcollation), pg_get_expr(d.adbin, d.adrelid)
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-        WHERE c.relnamespace = to_regnamespace(:schema) AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE c.relnamespace = to_regnamespace(:schema) AND c.relkind IN ('r', 'p')
+          AND a.attnum > 0 AND NOT a.attisdropped
     """,
     "options": """
         SELECT relname, relkind, reloptions FROM pg_class
-        WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'S', 'v')
+        WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'p', 'S', 'v')
     """,
     "constraints": """
         SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = to_regnamespace(:schema)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import Engine, inspect
 
 from docshelf.sql.dialects.postgresql_tables import PostgreSQLTables
 from docshelf.sql.rows import DEFAULT_LAYOUT, Layout
@@ -12,6 +15,19 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 PARTITIONS: Final = int(os.environ.get("DOCSHELF_TEST_PARTITIONS", "0"))
+
+
+_OF_PARTITION: Final = re.compile(r"_entries_p\d+(_|$)")
+
+
+def is_of_partition(name: str) -> bool:
+    """True for the name of a partition that `split_every_table` made, or of an index of one."""
+    return bool(PARTITIONS and _OF_PARTITION.search(name))
+
+
+def table_names(bind: Engine | Connection, schema: str | None = None) -> set[str]:
+    """The names of all tables in a schema, without the partitions that `split_every_table` made."""
+    return {name for name in inspect(bind).get_table_names(schema=schema) if not is_of_partition(name)}
 
 
 def split_every_table(partitions: int) -> None:

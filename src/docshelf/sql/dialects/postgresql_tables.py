@@ -75,7 +75,8 @@ class PostgreSQLTables(Dialect):
             parent.create(connection, checkfirst=True)
         super().create_tables(connection, layout)
         self._set_storage(connection)
-        if layout.partitions is not None:
+        # A table that Alembic made may be a plain one, or have its partitions: `is_laid_out` tells what it lacks.
+        if layout.partitions is not None and self._awaits_partitions(connection):
             for number in range(layout.partitions):
                 name = self._quoted(self.tables.entries, f"_p{number}")
                 connection.execute(
@@ -84,6 +85,11 @@ class PostgreSQLTables(Dialect):
                         f"FOR VALUES WITH (MODULUS {layout.partitions}, REMAINDER {number}) WITH ({_STORAGE})"
                     )
                 )
+
+    def _awaits_partitions(self, connection: Connection) -> bool:
+        """True where the entries table is partitioned, but has no partition yet."""
+        awaits = "relkind = 'p' AND NOT EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = pg_class.oid)"
+        return bool(connection.scalar(text(f"SELECT {awaits} FROM pg_class WHERE oid = '{self._entries}'::regclass")))
 
     def _set_storage(self, connection: Connection) -> None:
         # Values arrive compressed, and compressing them again costs the server time. Measured on PostgreSQL 18 with
