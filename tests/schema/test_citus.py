@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from docshelf import ConfigurationError, DocShelf, Item, SchemaError
 from docshelf.moving import export_jsonl, import_jsonl
+from docshelf.operations.upsert import ConditionalUpsert
 from docshelf.schema import define_tables
 from tests.conftest import Location
-from tests.support.citus import add_shard, citus_calls, make_worker
+from tests.support.citus import add_shard, citus_calls, make_worker, refuse_copies_of_existing_rows
 from tests.support.face import Face, Loop
 from tests.support.operations import OPERATIONS, fill
 from tests.support.statements import recorded_statements
@@ -71,6 +72,26 @@ def test_an_upsert_on_citus_has_its_rows_in_the_text_of_few_lengths(face: Face) 
     # Rows keep the order in which they came, whatever the order in which they are written.
     [entries] = face.source_entries([""])
     assert [entry.key for entry in entries] == [*old, *list(new)[:400]]
+
+
+def test_a_row_that_another_writer_was_first_to_insert_is_updated(
+    face: Face, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face.setup(distribute="citus")
+    with connected(location) as connection:
+        refuse_copies_of_existing_rows(connection)
+    values = {f"k{number}": number for number in range(100)}
+    apply, rivals = ConditionalUpsert.apply, [{"k7": "theirs", "k8": 8}]
+
+    def apply_late(batch: ConditionalUpsert, connection: Any, known_states: bytearray) -> Any:
+        while rivals:
+            with DocShelf(location.url) as other:
+                other.mset(rivals.pop())
+        return apply(batch, connection, known_states)
+
+    monkeypatch.setattr(ConditionalUpsert, "apply", apply_late)
+    assert face.conditional_mset(values).counts == {"INS": 98, "UPD": 1, "SKIP": 1, "DEL": 0}
+    assert face.mget(list(values)) == list(values.values())
 
 
 def test_times_and_versions_are_written_in_the_text_of_an_upsert(face: Face, tmp_path: Path) -> None:

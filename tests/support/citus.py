@@ -130,6 +130,24 @@ def add_shard(connection: Connection, rows: int) -> int:
     return int(connection.scalar(text(f"SELECT pg_total_relation_size('{name}')")) or 0)
 
 
+def refuse_copies_of_existing_rows(connection: Connection) -> None:
+    """Let a COPY of an entry that is there fail as on Citus, which tells what a worker said without its SQLSTATE."""
+    connection.connection.cursor().execute("""
+        CREATE FUNCTION copied() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF current_query() LIKE 'COPY%' AND EXISTS (
+                SELECT FROM docshelf_entries AS stored
+                WHERE (stored.collection, stored.key, stored.source) = (NEW.collection, NEW.key, NEW.source)
+            ) THEN
+                RAISE EXCEPTION 'duplicate key value violates unique constraint "docshelf_entries_pkey_102007"'
+                    USING ERRCODE = 'XX000', DETAIL = format('Key=(%s) already exists: no connection.', NEW.key);
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER copied BEFORE INSERT ON docshelf_entries FOR EACH ROW EXECUTE FUNCTION copied()
+    """)
+
+
 def citus_calls(connection: Connection) -> Sequence[str]:
     """What docshelf has asked of Citus, in order."""
     return connection.scalars(text("SELECT call FROM citus_calls ORDER BY number")).all()
