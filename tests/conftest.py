@@ -340,7 +340,7 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "no_citus(reason): what Citus refuses, or has otherwise than PostgreSQL")
     if CITUS_URL is not None:
-        distribute_every_table(CITUS_URL)
+        distribute_every_table()
     if PARTITIONS:
         split_every_table(PARTITIONS)
     # Without this, LlamaIndex makes the process's first event loop and leaves it open, and whatever test runs when the

@@ -42,6 +42,22 @@ def test_a_store_knows_how_its_entries_are_laid_out(new_face: Callable[..., Face
     assert layouts == {"a": ("plain",) * 2, "b": ("partitioned",) * 2, "c": ("citus",) * 2}
 
 
+@pytest.mark.parametrize(
+    ("options", "seen", "advice"),
+    [
+        ({}, "Citus 13.2.2, not distributed", "to distribute, run `docshelf init --citus`"),
+        ({"partitions": 2}, "2 partitions", ""),
+        ({"distribute": "citus", "shards": 7}, "Citus 13.2.2, 7 shards", ""),
+    ],
+)
+def test_the_diagnosis_tells_how_entries_are_laid_out(
+    face: Face, options: dict[str, Any], seen: str, advice: str
+) -> None:
+    face.setup(**options)
+    [layout] = [finding for finding in face.diagnose() if finding.subject == "layout"]
+    assert (layout.seen, layout.advice, layout.state == "ok") == (seen, advice, not advice)
+
+
 def test_a_store_learns_that_its_entries_were_distributed_meanwhile(
     new_face: Callable[..., Face], monkeypatch: pytest.MonkeyPatch
 ) -> None:
