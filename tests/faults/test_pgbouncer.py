@@ -117,8 +117,8 @@ def test_without_pooler_no_read_gives_the_rows_of_another_statement(
                 right += 1
             except DatabaseError as exc:
                 refused.append(str(exc))
-    assert right
     assert all("pooler=True" in message for message in refused), refused
+    assert right, refused[0]
     for face in (one, two):
         face.close()
 
