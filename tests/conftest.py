@@ -342,7 +342,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "no_citus(reason): what Citus refuses, or has otherwise than PostgreSQL")
     config.addinivalue_line("markers", "no_partitions(reason): what only a table without partitions has")
     if CITUS_URL is not None:
-        distribute_every_table(CITUS_URL)
+        distribute_every_table()
     if PARTITIONS:
         split_every_table(PARTITIONS)
     # Without this, LlamaIndex makes the process's first event loop and leaves it open, and whatever test runs when the
@@ -393,8 +393,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # server of the wheel those of further servers and of psycopg 3, and SQLite those of the adapters.
         further = local | {"url", "pg18-psycopg"} | ({"pg18"} if folder == "adapters" else set())
         repeats = item.path.name in _REPEATING or is_hypothesis_test(getattr(item, "obj", None))
-        # Each operation is written once: where its sync form is measured, the asynchronous one is the same code. It runs
-        # in greenlets, which coverage could only follow at a high price for all tests.
+        # Each operation is written once: where its sync form is measured, the asynchronous one is the same code. It
+        # runs in greenlets, which coverage could only follow at a high price for all tests.
         repeats = repeats or folder in ("docs", "packaging") or "async" in backends
         if repeats or backends & further:
             item.add_marker("no_cover")

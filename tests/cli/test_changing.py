@@ -202,11 +202,8 @@ def test_init_creates_checks_and_settles(command: Command, location: Location) -
     ran = command("init", "--partitions", "2")
     assert ran.code == (USAGE if location.dialect == "sqlite" else FAILED)
     ran = command("init", "--citus", "--shards", "2")
-    assert (
-        "neither partitions nor Citus" in ran.err
-        or "extension citus" in ran.err
-        or "Citus distributes no table" in ran.err
-    )
+    causes = ("neither partitions nor Citus", "extension citus", "Citus distributes no table", "over 4 shards, not 2")
+    assert any(cause in ran.err for cause in causes)
     assert command("init", "--shards", "2").code == USAGE
 
 
@@ -242,8 +239,9 @@ def test_grants_let_roles_do_what_they_are_for(pg_location: Location, capsys: py
                     shelf.setup(searchable=["n", "other"])
     finally:
         with connected(pg_location) as connection:
+            us = connection.scalar(text("SELECT quote_ident(current_user)"))
             for role in roles.values():
                 quoted = '"{}"'.format(role.replace('"', '""'))
-                connection.execute(text(f"REASSIGN OWNED BY {quoted} TO CURRENT_USER"))
+                connection.execute(text(f"REASSIGN OWNED BY {quoted} TO {us}"))
                 connection.execute(text(f"DROP OWNED BY {quoted}"))
                 connection.execute(text(f"DROP ROLE {quoted}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.conftest import Location
 from tests.support.face import Face, Loop
 from tests.support.partitions import PARTITIONS
 from tests.support.proxy import Proxy
+from tests.support.servers import CITUS_URL
 from tests.support.tables import connected
 
 
@@ -38,7 +40,8 @@ def test_a_healthy_store_has_no_problem(face: Face, location: Location) -> None:
     else:
         others = {"version", "privileges", "layout", "pooler", "connections", "statistics", "dead rows"}
         assert found.keys() == wanted | others
-        assert found["layout"].seen == (f"{PARTITIONS} partitions" if PARTITIONS else "one table")
+        layout = r"Citus \S+, \d+ shards" if CITUS_URL else f"{PARTITIONS} partitions" if PARTITIONS else "one table"
+        assert re.fullmatch(layout, found["layout"].seen)
         assert "owner of the tables" in found["privileges"].seen
         assert "this store opens 15 at most" in found["connections"].seen
 

@@ -123,6 +123,7 @@ def test_reads_and_unchanged_writes_of_any_size_are_one_statement(face: Face) ->
         assert counts == dict.fromkeys(READS, 1)
 
 
+@pytest.mark.no_citus("the rows of an upsert are split into few lengths")
 def test_the_number_of_statements_does_not_grow_with_the_number_of_items(face: Face) -> None:
     counts: dict[int, dict[str, int]] = {FEW: {}, MANY: {}}
     for size, of_size in counts.items():
@@ -185,6 +186,7 @@ def test_statements_grow_by_twenty_thousand_keys_or_two_thousand_values_only(fac
         assert sent(read, keys[:2_001]) == 2
 
 
+@pytest.mark.no_citus("the rows of every upsert are in its text")
 @pytest.mark.parametrize("location", POSTGRESQL, indirect=True)
 def test_few_rows_are_in_the_text_of_an_upsert_and_more_are_arrays(face: Face) -> None:
     few, more = items(16), items(17)

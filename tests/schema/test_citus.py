@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from docshelf import ConfigurationError, DocShelf, Item, SchemaError
 from docshelf.moving import export_jsonl, import_jsonl
+from docshelf.operations.upsert import ConditionalUpsert
 from docshelf.schema import define_tables
 from tests.conftest import Location
-from tests.support.citus import add_shard, citus_calls, make_worker
+from tests.support.citus import add_shard, citus_calls, make_worker, refuse_copies_of_existing_rows
 from tests.support.face import Face, Loop
 from tests.support.operations import OPERATIONS, fill
 from tests.support.statements import recorded_statements
@@ -39,6 +40,22 @@ def test_a_store_knows_how_its_entries_are_laid_out(new_face: Callable[..., Face
         other.exists("k")
         layouts[prefix] = face.shelf._backend.dialect.layout, other.shelf._backend.dialect.layout
     assert layouts == {"a": ("plain",) * 2, "b": ("partitioned",) * 2, "c": ("citus",) * 2}
+
+
+@pytest.mark.parametrize(
+    ("options", "seen", "advice"),
+    [
+        ({}, "Citus 13.2.2, not distributed", "to distribute, run `docshelf init --citus`"),
+        ({"partitions": 2}, "2 partitions", ""),
+        ({"distribute": "citus", "shards": 7}, "Citus 13.2.2, 7 shards", ""),
+    ],
+)
+def test_the_diagnosis_tells_how_entries_are_laid_out(
+    face: Face, options: dict[str, Any], seen: str, advice: str
+) -> None:
+    face.setup(**options)
+    [layout] = [finding for finding in face.diagnose() if finding.subject == "layout"]
+    assert (layout.seen, layout.advice, layout.state == "ok") == (seen, advice, not advice)
 
 
 def test_a_store_learns_that_its_entries_were_distributed_meanwhile(
@@ -71,6 +88,26 @@ def test_an_upsert_on_citus_has_its_rows_in_the_text_of_few_lengths(face: Face) 
     # Rows keep the order in which they came, whatever the order in which they are written.
     [entries] = face.source_entries([""])
     assert [entry.key for entry in entries] == [*old, *list(new)[:400]]
+
+
+def test_a_row_that_another_writer_was_first_to_insert_is_updated(
+    face: Face, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face.setup(distribute="citus")
+    with connected(location) as connection:
+        refuse_copies_of_existing_rows(connection)
+    values = {f"k{number}": number for number in range(100)}
+    apply, rivals = ConditionalUpsert.apply, [{"k7": "theirs", "k8": 8}]
+
+    def apply_late(batch: ConditionalUpsert, connection: Any, known_states: bytearray) -> Any:
+        while rivals:
+            with DocShelf(location.url) as other:
+                other.mset(rivals.pop())
+        return apply(batch, connection, known_states)
+
+    monkeypatch.setattr(ConditionalUpsert, "apply", apply_late)
+    assert face.conditional_mset(values).counts == {"INS": 98, "UPD": 1, "SKIP": 1, "DEL": 0}
+    assert face.mget(list(values)) == list(values.values())
 
 
 def test_times_and_versions_are_written_in_the_text_of_an_upsert(face: Face, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, text
 
 from docshelf.sql.dialects.postgresql_tables import PostgreSQLTables
 from docshelf.sql.rows import DEFAULT_LAYOUT, Layout
@@ -24,6 +24,7 @@ _OBJECTS = (
     "INSERT INTO pg_dist_local_group VALUES (0)",
     "CREATE TABLE pg_dist_node (groupid int, nodename text, nodeport int)",
     "INSERT INTO pg_dist_node VALUES (1, '10.0.0.2', 5432), (0, '10.0.0.1', 5432)",
+    "CREATE FUNCTION citus_version() RETURNS text LANGUAGE sql AS $$ SELECT 'Citus 13.2.2 on x86_64-pc-linux-gnu' $$",
     "CREATE TABLE shards (name regclass)",
     "CREATE TABLE citus_calls (number int GENERATED ALWAYS AS IDENTITY, call text)",
     """
@@ -130,20 +131,38 @@ def add_shard(connection: Connection, rows: int) -> int:
     return int(connection.scalar(text(f"SELECT pg_total_relation_size('{name}')")) or 0)
 
 
+def refuse_copies_of_existing_rows(connection: Connection) -> None:
+    """Let a COPY of an entry that is there fail as on Citus, which tells what a worker said without its SQLSTATE."""
+    connection.connection.cursor().execute("""
+        CREATE FUNCTION copied() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF current_query() LIKE 'COPY%' AND EXISTS (
+                SELECT FROM docshelf_entries AS stored
+                WHERE (stored.collection, stored.key, stored.source) = (NEW.collection, NEW.key, NEW.source)
+            ) THEN
+                RAISE EXCEPTION 'duplicate key value violates unique constraint "docshelf_entries_pkey_102007"'
+                    USING ERRCODE = 'XX000', DETAIL = format('Key=(%s) already exists: no connection.', NEW.key);
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER copied BEFORE INSERT ON docshelf_entries FOR EACH ROW EXECUTE FUNCTION copied()
+    """)
+
+
 def citus_calls(connection: Connection) -> Sequence[str]:
     """What docshelf has asked of Citus, in order."""
     return connection.scalars(text("SELECT call FROM citus_calls ORDER BY number")).all()
 
 
-def distribute_every_table(url: str) -> None:
-    """Let `setup` without a layout distribute the tables, where the connection is to the server of the URL."""
-    server = make_url(url)
+def distribute_every_table() -> None:
+    """Let `setup` without a layout distribute the tables, where the database has Citus."""
     plain, lay_out = PostgreSQLTables.is_laid_out, PostgreSQLTables.lay_out
 
     def wanted(connection: Connection, layout: Layout) -> Layout:
-        used = connection.engine.url
-        on_citus = (used.host, used.port, used.database) == (server.host, server.port, server.database)
-        return Layout(distribute="citus", shards=_SHARDS) if on_citus and layout == DEFAULT_LAYOUT else layout
+        # Of the server, and not of the URL, which may be that of a proxy or a pooler.
+        if layout == DEFAULT_LAYOUT and connection.scalar(text("SELECT to_regclass('pg_dist_partition') IS NOT NULL")):
+            return Layout(distribute="citus", shards=_SHARDS)
+        return layout
 
     def is_laid_out(self: PostgreSQLTables, connection: Connection, layout: Layout) -> bool:
         # Some tests make tables as Alembic or another version did, and roles that may only read see what is there.

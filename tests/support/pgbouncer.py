@@ -17,11 +17,14 @@ from tests.support.waiting import wait_until
 
 
 @contextlib.contextmanager
-def running_pgbouncer(server_port: int, *, search_path: str = "", **settings: object) -> Iterator[str]:
+def running_pgbouncer(
+    server_port: int, database: str = "postgres", *, search_path: str = "", **settings: object
+) -> Iterator[str]:
     """PgBouncer that gives each transaction the other one of two sessions; its URL without a driver.
 
     Args:
         server_port: where the server, or a proxy before it, listens on 127.0.0.1.
+        database: the name of the server's database.
         search_path: of all sessions; "" leaves the server's own.
         settings: of pgbouncer.ini.
     """
@@ -47,7 +50,7 @@ def running_pgbouncer(server_port: int, *, search_path: str = "", **settings: ob
     }
     query = f" connect_query='SET search_path TO {search_path}'" if search_path else ""
     config.write_text(
-        f"[databases]\nshelf = host=127.0.0.1 port={server_port} user=postgres dbname=postgres{query}\n[pgbouncer]\n"
+        f"[databases]\nshelf = host=127.0.0.1 port={server_port} user=postgres dbname={database}{query}\n[pgbouncer]\n"
         + "".join(f"{name} = {value}\n" for name, value in fields.items())
     )
     # It refuses to run as root.

@@ -20,6 +20,7 @@ class Proxy:
 
     Attributes:
         schema: the PostgreSQL schema that the URL's search path names.
+        database: the database that the URL names.
         attempts: connections that clients made.
         round_trips: how often a client spoke after the server did; the data of a COPY aside, for which asyncpg does
             not wait until the server is ready.
@@ -30,6 +31,7 @@ class Proxy:
 
     def __init__(self, url: URL) -> None:
         self.schema = str(url.query.get("options", "")).removeprefix("-csearch_path=")
+        self.database = str(url.database)
         self.attempts = 0
         self.round_trips = 0
         self.messages = 0

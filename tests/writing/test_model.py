@@ -452,7 +452,10 @@ def test_the_model_knows_every_operation() -> None:
     assert not unknown, f"{unknown}: add a rule to Store in tests/writing/test_model.py that calls it"
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "pg18", "pg18 in partitions"])
+NO_CITUS = pytest.mark.no_citus("a table is either partitioned or distributed")
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "pg18", pytest.param("pg18 in partitions", marks=NO_CITUS)])
 def test_a_store_behaves_like_the_model(
     backend: str, mode: str, loop: Loop, new_location: Callable[[str], Location]
 ) -> None:

@@ -127,14 +127,13 @@ def _privileges(connection: Connection, place: Place) -> list[Finding]:
 
 
 def _layout(connection: Connection, place: Place) -> list[Finding]:
-    citus = connection.scalar(text("SELECT extversion FROM pg_extension WHERE extname = 'citus'"))
-    partitions = connection.scalar(text(f"SELECT count(*) FROM pg_inherits WHERE inhparent = {place.oid()}")) or 0
-    if citus is not None:
-        shards = text(f"SELECT count(*) FROM pg_dist_shard WHERE logicalrelid = {place.oid()}")
-        count = connection.scalar(shards) or 0
-        seen = f"Citus {citus}, {count} shards" if count else f"Citus {citus}, not distributed"
-        return [_finding("layout", seen, advice="" if count else "to distribute, run `docshelf init --citus`")]
-    return [_finding("layout", f"{partitions} partitions" if partitions else "one table")]
+    partitions = connection.scalar(text(f"SELECT count(*) FROM pg_inherits WHERE inhparent = {place.oid()}"))
+    if partitions or not connection.scalar(text("SELECT to_regclass('pg_dist_shard') IS NOT NULL")):
+        return [_finding("layout", f"{partitions} partitions" if partitions else "one table")]
+    version = connection.scalar(text("SELECT substring(citus_version() FROM '[0-9.]+')"))
+    shards = connection.scalar(text(f"SELECT count(*) FROM pg_dist_shard WHERE logicalrelid = {place.oid()}"))
+    seen = f"Citus {version}, " + (f"{shards} shards" if shards else "not distributed")
+    return [_finding("layout", seen, advice="" if shards else "to distribute, run `docshelf init --citus`")]
 
 
 def _pooler(connection: Connection, place: Place) -> list[Finding]:

@@ -106,7 +106,9 @@ def has_utf8(connection: Connection) -> bool:
     if connection.dialect.driver in ("psycopg", "psycopg_async"):
         return bool(driver.info.encoding == "utf-8")
     if connection.dialect.driver == "asyncpg":
-        return str(driver.get_settings().client_encoding).replace("-", "").upper() in ("UTF8", "UNICODE")
+        # PgBouncer repeats what asyncpg asks for, with its quotes: 'utf-8'.
+        encoding = str(driver.get_settings().client_encoding).strip("'")
+        return encoding.replace("-", "").upper() in ("UTF8", "UNICODE")
     return True
 
 
