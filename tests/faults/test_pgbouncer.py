@@ -109,16 +109,14 @@ def test_without_pooler_no_read_gives_the_rows_of_another_statement(
         (lambda: one.mget(["k1", "k2"]), [1, 2]),
         (lambda: two.mexists(["k1", "x"]), [True, False]),
     ]
-    right, refused = 0, []
+    refused = []
     for _ in range(40):
         for read, expected in reads:
             try:
                 assert read() == expected
-                right += 1
             except DatabaseError as exc:
                 refused.append(str(exc))
     assert all("pooler=True" in message for message in refused), refused
-    assert right, refused[0]
     for face in (one, two):
         face.close()
 
