@@ -52,10 +52,22 @@ _TESTS = Path(__file__).parent
 # What depends on the version of the server, and what on the driver.
 _ABOUT_VERSIONS = ("schema",)
 _WITHOUT_SQL = ("adapters", "display", "folder", "moving", "values")
-# Tests that do the same again and again, and end it at another step each time.
-_REPEATING = ("test_conflicts.py", "test_crashes.py", "test_injected.py", "test_namespaces.py")
+# Tests that do the same again and again, with other data, at another step or moment each time.
+_REPEATING = (
+    "test_conflicts.py",
+    "test_crashes.py",
+    "test_find.py",
+    "test_injected.py",
+    "test_jsonl.py",
+    "test_large.py",
+    "test_namespaces.py",
+    "test_network.py",
+    "test_notes.py",
+    "test_odd_rows.py",
+)
 # Tests that take long: SQLite once, and one driver of each kind.
 _LONG = ("test_find.py", "test_large.py", "test_model.py", "test_statements.py")
+_ABOUT_CONNECTIONS = ("engines", "faults")
 _ABOUT_DRIVERS = ("engines", "faults", "reading", "schema", "writing")
 # psycopg 3 is an extra: it runs on the server of the wheel only, to keep the suite short.
 BACKENDS = ["sqlite", *_SERVERS, "pg18-psycopg"]
@@ -367,6 +379,8 @@ def _adds_nothing(path: Path, parameters: set[str], local: set[str]) -> bool:
         return {"sqlite", "async"} <= parameters or {"pg18", "sync"} <= parameters
     if parameters & local:
         return folder not in _ABOUT_VERSIONS or "async" in parameters
+    if {"pg18-psycopg", "async"} <= parameters and folder not in _ABOUT_CONNECTIONS:
+        return True
     return "pg18-psycopg" in parameters and folder not in _ABOUT_DRIVERS
 
 

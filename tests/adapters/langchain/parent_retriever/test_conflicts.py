@@ -16,6 +16,7 @@ from langchain_docshelf import ParentDocumentRetriever
 from tests.adapters.langchain.retrievers import given, retriever_of, state
 from tests.adapters.langchain.vectors import BlindVectors, Vectors
 from tests.conftest import Location
+from tests.support.effort import examples
 
 
 class Run:
@@ -118,7 +119,7 @@ def test_a_sync_between_any_two_steps_of_an_addition_leaves_nothing_wrong(
 
 
 # The two seeds at the end failed once.
-@pytest.mark.parametrize("seed", [*range(30), 16097, 52263])
+@pytest.mark.parametrize("seed", [*range(examples(30)), 16097, 52263])
 @pytest.mark.parametrize("manner", [Vectors, BlindVectors])
 def test_the_sync_after_runs_that_met_in_any_order_ends_as_a_clean_one(manner: type[Vectors], seed: int) -> None:
     chance = random.Random(seed)

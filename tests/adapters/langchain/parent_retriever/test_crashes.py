@@ -23,7 +23,7 @@ from tests.adapters.langchain.retrievers import given, retriever_of, rows_of, st
 from tests.adapters.langchain.twins import Twin, page
 from tests.adapters.langchain.vectors import BlindVectors, FileVectors, StrictVectors, Vectors
 from tests.conftest import Location
-from tests.support.effort import one_of
+from tests.support.effort import examples, one_of
 
 
 class KilledError(BaseException):
@@ -198,7 +198,7 @@ def test_delete_source_after_a_kill_at_any_step_ends_as_a_clean_one(
 
 
 @pytest.mark.parametrize("manner", [Vectors, StrictVectors, BlindVectors])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(examples(6)))
 def test_a_sync_after_any_kills_ends_as_a_first_sync(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manner: type[Vectors], seed: int
 ) -> None:

@@ -137,8 +137,18 @@ def test_a_retriever_of_langchain_classic_skips_files_too(
     assert package.changed_parent_sources(classic, FILES, child_splitter=sentences(30)) == list(FILES)
 
 
-@pytest.mark.parametrize("when", ["before", "halfway", "after"])
-@pytest.mark.parametrize("kind", [Vectors, BlindVectors])
+# Each moment with each vector store; what is left does not depend on the mode.
+@pytest.mark.parametrize(
+    ("mode", "when", "kind"),
+    [
+        ("sync", "before", Vectors),
+        ("async", "halfway", Vectors),
+        ("sync", "after", Vectors),
+        ("async", "before", BlindVectors),
+        ("sync", "halfway", BlindVectors),
+        ("async", "after", BlindVectors),
+    ],
+)
 def test_after_a_kill_at_any_step_a_file_is_unchanged_only_if_all_is_as_its_sync_leaves_it(
     tmp_path: Path, twin: Callable[[Any], Twin], monkeypatch: pytest.MonkeyPatch, when: str, kind: Callable[[], Vectors]
 ) -> None:
